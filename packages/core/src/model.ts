@@ -1,0 +1,134 @@
+/**
+ * The contract of a teacher plugin: a masked diffusion model, facts about its token space and condition as data, and
+ * pure functions over its weights. Teacher, auxiliary model and generator are one function `logits(weights, inputs)`
+ * with three weight sets.
+ */
+import type { Scalar, Tensor1D, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
+import type { RandomStream } from './random.js';
+import type { HostTree, SpecTree, TensorTree } from './tensors.js';
+
+/** Facts about the tokens of a model. */
+export interface TokenSpace {
+  /** K: ids 0 .. K-1 are known to the decoder. */
+  readonly codebookSize: number;
+  /** V: last axis of the logits, V >= K. MaskGIT predicts the mask token too, so V = K + 1 there. */
+  readonly numLogits: number;
+  /** Id that stands for "masked", >= K. */
+  readonly maskTokenId: number;
+  /** Rows and columns of the token grid; [1, L] for a sequence. */
+  readonly grid: readonly [rows: number, columns: number];
+}
+
+/** L = rows * columns. */
+export function sequenceLength(space: TokenSpace): number {
+  return space.grid[0] * space.grid[1];
+}
+
+/** Named tensors with a leading batch axis: `{ label }`, or text states, pooled embedding and micro-conditions. */
+export type Condition = TensorTree;
+
+/** Arguments of one forward pass. */
+export interface ModelInputs {
+  /** int32 [batch, L], row-major over the grid; masked positions hold `maskTokenId`. */
+  readonly tokens: Tensor2D;
+  readonly condition: Condition;
+  /**
+   * float32 [batch], fraction of masked positions in [0, 1], for models that are conditioned on it. MaskGIT is not.
+   */
+  readonly maskRatio?: Tensor1D;
+  /**
+   * Gaussian embedding perturbation (Di[M]O section 4.2): each token embedding e becomes `scale * noise + sqrt(1 -
+   * scale^2) * e`. `noise` float32 [batch, L, embeddingWidth], standard normal; `scale` float32 scalar in [0, 1].
+   */
+  readonly embeddingNoise?: { readonly noise: Tensor3D; readonly scale: Scalar };
+  /** Dropout probability and float32 uniforms by site name; absent when evaluating. */
+  readonly dropout?: { readonly rate: number; readonly uniforms: TensorTree };
+}
+
+/** A masked diffusion model: facts and pure functions. */
+export interface MaskedDiffusionModel {
+  /** Kind of model and size in one word, `maskgit-h128-d4`; checkpoints record it. */
+  readonly name: string;
+  readonly tokenSpace: TokenSpace;
+  /** Shape without the batch axis and dtype of each condition tensor. */
+  readonly condition: SpecTree;
+  /** Width of the token embeddings, which is that of the embedding noise. */
+  readonly embeddingWidth: number;
+  /** Every weight by its name on disk (the original implementation's names, shapes and layouts). */
+  readonly parameters: SpecTree;
+  /** Names of parameters that Di[M]O keeps fixed by default: token and position embeddings, tied output. */
+  readonly embeddingParameters: readonly string[];
+  /** Freshly initialized weights. */
+  initialize(random: RandomStream): HostTree;
+  /**
+   * Logits of all positions, float32 [batch, L, V]. Pure; differentiable in the weights.
+   */
+  logits(weights: TensorTree, inputs: ModelInputs): Tensor3D;
+  /** Shapes without batch axis of the dropout uniforms by site name; absent if the model has no dropout. */
+  readonly dropoutSites?: SpecTree;
+}
+
+/** Between tokens and images. */
+export interface TokenDecoder {
+  /** Recorded in checkpoints and reports: `vqgan-f16`, `patch-vq`. */
+  readonly name: string;
+  readonly parameters: SpecTree;
+  /** Height, width, channels of the images. */
+  readonly imageShape: readonly [height: number, width: number, channels: number];
+  /** Token grid it belongs to. */
+  readonly grid: readonly [rows: number, columns: number];
+  readonly codebookSize: number;
+  /** Images float32 [batch, H, W, C], clipped to [0, 1], of tokens int32 [batch, L] in [0, codebookSize). */
+  decode(weights: TensorTree, tokens: Tensor2D): Tensor4D;
+  /** Tokens int32 [batch, L] of images float32 [batch, H, W, C] in [0, 1]. */
+  encode?(weights: TensorTree, images: Tensor4D): Tensor2D;
+}
+
+/** Where conditions come from while distilling and sampling. */
+export interface ConditionSource {
+  /** `count` conditions drawn with `random`; every tensor has the leading axis `count`. */
+  sample(random: RandomStream, count: number): HostTree | Promise<HostTree>;
+  /**
+   * Conditions from what a person typed: class ids ("3"), class names or prompts, one each.
+   *
+   * @throws OptionError naming the first one that is not understood and what would be.
+   */
+  parse(texts: readonly string[]): HostTree | Promise<HostTree>;
+  /** Names of the classes by id, for reports, if the condition is a class. */
+  readonly classNames?: readonly string[];
+}
+
+/** Version of the plugin contract that this core speaks. */
+export const contractVersion = 1;
+
+/** What a teacher plugin provides. */
+export interface TeacherDefinition {
+  readonly contract: 1;
+  readonly name: string;
+  readonly model: MaskedDiffusionModel;
+  /** Condition tensors without batch axis that mean "no condition", for guidance and condition drop. */
+  readonly nullCondition: HostTree;
+  readonly conditions: ConditionSource;
+  /** Absent when the tokens themselves are the product. */
+  readonly decoder?: TokenDecoder;
+  /** Defaults of the multi-step sampler for this teacher. */
+  readonly sampler?: import('./multi-step.js').MultiStepOptions;
+  /** Plain JSON from which the same plugin can rebuild this teacher; saved with every generator. */
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+/** A teacher definition with its frozen weights. */
+export interface Teacher extends TeacherDefinition {
+  /** Weights of the model, strict: every name of `model.parameters` and no other. */
+  readonly weights: HostTree;
+  /** Weights of the decoder, if there is one. */
+  readonly decoderWeights?: HostTree;
+  /** Architecture of the auxiliary model. @default the teacher's own */
+  readonly auxiliary?: MaskedDiffusionModel;
+  /** Architecture of the generator. @default the teacher's own */
+  readonly generator?: MaskedDiffusionModel;
+  /** First weights of the auxiliary model. @default a copy of the teacher's */
+  createAuxiliary?(random: RandomStream): HostTree;
+  /** First weights of the generator. @default a copy of the teacher's */
+  createGenerator?(random: RandomStream): HostTree;
+}

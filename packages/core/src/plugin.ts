@@ -1,0 +1,150 @@
+/**
+ * Plugins: described objects without side effects on import. The user's own configuration or `--plugin` names them;
+ * nothing that arrives with weights can.
+ */
+import type { EngineFactory } from './engine.js';
+import { PluginError } from './errors.js';
+import { contractVersion, type Teacher, type TeacherDefinition } from './model.js';
+import type { HostTensor, HostTree } from './tensors.js';
+
+/** Files by relative name, from a folder, a package or a server. Core never touches a file system itself. */
+export interface WeightSource {
+  /** The place in words, for error messages. */
+  readonly location: string;
+  /** Names of the files there. */
+  list(): Promise<readonly string[]>;
+  /** Content of one file. @throws DimoError with code `io` if it is absent. */
+  read(name: string): Promise<Uint8Array>;
+}
+
+/** Makes teachers of one kind from a plain JSON configuration and, where there are any, weight files. */
+export interface TeacherPlugin {
+  readonly name: string;
+  /** One line for `dimo info`. */
+  readonly description: string;
+  /** Bundled weights by preset name, if the package ships any. */
+  readonly presets?: Readonly<Record<string, TeacherPreset>>;
+  /**
+   * Architecture from configuration, without weights.
+   *
+   * @throws OptionError for an unknown or ill-typed key.
+   */
+  define(config: Readonly<Record<string, unknown>>): TeacherDefinition;
+  /** A definition with the weights found at `source`, checked strictly. @throws WeightError */
+  load(config: Readonly<Record<string, unknown>>, source: WeightSource): Promise<Teacher>;
+}
+
+/** A bundled teacher. */
+export interface TeacherPreset {
+  readonly description: string;
+  /** Folder with config.json and weights, as a `file:` URL (`new URL('../presets/mnist/', import.meta.url).href`). */
+  readonly location: string;
+}
+
+/** Images with labels. */
+export interface Dataset {
+  readonly name: string;
+  /** Height, width, channels. */
+  readonly imageShape: readonly [height: number, width: number, channels: number];
+  readonly classNames: readonly string[];
+  readonly train: DatasetSplit;
+  readonly test: DatasetSplit;
+}
+
+/** One part of a dataset. */
+export interface DatasetSplit {
+  readonly count: number;
+  /** uint8 pixels, row-major [count, H, W, C]. */
+  readonly pixels: Uint8Array;
+  /** int32 [count]. */
+  readonly labels: HostTensor<'int32'>;
+}
+
+/** Loads a dataset. */
+export interface DatasetPlugin {
+  readonly name: string;
+  readonly description: string;
+  load(): Promise<Dataset>;
+}
+
+/** A number computed from generated tokens or images, for teachers whose product is not judged by image metrics. */
+export interface MetricPlugin {
+  readonly name: string;
+  readonly description: string;
+  /** True if larger is better. */
+  readonly higherIsBetter: boolean;
+  compute(samples: {
+    readonly tokens: HostTensor<'int32'>;
+    readonly images?: HostTensor<'float32'>;
+    readonly condition: HostTree;
+  }): Promise<number> | number;
+}
+
+/** What a package contributes. */
+export interface DimoPlugin {
+  readonly contract: 1;
+  readonly name: string;
+  readonly engines?: readonly EngineFactory[];
+  readonly teachers?: readonly TeacherPlugin[];
+  readonly datasets?: readonly DatasetPlugin[];
+  readonly metrics?: readonly MetricPlugin[];
+}
+
+/**
+ * Checks a plugin description and returns it.
+ *
+ * @throws PluginError if the contract version is another or the name is missing.
+ */
+export function definePlugin(plugin: DimoPlugin): DimoPlugin {
+  if (typeof plugin?.name !== 'string' || plugin.name === '')
+    throw new PluginError('definePlugin: a plugin needs a non-empty `name`');
+  if (plugin.contract !== contractVersion)
+    throw new PluginError(
+      `plugin "${plugin.name}" is written for contract ${String(plugin.contract)}, this @dimo/core speaks ${contractVersion}`,
+      { hint: 'install matching versions of the plugin and @dimo/core' },
+    );
+  return plugin;
+}
+
+/** All plugins of a process, by kind and name. */
+export interface PluginRegistry {
+  readonly plugins: readonly DimoPlugin[];
+  readonly engines: ReadonlyMap<string, EngineFactory>;
+  readonly teachers: ReadonlyMap<string, TeacherPlugin>;
+  readonly datasets: ReadonlyMap<string, DatasetPlugin>;
+  readonly metrics: ReadonlyMap<string, MetricPlugin>;
+}
+
+/**
+ * Joins plugins.
+ *
+ * @throws PluginError if two of them use one name for the same kind of thing, naming both.
+ */
+export function createRegistry(plugins: readonly DimoPlugin[]): PluginRegistry {
+  return {
+    plugins,
+    engines: collect(plugins, 'engines'),
+    teachers: collect(plugins, 'teachers'),
+    datasets: collect(plugins, 'datasets'),
+    metrics: collect(plugins, 'metrics'),
+  };
+}
+
+function collect<K extends 'engines' | 'teachers' | 'datasets' | 'metrics'>(
+  plugins: readonly DimoPlugin[],
+  kind: K,
+): Map<string, NonNullable<DimoPlugin[K]>[number]> {
+  const found = new Map<string, NonNullable<DimoPlugin[K]>[number]>();
+  const owners = new Map<string, string>();
+  for (const plugin of plugins)
+    for (const item of definePlugin(plugin)[kind] ?? []) {
+      const owner = owners.get(item.name);
+      if (owner !== undefined)
+        throw new PluginError(
+          `plugins "${owner}" and "${plugin.name}" both provide "${item.name}" under ${kind}; remove one of them`,
+        );
+      owners.set(item.name, plugin.name);
+      found.set(item.name, item);
+    }
+  return found;
+}

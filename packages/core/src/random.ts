@@ -1,0 +1,142 @@
+/**
+ * Counter-based random numbers: Philox-4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011),
+ * keyed by (seed, step, stream). Any step can be recomputed alone, and all engines see the same numbers. The only
+ * source of randomness in the project.
+ */
+import { OptionError } from './errors.js';
+
+/** Numbers of one (seed, step, stream), in order. The same key gives the same numbers. */
+export interface RandomStream {
+  /** `count` float32 uniform in [0, 1), multiples of 2^-24. */
+  uniform(count: number): Float32Array<ArrayBuffer>;
+  /** `count` float32 standard normal (Box-Muller in float64). */
+  normal(count: number): Float32Array<ArrayBuffer>;
+  /** `count` int32 uniform in [0, below), without modulo bias beyond 2^-32. */
+  integers(count: number, below: number): Int32Array<ArrayBuffer>;
+  /** A uniform permutation of 0 .. length-1 (Fisher-Yates). */
+  permutation(length: number): Int32Array<ArrayBuffer>;
+  /** An independent stream derived from this one's key, not from its position. */
+  fork(name: string): RandomStream;
+}
+
+const multiplier0 = 0xd2511f53;
+const multiplier1 = 0xcd9e8d57;
+const weyl0 = 0x9e3779b9;
+const weyl1 = 0xbb67ae85;
+
+/**
+ * One Philox-4x32-10 block.
+ *
+ * @param counter - four uint32 words.
+ * @param key - two uint32 words.
+ * @param out - receives four uint32 words.
+ */
+export function philox4x32(
+  counter: readonly [number, number, number, number],
+  key: readonly [number, number],
+  out: Uint32Array,
+): void {
+  let [c0, c1, c2, c3] = counter;
+  let [k0, k1] = key;
+  for (let round = 0; round < 10; round++) {
+    const high0 = multiplyHigh(multiplier0, c0);
+    const low0 = Math.imul(multiplier0, c0);
+    const high1 = multiplyHigh(multiplier1, c2);
+    const low1 = Math.imul(multiplier1, c2);
+    c0 = high1 ^ c1 ^ k0;
+    c1 = low1;
+    c2 = high0 ^ c3 ^ k1;
+    c3 = low0;
+    k0 = (k0 + weyl0) | 0;
+    k1 = (k1 + weyl1) | 0;
+  }
+  out[0] = c0;
+  out[1] = c1;
+  out[2] = c2;
+  out[3] = c3;
+}
+
+/** Upper 32 bits of the product of two uint32, as an int32. */
+function multiplyHigh(a: number, b: number): number {
+  const aLow = a & 0xffff;
+  const aHigh = a >>> 16;
+  const bLow = b & 0xffff;
+  const bHigh = b >>> 16;
+  const middle = aHigh * bLow + ((aLow * bLow) >>> 16);
+  const carry = aLow * bHigh + (middle & 0xffff);
+  return (aHigh * bHigh + Math.floor(middle / 0x10000) + Math.floor(carry / 0x10000)) | 0;
+}
+
+/** FNV-1a hash of a name, uint32. */
+function hashName(name: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
+  return hash >>> 0;
+}
+
+/**
+ * The stream of (seed, step, name).
+ *
+ * @param seed - integer in [0, 2^53).
+ * @param step - integer in [0, 2^32).
+ * @param name - what the numbers are for: `generator/uniforms`.
+ * @throws OptionError if seed or step is not such an integer.
+ */
+export function randomStream(seed: number, step: number, name: string): RandomStream {
+  if (!Number.isSafeInteger(seed) || seed < 0)
+    throw new OptionError(`randomStream: seed must be an integer in [0, 2^53), got ${seed}`);
+  if (!Number.isInteger(step) || step < 0 || step >= 2 ** 32)
+    throw new OptionError(`randomStream: step must be an integer in [0, 2^32), got ${step}`);
+  const key = [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0] as const;
+  const stream = hashName(name);
+  const words = new Uint32Array(4);
+  let block = 0;
+  let used = 4;
+
+  function word(): number {
+    if (used === 4) {
+      philox4x32([block % 2 ** 32, Math.floor(block / 2 ** 32), step, stream], key, words);
+      block++;
+      used = 0;
+    }
+    return words[used++]!;
+  }
+
+  return {
+    uniform(count) {
+      const values = new Float32Array(count);
+      for (let i = 0; i < count; i++) values[i] = (word() >>> 8) * 2 ** -24;
+      return values;
+    },
+    normal(count) {
+      const values = new Float32Array(count);
+      for (let i = 0; i < count; i += 2) {
+        const radius = Math.sqrt(-2 * Math.log((word() + 1) * 2 ** -32));
+        const angle = 2 * Math.PI * (word() * 2 ** -32);
+        values[i] = radius * Math.cos(angle);
+        if (i + 1 < count) values[i + 1] = radius * Math.sin(angle);
+      }
+      return values;
+    },
+    integers(count, below) {
+      if (!Number.isInteger(below) || below < 1 || below > 2 ** 31)
+        throw new OptionError(`RandomStream.integers: below must be an integer in [1, 2^31], got ${below}`);
+      const values = new Int32Array(count);
+      for (let i = 0; i < count; i++) values[i] = Math.floor((word() * below) / 2 ** 32);
+      return values;
+    },
+    permutation(length) {
+      const order = Int32Array.from({ length }, (_, i) => i);
+      for (let i = length - 1; i > 0; i--) {
+        const j = Math.floor((word() * (i + 1)) / 2 ** 32);
+        const moved = order[i]!;
+        order[i] = order[j]!;
+        order[j] = moved;
+      }
+      return order;
+    },
+    fork(child) {
+      return randomStream(seed, step, `${name}/${child}`);
+    },
+  };
+}

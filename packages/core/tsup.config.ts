@@ -1,0 +1,8 @@
+import { packageConfig } from '../../tsup.base.js';
+
+// tfjs-core's gradient registrations are bundled (and only they): Node cannot import that file by itself.
+export default packageConfig({
+  entry: ['src/index.ts', 'src/gradients.ts'],
+  noExternal: [/^@tensorflow\/tfjs-core\/dist\//],
+  treeshake: false,
+});
