@@ -13,10 +13,7 @@ import type { HostTree, SpecTree, TensorTree } from './tensors.js';
  * @returns `state`: the new values of some (or none) of the state tensors, under the same names, shapes and dtypes;
  *   `outputs`: results for the caller. Both owned by the engine.
  */
-export type PureFunction = (
-  state: TensorTree,
-  inputs: TensorTree,
-) => { state?: TensorTree; outputs: TensorTree };
+export type PureFunction = (state: TensorTree, inputs: TensorTree) => { state?: TensorTree; outputs: TensorTree };
 
 /** What `compile` has to know of the arguments. */
 export interface FunctionSignature {

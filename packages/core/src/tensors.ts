@@ -48,17 +48,26 @@ export function sizeOf(shape: readonly number[]): number {
  *
  * @throws ShapeError if `data` does not have the number of elements that `shape` says.
  */
-export function float32(shape: readonly number[], data: ArrayLike<number> = new Float32Array(sizeOf(shape))): HostTensor<'float32'> {
+export function float32(
+  shape: readonly number[],
+  data: ArrayLike<number> = new Float32Array(sizeOf(shape)),
+): HostTensor<'float32'> {
   return hostTensor('float32', shape, data instanceof Float32Array ? data : Float32Array.from(data));
 }
 
 /** An int32 host tensor. @throws ShapeError if shape and data disagree. */
-export function int32(shape: readonly number[], data: ArrayLike<number> = new Int32Array(sizeOf(shape))): HostTensor<'int32'> {
+export function int32(
+  shape: readonly number[],
+  data: ArrayLike<number> = new Int32Array(sizeOf(shape)),
+): HostTensor<'int32'> {
   return hostTensor('int32', shape, data instanceof Int32Array ? data : Int32Array.from(data));
 }
 
 /** A bool host tensor; data are 0 or 1. @throws ShapeError if shape and data disagree. */
-export function bool(shape: readonly number[], data: ArrayLike<number> = new Uint8Array(sizeOf(shape))): HostTensor<'bool'> {
+export function bool(
+  shape: readonly number[],
+  data: ArrayLike<number> = new Uint8Array(sizeOf(shape)),
+): HostTensor<'bool'> {
   return hostTensor('bool', shape, data instanceof Uint8Array ? data : Uint8Array.from(data));
 }
 
@@ -69,7 +78,9 @@ export function scalar(value: number): HostTensor<'float32'> {
 
 function hostTensor<D extends DType>(dtype: D, shape: readonly number[], data: DTypeArray[D]): HostTensor<D> {
   if (data.length !== sizeOf(shape))
-    throw new ShapeError(`host tensor: shape [${shape.join(', ')}] needs ${sizeOf(shape)} elements, got ${data.length}`);
+    throw new ShapeError(
+      `host tensor: shape [${shape.join(', ')}] needs ${sizeOf(shape)} elements, got ${data.length}`,
+    );
   return { dtype, shape, data };
 }
 
@@ -92,6 +103,8 @@ export function withPrefix<T>(prefix: string, tree: Record<string, T>): Record<s
 export function subtree<T>(prefix: string, tree: Record<string, T>): Record<string, T> {
   const start = `${prefix}/`;
   return Object.fromEntries(
-    Object.entries(tree).flatMap(([name, value]) => (name.startsWith(start) ? [[name.slice(start.length), value]] : [])),
+    Object.entries(tree).flatMap(([name, value]) =>
+      name.startsWith(start) ? [[name.slice(start.length), value]] : [],
+    ),
   );
 }

@@ -1,0 +1,7 @@
+export { attention, type AttentionOptions } from './attention.js';
+export { isRecordingGradient, runFusable, withGradient, type KernelAttributes, type KernelInputs } from './dispatch.js';
+export { embedding } from './embedding.js';
+export { gelu, type GeluOptions } from './gelu.js';
+export { layerNorm, type LayerNormOptions } from './layer-norm.js';
+export { linear, matrixProduct } from './linear.js';
+export { sampleCategorical } from './sample-categorical.js';
