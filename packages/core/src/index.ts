@@ -9,5 +9,13 @@ export * from './random.js';
 export * from './tensors.js';
 export * from './training.js';
 export * from './storage/escape-text.js';
+export {
+  bytesPerElement,
+  defaultSafetensorsLimits,
+  type SafetensorsDType,
+  type SafetensorsEntry,
+  type SafetensorsLimits,
+} from './storage/safetensors-format.js';
 export * from './storage/safetensors-header.js';
+export * from './storage/safetensors-write.js';
 export * from './storage/safetensors.js';

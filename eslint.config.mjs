@@ -1,0 +1,65 @@
+import nx from '@nx/eslint-plugin';
+import jsdoc from 'eslint-plugin-jsdoc';
+import tseslint from 'typescript-eslint';
+
+/** Which packages a package may import, by tag: arrows point from the command line down to core. */
+const depConstraints = [
+  { sourceTag: 'type:core', onlyDependOnLibsWithTags: [] },
+  { sourceTag: 'type:onnx', onlyDependOnLibsWithTags: ['type:core'] },
+  { sourceTag: 'type:backend', onlyDependOnLibsWithTags: ['type:core', 'type:onnx'] },
+  { sourceTag: 'type:teacher', onlyDependOnLibsWithTags: ['type:core'] },
+  { sourceTag: 'type:dataset', onlyDependOnLibsWithTags: ['type:core'] },
+  { sourceTag: 'type:eval', onlyDependOnLibsWithTags: ['type:core'] },
+  { sourceTag: 'type:example', onlyDependOnLibsWithTags: ['type:core'] },
+  {
+    sourceTag: 'type:app',
+    onlyDependOnLibsWithTags: ['type:core', 'type:onnx', 'type:backend', 'type:teacher', 'type:dataset', 'type:eval'],
+  },
+  { sourceTag: 'type:test', onlyDependOnLibsWithTags: ['*'] },
+];
+
+/** Packages whose sources must run in a browser too. */
+const backendAgnostic = ['core', 'onnx', 'teacher-maskgit'].map((name) => `packages/${name}/src/**/*.ts`);
+
+export default tseslint.config(
+  { ignores: ['**/dist/**', '**/node_modules/**', '.nx/**', 'tests/fixtures/**', '**/*.py', '**/presets/**'] },
+  ...tseslint.configs.recommended,
+  {
+    files: ['**/*.ts', '**/*.mjs'],
+    plugins: { '@nx': nx, jsdoc },
+    rules: {
+      '@nx/enforce-module-boundaries': [
+        'error',
+        { enforceBuildableLibDependency: false, allow: ['.*/\\w+\\.base\\.js$'], depConstraints },
+      ],
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
+      '@typescript-eslint/consistent-type-imports': ['error', { disallowTypeAnnotations: false }],
+      'max-lines': ['error', { max: 400, skipBlankLines: false, skipComments: false }],
+      eqeqeq: 'error',
+    },
+  },
+  {
+    files: ['packages/*/src/**/*.ts'],
+    ignores: ['**/*.test.ts'],
+    rules: {
+      'jsdoc/require-jsdoc': [
+        'error',
+        {
+          publicOnly: true,
+          require: { FunctionDeclaration: true, ClassDeclaration: true },
+          contexts: ['TSInterfaceDeclaration', 'TSTypeAliasDeclaration'],
+        },
+      ],
+    },
+  },
+  {
+    files: backendAgnostic,
+    ignores: ['**/*.test.ts'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        { patterns: [{ group: ['node:*'], message: 'This package runs in browsers too: take bytes as arguments.' }] },
+      ],
+    },
+  },
+);
