@@ -12,13 +12,12 @@ const unsafeCharacters =
  * The text with every character that could move a terminal's cursor, change its state, reorder or hide text written as
  * a visible escape: `\n`, `\x1b`, `\u202e`. Printable text of any script stays as it is.
  *
- * @param maxLength - longer results are cut in the middle of nothing: at this many characters, with `...` after them.
- *   @default 512
+ * @param maxLength - longer results are cut to this many characters, with `...` after them.
  */
 export function escapeText(text: string, maxLength = 512): string {
-  const head = text.length > maxLength ? `${text.slice(0, maxLength)}` : text;
+  const head = text.slice(0, maxLength);
   const escaped = head.replace(unsafeCharacters, escapeCharacter);
-  return escaped.length > maxLength || head !== text ? `${escaped.slice(0, maxLength)}...` : escaped;
+  return escaped.length > maxLength || text.length > maxLength ? `${escaped.slice(0, maxLength)}...` : escaped;
 }
 
 function escapeCharacter(character: string): string {
