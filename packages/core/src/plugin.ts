@@ -67,6 +67,24 @@ export interface DatasetPlugin {
   load(): Promise<Dataset>;
 }
 
+/** Token sequences with their conditions, for teachers whose data need no tokenizer. */
+export interface TokenDataset {
+  readonly name: string;
+  /** K: all tokens are in [0, K). */
+  readonly codebookSize: number;
+  /** int32 [count, L]. */
+  readonly tokens: HostTensor<'int32'>;
+  /** Condition of each sequence; every tensor has the leading axis `count`. */
+  readonly condition: HostTree;
+}
+
+/** Loads or makes a token dataset. */
+export interface TokenDatasetPlugin {
+  readonly name: string;
+  readonly description: string;
+  load(): Promise<TokenDataset> | TokenDataset;
+}
+
 /** A number computed from generated tokens or images, for teachers whose product is not judged by image metrics. */
 export interface MetricPlugin {
   readonly name: string;
@@ -87,6 +105,7 @@ export interface DimoPlugin {
   readonly engines?: readonly EngineFactory[];
   readonly teachers?: readonly TeacherPlugin[];
   readonly datasets?: readonly DatasetPlugin[];
+  readonly tokenDatasets?: readonly TokenDatasetPlugin[];
   readonly metrics?: readonly MetricPlugin[];
 }
 
@@ -112,6 +131,7 @@ export interface PluginRegistry {
   readonly engines: ReadonlyMap<string, EngineFactory>;
   readonly teachers: ReadonlyMap<string, TeacherPlugin>;
   readonly datasets: ReadonlyMap<string, DatasetPlugin>;
+  readonly tokenDatasets: ReadonlyMap<string, TokenDatasetPlugin>;
   readonly metrics: ReadonlyMap<string, MetricPlugin>;
 }
 
@@ -126,11 +146,12 @@ export function createRegistry(plugins: readonly DimoPlugin[]): PluginRegistry {
     engines: collect(plugins, 'engines'),
     teachers: collect(plugins, 'teachers'),
     datasets: collect(plugins, 'datasets'),
+    tokenDatasets: collect(plugins, 'tokenDatasets'),
     metrics: collect(plugins, 'metrics'),
   };
 }
 
-function collect<K extends 'engines' | 'teachers' | 'datasets' | 'metrics'>(
+function collect<K extends 'engines' | 'teachers' | 'datasets' | 'tokenDatasets' | 'metrics'>(
   plugins: readonly DimoPlugin[],
   kind: K,
 ): Map<string, NonNullable<DimoPlugin[K]>[number]> {
