@@ -8,7 +8,15 @@ export * from './plugin.js';
 export * from './random.js';
 export * from './tensors.js';
 export * from './training.js';
+export {
+  type CheckpointFile,
+  type CheckpointIdentity,
+  type CheckpointManifest,
+} from './storage/checkpoint-manifest.js';
+export * from './storage/checkpoint-store.js';
+export * from './storage/checkpoint.js';
 export * from './storage/escape-text.js';
+export * from './storage/json.js';
 export {
   bytesPerElement,
   defaultSafetensorsLimits,
@@ -19,3 +27,5 @@ export {
 export * from './storage/safetensors-header.js';
 export * from './storage/safetensors-write.js';
 export * from './storage/safetensors.js';
+export * from './storage/sha256.js';
+export * from './storage/weights.js';
