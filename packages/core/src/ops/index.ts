@@ -5,3 +5,4 @@ export { gelu, type GeluOptions } from './gelu.js';
 export { layerNorm, type LayerNormOptions } from './layer-norm.js';
 export { linear, matrixProduct } from './linear.js';
 export { sampleCategorical } from './sample-categorical.js';
+export { adamUpdate, type AdamUpdateAttributes, type AdamUpdateInputs } from './adam-update.js';

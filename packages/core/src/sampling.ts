@@ -1,0 +1,91 @@
+/** Drawing tokens from logits: temperature, top-k, top-p, and only ids that the decoder knows. */
+import * as tf from '@tensorflow/tfjs-core';
+import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
+import { OptionError } from './errors.js';
+import type { TokenSpace } from './model.js';
+import { sampleCategorical } from './ops/sample-categorical.js';
+
+/** How tokens are drawn. */
+export interface SamplingOptions {
+  /** Divides the logits, > 0. @default 1 */
+  readonly temperature?: number;
+  /** Only the k most probable ids; 0 for all. @default 0 */
+  readonly topK?: number;
+  /**
+   * Only the most probable ids up to this probability mass, the one that crosses it included; 0 for all. Applied to
+   * what top-k leaves. @default 0
+   */
+  readonly topP?: number;
+  /**
+   * The original's behaviour: ids that the decoder does not know, such as the mask token, can be drawn where the model
+   * has logits for them. @default false
+   */
+  readonly reference?: boolean;
+}
+
+/** Large enough that exp underflows to 0, small enough for every engine's softmax. */
+const excluded = -1e9;
+
+/** Checks sampling options. @throws OptionError */
+export function checkSampling(options: SamplingOptions, where = 'sampling'): void {
+  const { temperature = 1, topK = 0, topP = 0 } = options;
+  if (!(temperature > 0 && temperature < Infinity))
+    throw new OptionError(`${where}.temperature must be a positive number, got ${temperature}`);
+  if (!Number.isInteger(topK) || topK < 0)
+    throw new OptionError(`${where}.topK must be an integer >= 0 (0: all ids), got ${topK}`);
+  if (!(topP >= 0 && topP <= 1)) throw new OptionError(`${where}.topP must be in [0, 1] (0: all ids), got ${topP}`);
+}
+
+/**
+ * Logits as they are drawn from: ids that may be drawn, divided by the temperature, then filtered.
+ *
+ * @param logits - float32 [batch, L, V].
+ * @returns float32 [batch, L, K], or [batch, L, V] with `reference`; filtered ids hold -1e9.
+ */
+export function samplingLogits(
+  logits: Tensor3D,
+  space: Pick<TokenSpace, 'codebookSize'>,
+  options: SamplingOptions = {},
+): Tensor3D {
+  const { temperature = 1, topK = 0, topP = 0, reference = false } = options;
+  const [batch, length, numLogits] = logits.shape;
+  let result = logits;
+  if (!reference && numLogits > space.codebookSize)
+    result = tf.slice(result, [0, 0, 0], [batch, length, space.codebookSize]);
+  if (temperature !== 1) result = tf.div(result, temperature);
+  const width = result.shape[2];
+  if (topK > 0 && topK < width) result = keepTopK(result, topK);
+  if (topP > 0 && topP < 1) result = keepTopP(result, topP);
+  return result;
+}
+
+/** Draws one id per position: int32 [batch, L]. `uniforms` float32 [batch, L] in [0, 1). No gradient. */
+export function sampleTokens(
+  logits: Tensor3D,
+  uniforms: Tensor2D,
+  space: Pick<TokenSpace, 'codebookSize'>,
+  options: SamplingOptions = {},
+): Tensor2D {
+  return sampleCategorical(samplingLogits(logits, space, options), uniforms);
+}
+
+/** Ids whose logit is at least the k-th largest; ties with it stay. */
+function keepTopK(logits: Tensor3D, k: number): Tensor3D {
+  const [batch, length] = logits.shape;
+  const { values } = tf.topk(logits, k, true);
+  return keepFrom(logits, tf.slice(values, [0, 0, k - 1], [batch, length, 1]));
+}
+
+/** Ids up to and including the one whose cumulative probability crosses `mass`; ties with the last one stay. */
+function keepTopP(logits: Tensor3D, mass: number): Tensor3D {
+  const { values } = tf.topk(logits, logits.shape[2], true);
+  const probabilities = tf.softmax(values, -1);
+  const preceding = tf.sub(tf.cumsum(probabilities, 2), probabilities);
+  const isKept = tf.lessEqual(preceding, mass);
+  const smallestKept = tf.min(tf.where(isKept, values, tf.fill(values.shape, -excluded)), 2, true);
+  return keepFrom(logits, smallestKept as Tensor3D);
+}
+
+function keepFrom(logits: Tensor3D, threshold: Tensor3D): Tensor3D {
+  return tf.where(tf.greaterEqual(logits, threshold), logits, tf.fill(logits.shape, excluded));
+}
