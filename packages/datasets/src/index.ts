@@ -1,1 +1,15 @@
-export {};
+import { definePlugin, type DimoPlugin } from '@dimo/core';
+import { fashionMnistDataset } from './fashion-mnist.js';
+import { mnistDataset } from './mnist.js';
+
+export * from './batches.js';
+export * from './fashion-mnist.js';
+export * from './idx.js';
+export * from './mnist.js';
+
+/** The datasets of this package. */
+export const datasetsPlugin: DimoPlugin = definePlugin({
+  contract: 1,
+  name: '@dimo/datasets',
+  datasets: [mnistDataset, fashionMnistDataset],
+});

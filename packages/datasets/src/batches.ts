@@ -1,0 +1,108 @@
+/** Which images a training step uses, as a function of seed and step alone, and their pixels as tensors. */
+import {
+  float32,
+  int32,
+  OptionError,
+  randomStream,
+  sizeOf,
+  type Dataset,
+  type DatasetSplit,
+  type HostTensor,
+} from '@dimo/core';
+
+/**
+ * The order of one epoch: a permutation of 0 .. count-1 that depends on (seed, epoch, stream) alone.
+ *
+ * @param stream - what the order is for, so that two consumers of one seed do not see the same order.
+ */
+export function epochOrder(
+  count: number,
+  seed: number,
+  epoch: number,
+  stream = 'datasets/epoch',
+): Int32Array<ArrayBuffer> {
+  return randomStream(seed, epoch, stream).permutation(count);
+}
+
+/** Options of `createBatchIndices`. */
+export interface BatchOptions {
+  /** Number of images in the split. */
+  readonly count: number;
+  readonly batchSize: number;
+  readonly seed: number;
+  /** @default 'datasets/epoch' */
+  readonly stream?: string;
+}
+
+/**
+ * The indices of the batch of any step: epoch after epoch in shuffled order, every batch whole; the last
+ * `count % batchSize` images of an epoch's order are left out of that epoch. The returned function is pure; it keeps the
+ * latest epoch's order, because making one costs milliseconds.
+ *
+ * @throws OptionError if the batch is larger than the split or empty.
+ */
+export function createBatchIndices(options: BatchOptions): (step: number) => Int32Array<ArrayBuffer> {
+  const { count, batchSize, seed, stream } = options;
+  const batchesPerEpoch = Math.floor(count / batchSize);
+  if (!Number.isInteger(batchSize) || batchSize < 1 || batchesPerEpoch < 1)
+    throw new OptionError(`createBatchIndices: batchSize must be an integer from 1 to ${count}, got ${batchSize}`);
+  let latest: { epoch: number; order: Int32Array<ArrayBuffer> } | undefined;
+  return (step) => {
+    if (!Number.isInteger(step) || step < 0)
+      throw new OptionError(`batch indices: step must be an integer >= 0, got ${step}`);
+    const epoch = Math.floor(step / batchesPerEpoch);
+    if (latest?.epoch !== epoch) latest = { epoch, order: epochOrder(count, seed, epoch, stream) };
+    const start = (step % batchesPerEpoch) * batchSize;
+    return latest.order.slice(start, start + batchSize);
+  };
+}
+
+/**
+ * `size` distinct indices below `count`, shuffled. The MNIST test split is in an order that matters: sample it with this.
+ *
+ * @throws OptionError if `size` is larger than `count`.
+ */
+export function shuffledSubset(
+  count: number,
+  size: number,
+  seed: number,
+  stream = 'datasets/subset',
+): Int32Array<ArrayBuffer> {
+  if (!Number.isInteger(size) || size < 0 || size > count)
+    throw new OptionError(`shuffledSubset: size must be an integer from 0 to ${count}, got ${size}`);
+  return epochOrder(count, seed, 0, stream).slice(0, size);
+}
+
+/**
+ * Pixels as float32 [indices.length, H, W, C] in [0, 1] (byte / 255).
+ *
+ * @throws OptionError if an index is outside the split.
+ */
+export function imagesAt(
+  dataset: Pick<Dataset, 'imageShape'>,
+  split: DatasetSplit,
+  indices: ArrayLike<number>,
+): HostTensor<'float32'> {
+  const numValues = sizeOf(dataset.imageShape);
+  const values = new Float32Array(indices.length * numValues);
+  for (let i = 0; i < indices.length; i++) {
+    const source = checkedIndex(split, indices[i]!) * numValues;
+    for (let k = 0; k < numValues; k++) values[i * numValues + k] = split.pixels[source + k]! / 255;
+  }
+  return float32([indices.length, ...dataset.imageShape], values);
+}
+
+/** Labels as int32 [indices.length]. @throws OptionError if an index is outside the split. */
+export function labelsAt(split: DatasetSplit, indices: ArrayLike<number>): HostTensor<'int32'> {
+  const labels = Int32Array.from(
+    { length: indices.length },
+    (_, i) => split.labels.data[checkedIndex(split, indices[i]!)]!,
+  );
+  return int32([labels.length], labels);
+}
+
+function checkedIndex(split: DatasetSplit, index: number): number {
+  if (!Number.isInteger(index) || index < 0 || index >= split.count)
+    throw new OptionError(`image index must be an integer from 0 to ${split.count - 1}, got ${index}`);
+  return index;
+}
