@@ -42,3 +42,7 @@ export * from './sampling.js';
 export * from './schedule.js';
 export * from './token-init.js';
 export * from './truncated-normal.js';
+export * from './condition-drop.js';
+export * from './logit-gradient.js';
+export * from './teacher-training.js';
+export * from './training-result.js';

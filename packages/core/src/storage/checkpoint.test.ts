@@ -217,6 +217,15 @@ describe('saveCheckpoint and loadLatestCheckpoint', () => {
         const step = loaded?.step ?? 0;
         if (step !== last && step !== next)
           expect.fail(`cut after ${length} operations: step ${step}, expected ${last} or ${next}`);
+        const pointer = await disk.store.readFile('latest', 100).then(
+          (bytes) => new TextDecoder().decode(bytes).trim(),
+          () => undefined,
+        );
+        if (
+          pointer !== undefined &&
+          !(await listCheckpoints(disk.store)).some((name) => `${name}-`.startsWith(`${pointer}-`))
+        )
+          expect.fail(`cut after ${length} operations: latest names ${pointer}, which is not there`);
         if (loaded !== undefined) {
           expect(states.get(step)?.has(JSON.stringify(loaded.state))).toBe(true);
           expect(

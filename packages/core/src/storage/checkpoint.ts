@@ -132,7 +132,6 @@ async function removeOld(store: CheckpointStore, step: number, retention: Checkp
     await store.remove(temporary);
     await store.rename(name, temporary);
   }
-  if (doomed.length > 0) await store.syncFolder('');
   for (const { temporary } of doomed) await store.remove(temporary);
 }
 

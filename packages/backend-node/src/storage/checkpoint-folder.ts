@@ -1,0 +1,80 @@
+/** Checkpoints in a folder of this machine, and the start of a run in it. */
+import { DimoError, cleanCheckpoints, type CheckpointStore } from '@dimo/core';
+import { readdir, rename, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { makeFolders, readFileChecked, syncFolder, writeFileDurably } from './files.js';
+import { errorCode, withIoError } from './io-error.js';
+import { isProcessAlive } from './processes.js';
+import { acquireRunLock } from './run-lock.js';
+
+/**
+ * A checkpoint store in a folder, which is made when first written to.
+ *
+ * @param folder - usually `runs/<name>/checkpoints`.
+ */
+export function folderCheckpointStore(folder: string): CheckpointStore {
+  const root = resolve(folder);
+  const at = (path: string): string => join(root, path);
+  return {
+    location: folder,
+    processId: process.pid,
+    isProcessAlive,
+    list: (path) =>
+      withIoError('list', at(path), async () => {
+        try {
+          return (await readdir(at(path))).sort();
+        } catch (error) {
+          if (errorCode(error) === 'ENOENT') return [];
+          throw error;
+        }
+      }),
+    makeFolder: (path) => makeFolders(at(path)),
+    writeFile: (path, bytes) => writeFileDurably(at(path), bytes),
+    readFile: (path, maximumBytes) => readFileChecked(at(path), maximumBytes),
+    syncFolder: (path) => syncFolder(at(path)),
+    rename: (from, to) => withIoError('rename', at(from), () => rename(at(from), at(to))),
+    remove: (path) => withIoError('remove', at(path), () => rm(at(path), { recursive: true, force: true })),
+  };
+}
+
+/** A run folder that this process owns. */
+export interface RunFolder {
+  readonly path: string;
+  /** `<path>/checkpoints`. */
+  readonly checkpoints: CheckpointStore;
+  /** Gives the folder up. */
+  release(): Promise<void>;
+}
+
+/**
+ * Starts a run in a folder: makes it, locks it, proves that files can be written, flushed and renamed there, and removes
+ * what killed processes left behind.
+ *
+ * @throws DimoError with code `locked` if another process owns it, or `io` if it cannot be written.
+ */
+export async function openRunFolder(path: string): Promise<RunFolder> {
+  if (path.includes('\0'))
+    throw new DimoError('io', 'a path cannot hold a NUL character', { hint: 'choose another folder' });
+  await makeFolders(join(path, 'checkpoints'));
+  const lock = await acquireRunLock(path);
+  try {
+    const checkpoints = folderCheckpointStore(join(path, 'checkpoints'));
+    await cleanCheckpoints(checkpoints);
+    await probe(checkpoints);
+    return { path, checkpoints, release: () => lock.release() };
+  } catch (error) {
+    await lock.release().catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Does once what saving does, so that a folder without permission or space fails before any training. */
+async function probe(store: CheckpointStore): Promise<void> {
+  const [from, to] = [`tmp-probe-${store.processId}`, `tmp-probed-${store.processId}`];
+  await store.makeFolder(from);
+  await store.writeFile(`${from}/probe`, new Uint8Array(4096));
+  await store.syncFolder(from);
+  await store.rename(from, to);
+  await store.syncFolder('');
+  await store.remove(to);
+}

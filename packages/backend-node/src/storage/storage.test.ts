@@ -1,0 +1,178 @@
+import { DimoError, float32, loadLatestCheckpoint, saveCheckpoint, type CheckpointIdentity } from '@dimo/core';
+import { mkdir, mkdtemp, open, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { folderCheckpointStore, openRunFolder } from './checkpoint-folder.js';
+import { readFileChecked, syncFolder, writeFileDurably } from './files.js';
+import { ioError } from './io-error.js';
+import { acquireRunLock } from './run-lock.js';
+import { folderWeightSource } from './weight-folder.js';
+
+let folder: string;
+beforeEach(async () => void (folder = await mkdtemp(join(tmpdir(), 'dimo-storage-'))));
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const identity: CheckpointIdentity = { config: {}, seed: 1, engine: 'onnx', version: '0.1.0' };
+
+/** A process number that no process has: above the largest that Linux gives. */
+const deadPid = 2 ** 22 + 1;
+
+async function failure(promise: Promise<unknown>): Promise<DimoError> {
+  const error: unknown = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (!DimoError.isInstance(error)) throw new Error(`expected a DimoError, got ${String(error)}`);
+  return error;
+}
+
+describe('files', () => {
+  it('are flushed, the folder too, before a checkpoint is announced', async () => {
+    const handle = await open(join(folder, 'x'), 'w');
+    const sync = vi.spyOn(Object.getPrototypeOf(handle) as { sync(): Promise<void> }, 'sync');
+    await handle.close();
+    await writeFileDurably(join(folder, 'x'), new Uint8Array(3));
+    expect(sync).toHaveBeenCalledTimes(1);
+    await syncFolder(folder);
+    expect(sync).toHaveBeenCalledTimes(2);
+    const store = folderCheckpointStore(join(folder, 'checkpoints'));
+    await store.makeFolder('');
+    await saveCheckpoint(store, { step: 1, groups: { ema: { w: float32([1]) } }, state: null, identity });
+    // ema, state.json, temporary folder, parent folder, latest, parent folder
+    expect(sync).toHaveBeenCalledTimes(8);
+  });
+
+  it('are read only if they are files of an allowed size that do not change', async () => {
+    await writeFile(join(folder, 'x'), new Uint8Array(10));
+    expect(await readFileChecked(join(folder, 'x'), 10)).toEqual(new Uint8Array(10));
+    expect((await failure(readFileChecked(join(folder, 'x'), 9))).message).toMatch(/10 bytes, at most 9/);
+    expect((await failure(readFileChecked(folder))).code).toBe('io');
+    expect((await failure(readFileChecked(join(folder, 'absent')))).message).toMatch(/ENOENT/);
+  });
+
+  it('say what is needed when the disk is full', async () => {
+    const error = await ioError(Object.assign(new Error(), { code: 'ENOSPC' }), 'write', join(folder, 'x'), 1000);
+    expect(error.message).toMatch(/1000 bytes are needed, \d+ are free/);
+  });
+});
+
+describe('openRunFolder', () => {
+  it('saves and loads checkpoints, and leaves nothing of the probe', async () => {
+    const run = await openRunFolder(join(folder, 'runs', 'größe 1'));
+    const groups = { ema: { w: float32([2], [1, 2]) } };
+    await saveCheckpoint(run.checkpoints, { step: 4, groups, state: { a: 1 }, identity });
+    expect((await readdir(join(run.path, 'checkpoints'))).sort()).toEqual(['latest', 'step-4']);
+    const loaded = await loadLatestCheckpoint(run.checkpoints, { identity });
+    expect({ ...loaded?.groups['ema'] }).toEqual(groups.ema);
+    await run.release();
+  });
+
+  it('refuses folders that cannot be written, before any work', async () => {
+    await writeFile(join(folder, 'file'), '');
+    await symlink('loop', join(folder, 'loop'));
+    for (const path of [
+      join(folder, 'file'),
+      join(folder, 'file', 'below'),
+      join(folder, 'loop', 'below'),
+      join(folder, 'x'.repeat(256)),
+      join(folder, 'nul\0'),
+      '/proc/dimo-cannot-write-here',
+    ]) {
+      const error = await failure(openRunFolder(path));
+      expect([path, error.code]).toEqual([path, 'io']);
+      expect(error.hint).toBeTruthy();
+    }
+  });
+});
+
+describe('acquireRunLock', () => {
+  it('names process, host and age of the owner, and can be had again after release', async () => {
+    const first = await acquireRunLock(folder);
+    const error = await failure(acquireRunLock(folder));
+    expect(error.code).toBe('locked');
+    expect(error.message).toMatch(new RegExp(`process ${process.pid} on .*, since \\d+ s$`));
+    expect(error.message).toContain(hostname());
+    await first.release();
+    const second = await acquireRunLock(folder);
+    await first.release(); // of no effect: it is not the owner any more
+    expect((await failure(acquireRunLock(folder))).code).toBe('locked');
+    await second.release();
+    await (await acquireRunLock(folder)).release();
+    expect(await readdir(join(folder, '.lock'))).toHaveLength(1);
+  });
+
+  const stale = { pid: deadPid, host: hostname(), start: '', since: '2024-01-01T00:00:00.000Z', released: false };
+  it.each([
+    ['a dead process', stale, true],
+    [
+      'a process whose number is used again',
+      { ...stale, pid: process.pid, start: 'other-boot/1' },
+      process.platform === 'linux',
+    ],
+    ['a process of another machine', { ...stale, host: 'elsewhere' }, false],
+    ['nobody that can be told', { pid: 'x' }, false],
+  ])('is taken over from %s as far as that is safe', async (_owner, content, isTaken) => {
+    await mkdir(join(folder, '.lock'));
+    await writeFile(join(folder, '.lock', '00000041'), JSON.stringify(content));
+    const outcome = await acquireRunLock(folder).catch((error: unknown) => error);
+    expect(DimoError.isInstance(outcome) ? outcome.code : 'taken').toBe(isTaken ? 'taken' : 'locked');
+    if (isTaken) expect(await readdir(join(folder, '.lock'))).toEqual(['00000042']);
+  });
+});
+
+describe('folderWeightSource', () => {
+  it('lists and reads files, also in subfolders and by URL', async () => {
+    const root = join(folder, 'a b#c');
+    await mkdir(join(root, 'sub'), { recursive: true });
+    await writeFile(join(root, 'model.safetensors'), 'abc');
+    await writeFile(join(root, 'sub', 'config.json'), '{}');
+    await symlink(join(root, 'model.safetensors'), join(root, 'link'));
+    for (const source of [
+      folderWeightSource(root),
+      folderWeightSource(pathToFileURL(root)),
+      folderWeightSource(pathToFileURL(root).href),
+    ]) {
+      expect(await source.list()).toEqual(['link', 'model.safetensors', 'sub/config.json']);
+      expect(Buffer.from(await source.read('link')).toString()).toBe('abc');
+      expect(Buffer.from(await source.read('sub/config.json')).toString()).toBe('{}');
+    }
+    expect((await failure(folderWeightSource(root).read('absent'))).code).toBe('io');
+  });
+
+  it('refuses every name that leads out of the folder', async () => {
+    const root = join(folder, 'weights');
+    await mkdir(join(root, 'sub'), { recursive: true });
+    await mkdir(join(folder, 'weights-2'));
+    for (const path of ['secret', 'weights-2/secret']) await writeFile(join(folder, path), 'secret');
+    await symlink('../secret', join(root, 'link'));
+    await symlink(folder, join(root, 'up'));
+    await symlink('../weights-2/secret', join(root, 'sibling'));
+    const source = folderWeightSource(root);
+    for (const name of [
+      '../secret',
+      'sub/../../secret',
+      join(folder, 'secret'),
+      'C:\\secret',
+      'C:secret',
+      '..\\secret',
+      'link',
+      'up/secret',
+      'sibling',
+      'sub//../../secret',
+      './x',
+      '',
+      '.',
+      'x\0',
+    ]) {
+      const error = await failure(source.read(name));
+      expect([name, error.code]).toEqual([name, 'io']);
+      expect(error.message).not.toMatch(/ENOENT/);
+    }
+    expect(await readFile(join(folder, 'secret'), 'utf8')).toBe('secret');
+  });
+});

@@ -1,0 +1,57 @@
+/** Weight files in a folder. */
+import { DimoError, escapeText, type WeightSource } from '@dimo/core';
+import { readdir, realpath } from 'node:fs/promises';
+import { isAbsolute, join, relative, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { readFileChecked } from './files.js';
+import { withIoError } from './io-error.js';
+
+/** Folders deeper than this are not listed. */
+const maximumDepth = 8;
+
+/**
+ * The files of a folder, with `/` in the names of those in subfolders. No name leads out of the folder: absolute names,
+ * `..` and symbolic links to outside are refused.
+ *
+ * @param folder - a path or a `file:` URL (`TeacherPreset.location`).
+ */
+export function folderWeightSource(folder: string | URL): WeightSource {
+  const isUrl = typeof folder !== 'string' || folder.startsWith('file:');
+  const root = isUrl ? fileURLToPath(folder) : folder;
+  return {
+    location: root,
+    list: () => withIoError('list', root, () => listFiles(root, '', 0)),
+    read: async (name) => readFileChecked(await safePath(root, name)),
+  };
+}
+
+async function listFiles(root: string, prefix: string, depth: number): Promise<string[]> {
+  const names: string[] = [];
+  for (const entry of await readdir(join(root, prefix), { withFileTypes: true })) {
+    const name = prefix === '' ? entry.name : `${prefix}/${entry.name}`;
+    if (entry.isDirectory() && depth < maximumDepth) names.push(...(await listFiles(root, name, depth + 1)));
+    else if (entry.isFile() || entry.isSymbolicLink()) names.push(name);
+  }
+  return names.sort();
+}
+
+/** The real path of a file in `root`, after symbolic links. */
+async function safePath(root: string, name: string): Promise<string> {
+  const refuse = (why: string): DimoError =>
+    new DimoError('io', `${escapeText(root)}: file name "${escapeText(name, 200)}" ${why}`, {
+      path: root,
+      hint: 'weight files must lie inside the folder that was given',
+    });
+  if (name === '' || /[\0\\]/.test(name) || isAbsolute(name) || /^[A-Za-z]:/.test(name))
+    throw refuse('is empty, absolute or holds a backslash or NUL');
+  if (name.split('/').some((part) => part === '..' || part === '.' || part === ''))
+    throw refuse('has an empty, "." or ".." part');
+  const real = await withIoError('read', join(root, name), async () => ({
+    root: await realpath(root),
+    file: await realpath(join(root, name)),
+  }));
+  const inside = relative(real.root, real.file);
+  if (inside === '' || inside === '..' || inside.startsWith(`..${sep}`) || isAbsolute(inside))
+    throw refuse('leads out of the folder through a symbolic link');
+  return real.file;
+}
