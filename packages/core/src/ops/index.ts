@@ -6,3 +6,8 @@ export { layerNorm, type LayerNormOptions } from './layer-norm.js';
 export { linear, matrixProduct } from './linear.js';
 export { sampleCategorical } from './sample-categorical.js';
 export { adamUpdate, type AdamUpdateAttributes, type AdamUpdateInputs } from './adam-update.js';
+export {
+  maskedCrossEntropy,
+  type MaskedCrossEntropyInputs,
+  type MaskedCrossEntropyResult,
+} from './masked-cross-entropy.js';

@@ -1,0 +1,84 @@
+/** A masked diffusion model of a few hundred weights for the tests of this package. */
+import * as tf from '@tensorflow/tfjs-core';
+import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
+import type { MaskedDiffusionModel, ModelInputs, TeacherDefinition } from '../model.js';
+import { embedding } from '../ops/embedding.js';
+import { gelu } from '../ops/gelu.js';
+import { linear } from '../ops/linear.js';
+import { float32, int32, sizeOf, type SpecTree, type TensorTree } from '../tensors.js';
+
+/** Sizes of the tiny model. */
+export interface TinyModelOptions {
+  readonly codebookSize?: number;
+  readonly grid?: readonly [number, number];
+  readonly width?: number;
+  readonly numClasses?: number;
+}
+
+/**
+ * logits = gelu((embedding + context + label) W1^T) W2^T, context the mean embedding of the sequence. The mask token has
+ * a logit, as in MaskGIT.
+ */
+export function tinyModel(options: TinyModelOptions = {}): MaskedDiffusionModel {
+  const { codebookSize = 6, grid = [2, 3], width = 8, numClasses = 3 } = options;
+  const spec = (...shape: number[]) => ({ dtype: 'float32', shape }) as const;
+  const parameters: SpecTree = {
+    'tokens.weight': spec(codebookSize + 1, width),
+    'labels.weight': spec(numClasses + 1, width),
+    'hidden.weight': spec(width, width),
+    'hidden.bias': spec(width),
+    'output.weight': spec(codebookSize + 1, width),
+    'output.bias': spec(codebookSize + 1),
+  };
+  return {
+    name: 'tiny',
+    tokenSpace: { codebookSize, numLogits: codebookSize + 1, maskTokenId: codebookSize, grid },
+    condition: { label: { dtype: 'int32', shape: [] } },
+    embeddingWidth: width,
+    parameters,
+    embeddingParameters: ['tokens.weight'],
+    initialize: (random) =>
+      Object.fromEntries(
+        Object.entries(parameters).map(([name, { shape }]) => [
+          name,
+          float32(
+            shape,
+            random
+              .fork(name)
+              .normal(sizeOf(shape))
+              .map((value) => value * 0.5),
+          ),
+        ]),
+      ),
+    logits: tinyLogits,
+  };
+}
+
+function tinyLogits(weights: TensorTree, { tokens, condition, embeddingNoise }: ModelInputs): Tensor3D {
+  let embedded = embedding<Tensor3D>(weights['tokens.weight']!, tokens);
+  if (embeddingNoise) {
+    const { noise, scale } = embeddingNoise;
+    const kept = tf.sqrt(tf.sub(1, tf.mul(scale, scale)));
+    embedded = tf.add(tf.mul(scale, noise), tf.mul(kept, embedded));
+  }
+  const context = tf.mean(embedded, 1, true);
+  const label = tf.expandDims(embedding<Tensor2D>(weights['labels.weight']!, condition['label']!), 1);
+  const hidden = linear(tf.add(tf.add(embedded, context), label), weights['hidden.weight']!, weights['hidden.bias']!);
+  return linear(gelu(hidden), weights['output.weight']!, weights['output.bias']!) as Tensor3D;
+}
+
+/** The tiny model as a teacher definition; class `numClasses` is "no condition". */
+export function tinyTeacher(options: TinyModelOptions = {}): TeacherDefinition {
+  const { numClasses = 3 } = options;
+  return {
+    contract: 1,
+    name: 'tiny',
+    model: tinyModel(options),
+    nullCondition: { label: int32([], [numClasses]) },
+    conditions: {
+      sample: (random, count) => ({ label: int32([count], random.integers(count, numClasses)) }),
+      parse: (texts) => ({ label: int32([texts.length], texts.map(Number)) }),
+    },
+    config: { ...options },
+  };
+}
