@@ -1,1 +1,6 @@
-export {};
+export { backendName, supportedKernels } from './backend.js';
+export type { LoweringOptions } from './builder.js';
+export { describeGraph, type GraphDescription } from './describe.js';
+export { emitModel, type EmitOptions } from './emit.js';
+export type { GraphNode, GraphPort, PortRole, TracedGraph, Value } from './graph.js';
+export { trace, type TraceOptions } from './trace.js';

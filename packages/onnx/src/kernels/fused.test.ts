@@ -1,0 +1,42 @@
+import { attention, embedding, gelu, layerNorm, linear, sampleCategorical } from '@dimo/core';
+import * as tf from '@tensorflow/tfjs-core';
+import { describe, it } from 'vitest';
+import { expectTracedEqualsEager, gradientsOf, numbers, wholeNumbers } from '../test-support/oracle.js';
+
+describe('fusable ops: traced equals eager, forward and gradient', () => {
+  const x = numbers([3, 5, 8], 1);
+  it('linear', () =>
+    expectTracedEqualsEager(
+      gradientsOf((t) => linear(t['x']!, t['w']!, t['b']!), ['x', 'w', 'b']),
+      { x, w: numbers([6, 8], 2), b: numbers([6], 3) },
+    ));
+  it('layerNorm', () =>
+    expectTracedEqualsEager(
+      gradientsOf((t) => layerNorm(t['x']!, t['s']!, t['o']!, { epsilon: 1e-12 }), ['x', 's', 'o']),
+      { x, s: numbers([8], 2), o: numbers([8], 3) },
+    ));
+  it.each(['none', 'tanh'] as const)('gelu %s', (approximate) =>
+    expectTracedEqualsEager(
+      gradientsOf((t) => gelu(t['x']!, { approximate }), ['x']),
+      { x: numbers([3, 5, 8], 1, 4) },
+    ),
+  );
+  const attend = (t: tf.NamedTensorMap) =>
+    attention(t['q'] as tf.Tensor3D, t['k'] as tf.Tensor3D, t['v'] as tf.Tensor3D, { numHeads: 2 });
+  const qkv = { q: numbers([3, 5, 8], 4, 3), k: numbers([3, 7, 8], 5, 3), v: numbers([3, 7, 8], 6) };
+  it('attention forward', () => expectTracedEqualsEager((_, t) => ({ outputs: { y: attend(t) } }), qkv));
+  it('attention gradient', () => expectTracedEqualsEager(gradientsOf(attend, ['q', 'k', 'v']), qkv));
+  it('embedding', () =>
+    expectTracedEqualsEager(
+      gradientsOf((t) => embedding(t['table']!, t['ids']!), ['table']),
+      { table: numbers([9, 4]), ids: wholeNumbers([3, 5], 9) },
+    ));
+  it('sampleCategorical', () =>
+    expectTracedEqualsEager(
+      (_, t) => ({ outputs: { y: sampleCategorical(t['logits'] as tf.Tensor3D, t['u'] as tf.Tensor2D) } }),
+      {
+        logits: numbers([2, 5, 11], 1, 3),
+        u: { ...numbers([2, 5], 2), data: numbers([2, 5], 2).data.map((value) => (value + 1) / 2) },
+      },
+    ));
+});

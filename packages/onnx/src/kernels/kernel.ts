@@ -1,0 +1,52 @@
+/** What a lowering of one tfjs kernel looks like. */
+import { DimoError } from '@dimo/core';
+import type { GraphBuilder } from '../builder.js';
+import type { LazyTensor } from '../lazy.js';
+
+/** Lowers one call: tensors by the kernel's input names, plain attributes. */
+export type TraceKernel = (
+  builder: GraphBuilder,
+  inputs: Record<string, LazyTensor>,
+  attributes: Record<string, unknown>,
+) => LazyTensor | readonly LazyTensor[];
+
+/** Lowerings by kernel name. */
+export type KernelTable = Readonly<Record<string, TraceKernel>>;
+
+/**
+ * Types a lowering by its input names and tfjs' attribute interface.
+ *
+ * @param lower - `inputs` has every name of `Names`; tfjs checked that before it called the kernel.
+ */
+export function kernel<Names extends string, KernelAttributes = unknown>(
+  lower: (
+    builder: GraphBuilder,
+    inputs: Record<Names, LazyTensor>,
+    attributes: KernelAttributes,
+  ) => LazyTensor | readonly LazyTensor[],
+): TraceKernel {
+  return (builder, inputs, attributes) =>
+    lower(builder, inputs as Record<Names, LazyTensor>, attributes as KernelAttributes);
+}
+
+/** Types a lowering whose inputs are a list. */
+export function listKernel<KernelAttributes = unknown>(
+  lower: (
+    builder: GraphBuilder,
+    inputs: readonly LazyTensor[],
+    attributes: KernelAttributes,
+  ) => LazyTensor | readonly LazyTensor[],
+): TraceKernel {
+  return (builder, inputs, attributes) => lower(builder, Object.values(inputs), attributes as KernelAttributes);
+}
+
+/** Throws: this form of the kernel has no lowering. */
+export function unsupported(message: string): never {
+  throw new DimoError('trace', message);
+}
+
+/** Non-negative axes in ascending order; `undefined` and null mean all. */
+export function parseAxes(axis: number | readonly number[] | undefined | null, rank: number): number[] {
+  const given = axis === undefined || axis === null ? Array.from({ length: rank }, (_, index) => index) : [axis].flat();
+  return [...new Set(given.map((index) => (index < 0 ? index + rank : index)))].sort((a, b) => a - b);
+}
