@@ -1,0 +1,69 @@
+/**
+ * Messages between the `onnx` engine and its worker thread. The worker owns onnxruntime, all sessions and the state of
+ * every device tree; only inputs, outputs and downloads cross. Types only: the worker is plain JavaScript, so that the
+ * same file runs from the sources and from the built package.
+ */
+import type { DimoErrorCode, DType, HostTree, SpecTree } from '@dimo/core';
+
+/** A port of a compiled graph as onnxruntime reports it. */
+export interface SessionPort {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+}
+
+/** Requests by name, with what the worker answers. */
+export interface WorkerOperations {
+  /** Loads onnxruntime. */
+  load: { request: object; response: { readonly versions: Readonly<Record<string, string>> } };
+  upload: { request: { readonly tree: number; readonly tensors: HostTree }; response: undefined };
+  assign: { request: { readonly tree: number; readonly tensors: HostTree }; response: undefined };
+  download: { request: { readonly tree: number; readonly names: readonly string[] }; response: HostTree };
+  releaseTree: { request: { readonly tree: number }; response: undefined };
+  compile: {
+    request: {
+      readonly fn: number;
+      readonly model: Uint8Array;
+      /** `InferenceSession.SessionOptions` of onnxruntime-node. */
+      readonly sessionOptions: Readonly<Record<string, unknown>>;
+    };
+    response: { readonly inputs: readonly SessionPort[]; readonly outputs: readonly SessionPort[] };
+  };
+  run: { request: { readonly fn: number; readonly tree: number; readonly inputs: HostTree }; response: HostTree };
+  releaseFunction: { request: { readonly fn: number }; response: undefined };
+  /** Releases everything; the worker then ends by itself. */
+  close: { request: object; response: undefined };
+}
+
+/** Name of a request. */
+export type WorkerOperation = keyof WorkerOperations;
+
+/** What goes to the worker. */
+export interface WorkerRequest<Op extends WorkerOperation = WorkerOperation> {
+  readonly id: number;
+  readonly op: Op;
+  readonly body: WorkerOperations[Op]['request'];
+}
+
+/** An error on its way between threads. */
+export interface WorkerFailure {
+  readonly code: DimoErrorCode;
+  readonly message: string;
+  readonly hint?: string | undefined;
+}
+
+/** What comes back. */
+export type WorkerReply =
+  { readonly id: number; readonly value: unknown } | { readonly id: number; readonly failure: WorkerFailure };
+
+/** Names of state tensors and inputs of a graph carry these prefixes, and so do outputs and new state values. */
+export const prefixes = { state: 's:', input: 'i:', output: 'o:', newState: 'n:' } as const;
+
+/** Specifications of the ports with a prefix, by the name behind it. */
+export function portSpecs(ports: readonly SessionPort[], prefix: string): SpecTree {
+  return Object.fromEntries(
+    ports
+      .filter(({ name }) => name.startsWith(prefix))
+      .map(({ name, dtype, shape }) => [name.slice(prefix.length), { dtype, shape }]),
+  );
+}

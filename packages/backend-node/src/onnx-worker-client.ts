@@ -1,0 +1,100 @@
+/** The engine's side of the worker thread: requests as promises, failures as typed errors. */
+import { BackendUnavailableError, DimoError, type HostTensor, type HostTree } from '@dimo/core';
+import { Worker } from 'node:worker_threads';
+import type { WorkerFailure, WorkerOperation, WorkerOperations, WorkerReply } from './onnx-protocol.js';
+
+/** A running worker. */
+export interface OnnxWorker {
+  call<Op extends WorkerOperation>(
+    op: Op,
+    body: WorkerOperations[Op]['request'],
+    transfer?: readonly ArrayBuffer[],
+  ): Promise<WorkerOperations[Op]['response']>;
+  /** Releases what the worker holds and waits until the thread has ended. Requests not yet answered are served first. */
+  close(): Promise<void>;
+}
+
+interface Pending {
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+}
+
+/** Starts the thread. It does not keep the process alive while no request is open. */
+export function startOnnxWorker(): OnnxWorker {
+  // From the sources (tests) the file is as written; in the published package it is a built entry of its own.
+  const file = import.meta.url.endsWith('.ts')
+    ? new URL('./onnx-worker.mjs', import.meta.url)
+    : new URL('./onnx-worker.js', import.meta.url);
+  // No inherited flags: options for the main thread (loaders, inspectors) do not concern this one.
+  const worker = new Worker(file, { name: 'dimo-onnx', execArgv: [] });
+  worker.unref();
+  const pending = new Map<number, Pending>();
+  let nextId = 0;
+  let ended: DimoError | undefined;
+
+  const settle = (id: number): Pending | undefined => {
+    const entry = pending.get(id);
+    pending.delete(id);
+    if (pending.size === 0) worker.unref();
+    return entry;
+  };
+  const endWith = (error: DimoError) => {
+    ended ??= error;
+    for (const id of [...pending.keys()]) settle(id)?.reject(ended);
+  };
+  worker.on('message', (reply: WorkerReply) => {
+    const entry = settle(reply.id);
+    if ('failure' in reply) entry?.reject(errorOf(reply.failure));
+    else entry?.resolve(reply.value);
+  });
+  worker.on('error', (cause) =>
+    endWith(new DimoError('device', `onnx engine: the worker thread failed: ${cause.message}`, { cause })),
+  );
+  const exit = new Promise<void>((resolve) => {
+    worker.on('exit', () => {
+      endWith(new DimoError('device', 'onnx engine: the worker thread has ended', { hint: 'make a new engine' }));
+      resolve();
+    });
+  });
+
+  const call: OnnxWorker['call'] = (op, body, transfer = []) => {
+    if (ended) return Promise.reject(ended);
+    const id = nextId++;
+    worker.ref();
+    return new Promise((resolve, reject) => {
+      pending.set(id, { resolve: resolve as (value: unknown) => void, reject });
+      worker.postMessage({ id, op, body }, transfer);
+    });
+  };
+
+  return {
+    call,
+    async close() {
+      if (!ended) await call('close', {});
+      await exit;
+    },
+  };
+}
+
+function errorOf({ code, message, hint }: WorkerFailure): DimoError {
+  const options = hint === undefined ? {} : { hint };
+  return code === 'backend-unavailable'
+    ? new BackendUnavailableError(message, options)
+    : new DimoError(code, message, options);
+}
+
+/**
+ * Copies of host tensors whose buffers may move to another thread. A copy is needed anyway, and structured cloning of a
+ * view would copy the whole buffer behind it, for example an entire dataset behind one batch.
+ */
+export function detachedCopy(tree: HostTree): { tensors: HostTree; transfer: ArrayBuffer[] } {
+  const transfer: ArrayBuffer[] = [];
+  const tensors = Object.fromEntries(
+    Object.entries(tree).map(([name, { dtype, shape, data }]) => {
+      const copy = data.slice();
+      transfer.push(copy.buffer as ArrayBuffer);
+      return [name, { dtype, shape: [...shape], data: copy } as HostTensor];
+    }),
+  );
+  return { tensors, transfer };
+}

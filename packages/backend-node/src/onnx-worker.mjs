@@ -1,0 +1,197 @@
+// @ts-check
+/**
+ * The worker thread of the `onnx` engine. `session.run` is a synchronous native call; here it blocks nobody. Requests
+ * are served one after another.
+ *
+ * Each state tensor has two buffers: a run reads one and writes the other, and only when it has succeeded do they change
+ * places. So a failed run leaves the state as it was, and nothing is allocated per step.
+ */
+import { createRequire } from 'node:module';
+import { parentPort } from 'node:worker_threads';
+
+/** @import { InferenceSession, Tensor } from 'onnxruntime-node' */
+/** @import { DType, HostTensor, HostTree } from '@dimo/core' */
+/** @import { SessionPort, WorkerFailure, WorkerOperation, WorkerOperations, WorkerRequest } from './onnx-protocol.js' */
+/** @typedef {{ shape: readonly number[], current: Tensor, spare: Tensor | undefined }} StateTensor */
+
+const port = /** @type {import('node:worker_threads').MessagePort} */ (parentPort);
+/** @type {typeof import('onnxruntime-node')} */
+let ort;
+/** @type {Map<number, Map<string, StateTensor>>} */
+const trees = new Map();
+/** @type {Map<number, InferenceSession>} */
+const sessions = new Map();
+
+const arrays = { float32: Float32Array, int32: Int32Array, bool: Uint8Array };
+
+/** @param {readonly number[]} shape */
+const sizeOf = (shape) => shape.reduce((product, length) => product * length, 1);
+
+/** @param {DType} dtype @param {readonly number[]} shape @param {HostTensor['data']} [data] @returns {Tensor} */
+function tensor(dtype, shape, data = new arrays[dtype](sizeOf(shape))) {
+  return new ort.Tensor(dtype, /** @type {any} */ (data), shape);
+}
+
+/**
+ * Copies out of memory that onnxruntime may write again.
+ * @param {Tensor} source @returns {HostTensor}
+ */
+function toHost(source) {
+  const dtype = /** @type {DType} */ (source.type);
+  return { dtype, shape: [...source.dims], data: /** @type {any} */ (source.data).slice() };
+}
+
+/** @param {readonly InferenceSession.ValueMetadata[]} metadata @returns {SessionPort[]} */
+function describe(metadata) {
+  return metadata.map((port) => {
+    if (!port.isTensor) throw new Error(`port ${port.name} is no tensor`);
+    return { name: port.name, dtype: /** @type {DType} */ (port.type), shape: /** @type {number[]} */ (port.shape) };
+  });
+}
+
+/** @param {number} id */
+function treeOf(id) {
+  const tree = trees.get(id);
+  if (!tree) throw new Error(`device tree ${id} is not known to the worker`);
+  return tree;
+}
+
+/** @param {number} id */
+function sessionOf(id) {
+  const session = sessions.get(id);
+  if (!session) throw new Error(`function ${id} is not known to the worker`);
+  return session;
+}
+
+/** @type {{ [Op in WorkerOperation]: (body: WorkerOperations[Op]['request']) => Promise<WorkerOperations[Op]['response']> | WorkerOperations[Op]['response'] }} */
+const operations = {
+  load() {
+    // require: a missing package and a broken native library both fail here, with their own message.
+    ort = createRequire(import.meta.url)('onnxruntime-node');
+    ort.env.logLevel = 'error';
+    return { versions: { 'onnxruntime-node': ort.env.versions.node ?? ort.env.versions.common } };
+  },
+
+  upload({ tree, tensors }) {
+    const state = new Map();
+    for (const [name, { dtype, shape, data }] of Object.entries(tensors))
+      state.set(name, { shape, current: tensor(dtype, shape, data), spare: undefined });
+    trees.set(tree, state);
+    return undefined;
+  },
+
+  assign({ tree, tensors }) {
+    const state = treeOf(tree);
+    for (const [name, { data }] of Object.entries(tensors))
+      /** @type {any} */ (/** @type {StateTensor} */ (state.get(name)).current.data).set(data);
+    return undefined;
+  },
+
+  download({ tree, names }) {
+    const state = treeOf(tree);
+    return Object.fromEntries(
+      names.map((name) => [name, toHost(/** @type {StateTensor} */ (state.get(name)).current)]),
+    );
+  },
+
+  releaseTree({ tree }) {
+    trees.delete(tree);
+    return undefined;
+  },
+
+  async compile({ fn, model, sessionOptions }) {
+    const session = await ort.InferenceSession.create(model, sessionOptions);
+    sessions.set(fn, session);
+    return { inputs: describe(session.inputMetadata), outputs: describe(session.outputMetadata) };
+  },
+
+  async run({ fn, tree, inputs }) {
+    const session = sessionOf(fn);
+    const state = treeOf(tree);
+    /** @type {Record<string, Tensor>} */
+    const feeds = {};
+    for (const name of session.inputNames) {
+      const key = name.slice(2);
+      if (name.startsWith('s:')) {
+        feeds[name] = /** @type {StateTensor} */ (state.get(key)).current;
+        continue;
+      }
+      const { dtype, shape, data } = /** @type {HostTensor} */ (inputs[key]);
+      feeds[name] = tensor(dtype, shape, data);
+    }
+    /** @type {Record<string, Tensor>} */
+    const fetches = {};
+    /** @type {StateTensor[]} */
+    const replaced = [];
+    for (const { name, dtype, shape } of describe(session.outputMetadata)) {
+      if (name.startsWith('n:')) {
+        const slot = /** @type {StateTensor} */ (state.get(name.slice(2)));
+        slot.spare ??= tensor(dtype, slot.shape);
+        fetches[name] = slot.spare;
+        replaced.push(slot);
+      } else fetches[name] = tensor(dtype, shape); // written in place, then handed to the other thread without a copy
+    }
+    await session.run(feeds, fetches);
+    for (const slot of replaced) [slot.current, slot.spare] = [/** @type {Tensor} */ (slot.spare), slot.current];
+    /** @type {HostTree} */
+    const outputs = {};
+    for (const name of session.outputNames)
+      if (name.startsWith('o:')) {
+        const output = /** @type {Tensor} */ (fetches[name]);
+        outputs[name.slice(2)] = /** @type {HostTensor} */ ({
+          dtype: output.type,
+          shape: [...output.dims],
+          data: output.data,
+        });
+      }
+    return outputs;
+  },
+
+  async releaseFunction({ fn }) {
+    await sessions.get(fn)?.release();
+    sessions.delete(fn);
+    return undefined;
+  },
+
+  async close() {
+    for (const session of sessions.values()) await session.release();
+    sessions.clear();
+    trees.clear();
+    return undefined;
+  },
+};
+
+/** @param {WorkerOperation} op @param {unknown} error @returns {WorkerFailure} */
+function failureOf(op, error) {
+  const message = error instanceof Error ? error.message : String(error);
+  if (op === 'load') return { code: 'backend-unavailable', message };
+  if (/alloc|out of memory/i.test(message))
+    return { code: 'device', message, hint: 'lower the batch size or use a smaller model' };
+  return { code: op === 'compile' ? 'trace' : 'device', message };
+}
+
+/** Buffers of host tensors in an answer, which belong to nobody else. @param {unknown} value @returns {ArrayBuffer[]} */
+function transferable(value) {
+  if (typeof value !== 'object' || value === null) return [];
+  const buffers = Object.values(value).flatMap((entry) => {
+    const buffer = /** @type {Partial<HostTensor>} */ (entry)?.data?.buffer;
+    return buffer instanceof ArrayBuffer ? [buffer] : [];
+  });
+  return [...new Set(buffers)];
+}
+
+/** @param {WorkerRequest} request */
+async function serve({ id, op, body }) {
+  try {
+    const value = await operations[op](/** @type {any} */ (body));
+    port.postMessage({ id, value }, transferable(value));
+  } catch (error) {
+    port.postMessage({ id, failure: failureOf(op, error) });
+  }
+  if (op === 'close') port.close();
+}
+
+let queue = Promise.resolve();
+port.on('message', (/** @type {WorkerRequest} */ request) => {
+  queue = queue.then(() => serve(request));
+});
