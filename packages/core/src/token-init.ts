@@ -19,7 +19,7 @@ export interface TokenInit {
   readonly embeddingNoise?: number | EmbeddingNoiseSchedule;
   /**
    * What the scale is relative to: `unit`, standard normal noise as in the official code, or `embedding-rms`, noise
-   * with the root mean square of the token embeddings, for models whose embeddings are small. @default 'unit'
+   * with the root mean square of the token embeddings, for models whose embeddings are small. @default 'embedding-rms'
    */
   readonly noiseUnit?: 'unit' | 'embedding-rms';
 }
@@ -37,7 +37,7 @@ export interface ResolvedTokenInit {
  * @throws OptionError for a value out of its range.
  */
 export function resolveTokenInit(init: TokenInit = {}, where = 'tokenInit'): ResolvedTokenInit {
-  const { maskRatio = 0.6, embeddingNoise = 0.1, noiseUnit = 'unit' } = init;
+  const { maskRatio = 0.6, embeddingNoise = 0.1, noiseUnit = 'embedding-rms' } = init;
   const bounds = typeof maskRatio === 'number' ? [maskRatio, maskRatio] : maskRatio;
   if (bounds.length !== 2 || !bounds.every((ratio) => ratio >= 0 && ratio <= 1) || bounds[0]! > bounds[1]!)
     throw new OptionError(

@@ -11,3 +11,10 @@ export {
   type MaskedCrossEntropyInputs,
   type MaskedCrossEntropyResult,
 } from './masked-cross-entropy.js';
+export {
+  guidedTeacherLogits,
+  tokenDivergence,
+  type TokenDivergenceAttributes,
+  type TokenDivergenceInputs,
+  type TokenDivergenceResult,
+} from './token-divergence.js';

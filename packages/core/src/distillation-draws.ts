@@ -1,0 +1,207 @@
+/**
+ * The random numbers of a distillation step, and the function inputs that follow from them. Everything random is drawn
+ * here, on the host, from streams keyed by seed and step; a saved set of draws replays a step on any engine.
+ */
+import { dropConditions } from './condition-drop.js';
+import type { ResolvedDistillation } from './distillation-options.js';
+import { conditionSpecs, guidanceScales, isGuided, nullConditionInputs } from './guidance.js';
+import { scheduledMask } from './masking.js';
+import { sequenceLength, type MaskedDiffusionModel, type Teacher } from './model.js';
+import { randomStream, type RandomStream } from './random.js';
+import { embeddingNoiseScale } from './schedule.js';
+import {
+  float32,
+  int32,
+  scalar,
+  sizeOf,
+  withPrefix,
+  type HostTensor,
+  type HostTree,
+  type SpecTree,
+} from './tensors.js';
+import { initialMaskRatio, initialTokens } from './token-init.js';
+
+/** The half of a step that draws are for. */
+export type DistillationPhase = 'generator' | 'auxiliary';
+
+/** Random numbers of one micro-step. */
+export interface PhaseDraws {
+  /** Conditions, leading axis batch. */
+  readonly condition: HostTree;
+  /** int32 [batch, L] in [0, codebookSize). */
+  readonly initialCodes: HostTensor<'int32'>;
+  /** float32 [batch, L]: order in which initial positions are masked. */
+  readonly initialMaskUniforms: HostTensor<'float32'>;
+  /** float32 [batch, L, embeddingWidth], standard normal; absent if the noise scale is always 0. */
+  readonly embeddingNoise?: HostTensor<'float32'>;
+  /** float32 [batch, L]: draw the generator's tokens. */
+  readonly sampleUniforms: HostTensor<'float32'>;
+  /** float32 [batch]: mask ratio of the re-masked sample. */
+  readonly maskRatioUniforms: HostTensor<'float32'>;
+  /** float32 [batch, L]: order in which positions are re-masked. */
+  readonly maskUniforms: HostTensor<'float32'>;
+  /** float32 [batch]: condition drop of the auxiliary model. */
+  readonly dropUniforms: HostTensor<'float32'>;
+}
+
+/** Random numbers of one iteration. */
+export interface DistillationDraws {
+  /** Initial mask ratio of the iteration, shared by both phases. */
+  readonly initialMaskRatio: number;
+  /** One per micro-step; empty in iterations without a generator update. */
+  readonly generator: readonly PhaseDraws[];
+  /** One per micro-step. */
+  readonly auxiliary: readonly PhaseDraws[];
+}
+
+/** What draws depend on. */
+export interface DrawContext {
+  readonly teacher: Pick<Teacher, 'conditions' | 'nullCondition' | 'model'>;
+  readonly generator: MaskedDiffusionModel;
+  readonly settings: ResolvedDistillation;
+  /** Multiplies the standard normal embedding noise. */
+  readonly noiseUnit: number;
+}
+
+/** True if the generator's embeddings are ever perturbed. */
+export function hasEmbeddingNoise(settings: ResolvedDistillation): boolean {
+  return settings.tokenInit.embeddingNoise.scale > 0;
+}
+
+/** True in iterations that update the generator. */
+export function isGeneratorStep(settings: ResolvedDistillation, step: number): boolean {
+  return step % settings.auxiliaryRounds === 0;
+}
+
+/** Draws of an iteration; depends on seed and step alone. */
+export async function drawDistillation(context: DrawContext, step: number): Promise<DistillationDraws> {
+  const { settings } = context;
+  const stream = (name: string) => randomStream(settings.seed, step, `distillation/${name}`);
+  const microSteps = (phase: DistillationPhase) =>
+    Promise.all(Array.from({ length: settings.accumulation }, (_, i) => drawPhase(context, stream(`${phase}/${i}`))));
+  return {
+    initialMaskRatio: initialMaskRatio(settings.tokenInit.maskRatio, stream('initial-mask-ratio').uniform(1)[0]!),
+    generator: isGeneratorStep(settings, step) ? await microSteps('generator') : [],
+    auxiliary: await microSteps('auxiliary'),
+  };
+}
+
+async function drawPhase(context: DrawContext, stream: RandomStream): Promise<PhaseDraws> {
+  const { settings, generator, teacher } = context;
+  const { batchSize } = settings;
+  const { tokenSpace, embeddingWidth } = generator;
+  const length = sequenceLength(tokenSpace);
+  const uniform = (name: string, shape: readonly number[]) => float32(shape, stream.fork(name).uniform(sizeOf(shape)));
+  const noiseShape = [batchSize, length, embeddingWidth];
+  return {
+    condition: await teacher.conditions.sample(stream.fork('condition'), batchSize),
+    initialCodes: int32(
+      [batchSize, length],
+      stream.fork('codes').integers(batchSize * length, tokenSpace.codebookSize),
+    ),
+    initialMaskUniforms: uniform('initial-mask', [batchSize, length]),
+    ...(hasEmbeddingNoise(settings)
+      ? { embeddingNoise: float32(noiseShape, stream.fork('embedding-noise').normal(sizeOf(noiseShape))) }
+      : {}),
+    sampleUniforms: uniform('tokens', [batchSize, length]),
+    maskRatioUniforms: uniform('mask-ratio', [batchSize]),
+    maskUniforms: uniform('mask', [batchSize, length]),
+    dropUniforms: uniform('drop', [batchSize]),
+  };
+}
+
+/** What turns draws into inputs. */
+export interface PhaseInputOptions {
+  readonly phase: DistillationPhase;
+  readonly step: number;
+  readonly initialMaskRatio: number;
+}
+
+/** Inputs of `generatorGradients` or `auxiliaryGradients` from draws. Pure. */
+export function phaseInputs(context: DrawContext, draws: PhaseDraws, options: PhaseInputOptions): HostTree {
+  const { settings, teacher, generator } = context;
+  const { phase, step } = options;
+  const batch = draws.initialCodes.shape[0]!;
+  const { isMasked, maskRatio } = scheduledMask(
+    phase === 'generator' ? settings.maskSchedule : settings.auxiliaryMaskSchedule,
+    draws.maskRatioUniforms,
+    draws.maskUniforms,
+  );
+  const initial = { codes: draws.initialCodes, maskUniforms: draws.initialMaskUniforms };
+  const inputs: HostTree = {
+    initialTokens: initialTokens(initial, options.initialMaskRatio, generator.tokenSpace),
+    initialMaskRatio: float32([batch], new Float32Array(batch).fill(options.initialMaskRatio)),
+    sampleUniforms: draws.sampleUniforms,
+    isMasked,
+    maskRatio,
+    ...withPrefix('condition', draws.condition),
+  };
+  if (draws.embeddingNoise) {
+    inputs['embeddingNoise'] = scaled(draws.embeddingNoise, context.noiseUnit);
+    inputs['embeddingNoiseScale'] = scalar(embeddingNoiseScale(settings.tokenInit.embeddingNoise, step));
+  }
+  if (phase === 'generator' && isGuided(settings.teacherGuidance))
+    inputs['teacherGuidanceScale'] = guidanceScales(settings.teacherGuidance, maskRatio);
+  if (isGuided(auxiliaryGuidanceOf(settings, phase)))
+    inputs['auxiliaryGuidanceScale'] = guidanceScales(auxiliaryGuidanceOf(settings, phase), maskRatio);
+  if (phase === 'generator' && settings.ratioWeight !== 'constant')
+    inputs['ratioWeight'] = float32(
+      [batch],
+      maskRatio.data.map((ratio) => (settings.ratioWeight === 'ratio' ? ratio : 1 / ratio)),
+    );
+  if (phase === 'auxiliary' && settings.conditionDrop > 0) {
+    const isDropped = Array.from(draws.dropUniforms.data, (u) => u < settings.conditionDrop);
+    Object.assign(
+      inputs,
+      withPrefix('auxiliaryCondition', dropConditions(draws.condition, teacher.nullCondition, isDropped)),
+    );
+  }
+  if (needsNullCondition(settings, phase)) Object.assign(inputs, nullConditionInputs(teacher.nullCondition));
+  return inputs;
+}
+
+/** Specifications of what `phaseInputs` returns. */
+export function phaseInputSpecs(context: DrawContext, phase: DistillationPhase): SpecTree {
+  const { settings, teacher, generator } = context;
+  const { batchSize } = settings;
+  const row = [batchSize, sequenceLength(generator.tokenSpace)];
+  const perSample = { dtype: 'float32', shape: [batchSize] } as const;
+  const isGenerator = phase === 'generator';
+  const specs: SpecTree = {
+    initialTokens: { dtype: 'int32', shape: row },
+    initialMaskRatio: perSample,
+    sampleUniforms: { dtype: 'float32', shape: row },
+    isMasked: { dtype: 'int32', shape: row },
+    maskRatio: perSample,
+    ...conditionSpecs(teacher.model, batchSize),
+  };
+  if (hasEmbeddingNoise(settings)) {
+    specs['embeddingNoise'] = { dtype: 'float32', shape: [...row, generator.embeddingWidth] };
+    specs['embeddingNoiseScale'] = { dtype: 'float32', shape: [] };
+  }
+  if (isGenerator && isGuided(settings.teacherGuidance)) specs['teacherGuidanceScale'] = perSample;
+  if (isGuided(auxiliaryGuidanceOf(settings, phase))) specs['auxiliaryGuidanceScale'] = perSample;
+  if (isGenerator && settings.ratioWeight !== 'constant') specs['ratioWeight'] = perSample;
+  if (!isGenerator && settings.conditionDrop > 0)
+    Object.assign(specs, conditionSpecs(teacher.model, batchSize, 'auxiliaryCondition'));
+  if (needsNullCondition(settings, phase)) Object.assign(specs, conditionSpecs(teacher.model, 1, 'nullCondition'));
+  return specs;
+}
+
+function auxiliaryGuidanceOf(settings: ResolvedDistillation, phase: DistillationPhase): number {
+  return phase === 'generator' ? settings.auxiliaryGuidance : settings.auxiliaryTrainingGuidance;
+}
+
+function needsNullCondition(settings: ResolvedDistillation, phase: DistillationPhase): boolean {
+  const teacherIsGuided = phase === 'generator' && isGuided(settings.teacherGuidance);
+  return teacherIsGuided || isGuided(auxiliaryGuidanceOf(settings, phase));
+}
+
+function scaled(tensor: HostTensor<'float32'>, factor: number): HostTensor<'float32'> {
+  return factor === 1
+    ? tensor
+    : float32(
+        tensor.shape,
+        tensor.data.map((value) => value * factor),
+      );
+}
