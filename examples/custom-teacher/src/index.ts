@@ -12,7 +12,7 @@ import {
 import { chainNames } from './chain.js';
 import { chainDatasetPlugin } from './dataset.js';
 import { bigramDivergence, bigramEntropy, negativeLogLikelihood } from './metrics.js';
-import { mixerConfig, mixerModel, nullChain } from './model.js';
+import { convolutionConfig, convolutionModel, nullChain } from './model.js';
 
 export * from './chain.js';
 export * from './dataset.js';
@@ -29,7 +29,9 @@ const conditions: ConditionSource = {
       texts.map((text) => {
         const id = chainNames.findIndex((name, index) => text === name || text === String(index));
         if (id < 0)
-          throw new OptionError(`markov-mixer: "${text}" is no chain; known are ${chainNames.join(', ')}, 0 and 1`);
+          throw new OptionError(
+            `markov-convolution: "${text}" is no chain; known are ${chainNames.join(', ')}, 0 and 1`,
+          );
         return id;
       }),
     ),
@@ -37,11 +39,11 @@ const conditions: ConditionSource = {
 };
 
 function define(config: Readonly<Record<string, unknown>>): TeacherDefinition {
-  const resolved = mixerConfig(config);
+  const resolved = convolutionConfig(config);
   return {
     contract: 1,
-    name: 'markov-mixer',
-    model: mixerModel(resolved),
+    name: 'markov-convolution',
+    model: convolutionModel(resolved),
     nullCondition: { chain: int32([], [nullChain]) },
     conditions,
     config: { ...resolved },
@@ -49,9 +51,9 @@ function define(config: Readonly<Record<string, unknown>>): TeacherDefinition {
 }
 
 /** The teacher. Weights come from `model.safetensors`. */
-export const markovMixer: TeacherPlugin = {
-  name: 'markov-mixer',
-  description: 'Token-mixing masked diffusion model of two known Markov chains',
+export const markovConvolution: TeacherPlugin = {
+  name: 'markov-convolution',
+  description: 'Convolutional masked diffusion model of two known Markov chains',
   define,
   async load(config, source) {
     const definition = define(config);
@@ -64,7 +66,7 @@ export const markovMixer: TeacherPlugin = {
 export default definePlugin({
   contract: 1,
   name: 'dimo-example-custom-teacher',
-  teachers: [markovMixer],
+  teachers: [markovConvolution],
   tokenDatasets: [chainDatasetPlugin],
   metrics: [negativeLogLikelihood, bigramDivergence, bigramEntropy],
 });

@@ -2,11 +2,11 @@ import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
 import { OptionError, randomStream, WeightError, writeSafetensors, type WeightSource } from '@dimo/core';
 import { beforeAll, describe, expect, it } from 'vitest';
-import plugin, { markovMixer, mixerConfig, mixerModel } from './index.js';
+import plugin, { markovConvolution, convolutionConfig, convolutionModel } from './index.js';
 
 beforeAll(() => tf.setBackend('cpu'));
 
-const model = mixerModel({ hidden: 8, depth: 1 });
+const model = convolutionModel({ hidden: 8, depth: 1 });
 const weights = model.initialize(randomStream(1, 0, 'weights'));
 
 /** Logits [batch, L, K] on the host. */
@@ -23,7 +23,7 @@ function logitsOf(tokens: number[][], chain: number[]): number[][][] {
 
 const sequence = [0, 1, 2, 3, 8, 8, 6, 7, 0, 8, 2, 3, 4, 5, 6, 7];
 
-describe('the token-mixing model', () => {
+describe('the convolutional model', () => {
   it('has no logit for the mask token', () => {
     const logits = logitsOf([sequence], [0]);
     expect(logits[0]).toHaveLength(16);
@@ -57,21 +57,21 @@ describe('the plugin', () => {
 
   it('loads what it saves, strictly', async () => {
     const config = { hidden: 8, depth: 1 };
-    const teacher = await markovMixer.load(config, source(writeSafetensors(weights)));
+    const teacher = await markovConvolution.load(config, source(writeSafetensors(weights)));
     expect(Object.keys(teacher.weights).sort()).toEqual(Object.keys(model.parameters).sort());
-    await expect(markovMixer.load({ hidden: 8, depth: 2 }, source(writeSafetensors(weights)))).rejects.toThrow(
+    await expect(markovConvolution.load({ hidden: 8, depth: 2 }, source(writeSafetensors(weights)))).rejects.toThrow(
       WeightError,
     );
   });
 
   it('refuses unknown settings and unknown chains', () => {
-    expect(() => mixerConfig({ heads: 4 })).toThrow(OptionError);
-    expect(() => mixerConfig({ hidden: 1.5 })).toThrow(OptionError);
-    expect(() => markovMixer.define({}).conditions.parse(['climbing', 'sideways'])).toThrow(/sideways/);
+    expect(() => convolutionConfig({ heads: 4 })).toThrow(OptionError);
+    expect(() => convolutionConfig({ hidden: 1.5 })).toThrow(OptionError);
+    expect(() => markovConvolution.define({}).conditions.parse(['climbing', 'sideways'])).toThrow(/sideways/);
   });
 
   it('offers a teacher, its data and its metrics', () => {
-    expect(plugin.teachers?.map(({ name }) => name)).toEqual(['markov-mixer']);
+    expect(plugin.teachers?.map(({ name }) => name)).toEqual(['markov-convolution']);
     expect(plugin.tokenDatasets?.map(({ name }) => name)).toEqual(['markov-chains']);
     expect(plugin.metrics).toHaveLength(3);
   });

@@ -1,10 +1,11 @@
 /**
- * A token-mixing network (Tolstikhin et al., "MLP-Mixer", 2021) as a masked diffusion model: no attention, no class
- * token, and no logit for the mask token, unlike MaskGIT.
+ * A dilated convolutional residual network over a sequence (as ByteNet, Kalchbrenner et al., arXiv 1610.10099, but
+ * looking both ways) as a masked diffusion model: no attention, no class token, and no logit for the mask token, unlike
+ * MaskGIT.
  *
- *   h = tokenEmbedding[tokens] + positionEmbedding + chainEmbedding[chain]
- *   each block:  h += mixTokens(layerNorm(h)) over positions;  h += mixChannels(layerNorm(h)) over features
- *   logits = layerNorm(h) W^T + b                               [batch, L, K]
+ *   h = tokenEmbedding[tokens] + positionEmbedding + chainEmbedding[chain]                     [batch, L, hidden]
+ *   each block:  h += down(gelu(up(neighbours(layerNorm(h)))))   neighbours at -d, 0 and d; d = 1, 2, 4, 1, 2, 4, ...
+ *   logits = layerNorm(h) W^T + b                                                              [batch, L, K]
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor1D, Tensor3D } from '@tensorflow/tfjs-core';
@@ -25,10 +26,10 @@ import {
 import { chainNames, numSymbols, sequenceLength } from './chain.js';
 
 /** Size of the network. */
-export interface MixerConfig {
-  /** Features per position. @default 64 */
+export interface ConvolutionConfig {
+  /** Features per position. @default 48 */
   readonly hidden: number;
-  /** Blocks. @default 3 */
+  /** Blocks; six see the whole sequence. @default 6 */
   readonly depth: number;
 }
 
@@ -36,38 +37,36 @@ export interface MixerConfig {
 export const nullChain = chainNames.length;
 
 /** Checks a plain JSON configuration. @throws OptionError naming the key at fault. */
-export function mixerConfig(config: Readonly<Record<string, unknown>>): MixerConfig {
-  const known = { hidden: 64, depth: 3 };
+export function convolutionConfig(config: Readonly<Record<string, unknown>>): ConvolutionConfig {
+  const known = { hidden: 48, depth: 6 };
   for (const [key, value] of Object.entries(config)) {
     if (!(key in known))
-      throw new OptionError(`markov-mixer: unknown key "${key}"; known are ${Object.keys(known).join(', ')}`);
+      throw new OptionError(`markov-convolution: unknown key "${key}"; known are ${Object.keys(known).join(', ')}`);
     if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > 1024)
-      throw new OptionError(`markov-mixer: "${key}" must be an integer in [1, 1024], got ${JSON.stringify(value)}`);
+      throw new OptionError(
+        `markov-convolution: "${key}" must be an integer in [1, 1024], got ${JSON.stringify(value)}`,
+      );
   }
   return { ...known, ...config };
 }
 
 /** Every weight with its shape. */
-function parametersOf({ hidden, depth }: MixerConfig): SpecTree {
+function parametersOf({ hidden, depth }: ConvolutionConfig): SpecTree {
   const shapes: Record<string, number[]> = {
     token_embedding: [numSymbols + 1, hidden],
     position_embedding: [sequenceLength, hidden],
     chain_embedding: [chainNames.length + 1, hidden],
   };
   for (let block = 0; block < depth; block++) {
-    const addMlp = (name: string, width: number, inner: number): void => {
-      const path = `blocks.${block}.${name}`;
-      Object.assign(shapes, {
-        [`${path}.norm.weight`]: [hidden],
-        [`${path}.norm.bias`]: [hidden],
-        [`${path}.up.weight`]: [inner, width],
-        [`${path}.up.bias`]: [inner],
-        [`${path}.down.weight`]: [width, inner],
-        [`${path}.down.bias`]: [width],
-      });
-    };
-    addMlp('tokens', sequenceLength, 4 * sequenceLength);
-    addMlp('channels', hidden, 2 * hidden);
+    const path = `blocks.${block}`;
+    Object.assign(shapes, {
+      [`${path}.norm.weight`]: [hidden],
+      [`${path}.norm.bias`]: [hidden],
+      [`${path}.up.weight`]: [hidden, 3 * hidden],
+      [`${path}.up.bias`]: [hidden],
+      [`${path}.down.weight`]: [hidden, hidden],
+      [`${path}.down.bias`]: [hidden],
+    });
   }
   Object.assign(shapes, {
     'norm.weight': [hidden],
@@ -82,20 +81,28 @@ function parametersOf({ hidden, depth }: MixerConfig): SpecTree {
 
 const layerNormEpsilon = 1e-5;
 
-function logits(config: MixerConfig, weights: TensorTree, inputs: ModelInputs): Tensor3D {
+const dilations = [1, 2, 4];
+
+/** Features at positions i - d, i and i + d side by side, zeros beyond the ends: [batch, L, 3 hidden]. */
+function neighbours(x: Tensor3D, distance: number): Tensor3D {
+  const [batch, length, width] = x.shape;
+  const padded = tf.pad(x, [
+    [0, 0],
+    [distance, distance],
+    [0, 0],
+  ]);
+  const from = (start: number): Tensor3D => tf.slice(padded, [0, start, 0], [batch, length, width]);
+  return tf.concat([from(0), x, from(2 * distance)], 2);
+}
+
+function logits(config: ConvolutionConfig, weights: TensorTree, inputs: ModelInputs): Tensor3D {
   const weight = (name: string): tf.Tensor => {
     const tensor = weights[name];
-    if (!tensor) throw new OptionError(`markov-mixer: the weights lack "${name}"`);
+    if (!tensor) throw new OptionError(`markov-convolution: the weights lack "${name}"`);
     return tensor;
   };
   const norm = (x: Tensor3D, path: string): Tensor3D =>
     layerNorm(x, weight(`${path}.weight`), weight(`${path}.bias`), { epsilon: layerNormEpsilon });
-  const mlp = (x: Tensor3D, path: string): Tensor3D =>
-    linear(
-      gelu(linear(x, weight(`${path}.up.weight`), weight(`${path}.up.bias`))),
-      weight(`${path}.down.weight`),
-      weight(`${path}.down.bias`),
-    );
 
   let tokens = embedding<Tensor3D>(weight('token_embedding'), inputs.tokens);
   if (inputs.embeddingNoise) {
@@ -106,18 +113,19 @@ function logits(config: MixerConfig, weights: TensorTree, inputs: ModelInputs): 
   const chain = embedding<tf.Tensor2D>(weight('chain_embedding'), inputs.condition['chain'] as Tensor1D);
   let h: Tensor3D = tf.add(tf.add(tokens, tf.expandDims(weight('position_embedding'), 0)), tf.expandDims(chain, 1)); // [batch, L, hidden]
   for (let block = 0; block < config.depth; block++) {
-    const overPositions = tf.transpose(norm(h, `blocks.${block}.tokens.norm`), [0, 2, 1]); // [batch, hidden, L]
-    h = tf.add(h, tf.transpose(mlp(overPositions, `blocks.${block}.tokens`), [0, 2, 1]));
-    h = tf.add(h, mlp(norm(h, `blocks.${block}.channels.norm`), `blocks.${block}.channels`));
+    const path = `blocks.${block}`;
+    const seen = neighbours(norm(h, `${path}.norm`), dilations[block % dilations.length]!);
+    const inner = gelu(linear(seen, weight(`${path}.up.weight`), weight(`${path}.up.bias`)));
+    h = tf.add(h, linear(inner, weight(`${path}.down.weight`), weight(`${path}.down.bias`)));
   }
   return linear(norm(h, 'norm'), weight('output.weight'), weight('output.bias'));
 }
 
 /** The masked diffusion model of a configuration. */
-export function mixerModel(config: MixerConfig): MaskedDiffusionModel {
+export function convolutionModel(config: ConvolutionConfig): MaskedDiffusionModel {
   const parameters = parametersOf(config);
   return {
-    name: `markov-mixer-h${config.hidden}-d${config.depth}`,
+    name: `markov-convolution-h${config.hidden}-d${config.depth}`,
     tokenSpace: {
       codebookSize: numSymbols,
       numLogits: numSymbols,
