@@ -1,7 +1,9 @@
 /** All lowerings by tfjs kernel name. */
 import { binaryKernels } from './binary.js';
+import { convKernels } from './conv.js';
 import { fusedKernels } from './fused.js';
 import { gatherKernels } from './gather.js';
+import { imageKernels } from './image.js';
 import type { KernelTable } from './kernel.js';
 import { matmulKernels } from './matmul.js';
 import { reduceKernels } from './reduce.js';
@@ -15,5 +17,7 @@ export const kernels: KernelTable = {
   ...matmulKernels,
   ...shapeKernels,
   ...gatherKernels,
+  ...convKernels,
+  ...imageKernels,
   ...fusedKernels,
 };
