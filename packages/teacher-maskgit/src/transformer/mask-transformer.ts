@@ -1,0 +1,134 @@
+/**
+ * The class-conditional transformer of MaskGIT (Chang et al., arXiv 2202.04200) as in the PyTorch implementation that
+ * Di[M]O distils: same parameter names, layouts and arithmetic.
+ */
+import {
+  attention,
+  embedding,
+  gelu,
+  layerNorm,
+  linear,
+  type MaskedDiffusionModel,
+  type ModelInputs,
+  type TensorTree,
+} from '@dimo/core';
+import * as tf from '@tensorflow/tfjs-core';
+import type { Tensor, Tensor1D, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
+import {
+  embeddingParameters,
+  initializeTransformer,
+  resolveMaskTransformer,
+  transformerParameters,
+  vocabularySize,
+  type MaskTransformerConfig,
+  type ResolvedMaskTransformerConfig,
+} from './config.js';
+import { applyDropout, attentionWithDropout, transformerDropoutSites, type Dropout } from './dropout.js';
+
+/** Effectively no epsilon in float32; the original says 1e-12 outside the blocks. */
+const outerEpsilon = 1e-12;
+const blockEpsilon = 1e-5;
+
+/**
+ * A MaskGIT transformer. Condition: `label`, int32 [batch] in [0, numClasses], where `numClasses` means "no class". The
+ * class is a last token of the sequence; the mask token is a legal prediction, so V = K + 1.
+ *
+ * @throws OptionError for a wrong size.
+ */
+export function maskTransformer(options: MaskTransformerConfig): MaskedDiffusionModel {
+  const config = resolveMaskTransformer(options);
+  const { hidden, depth, codebookSize, grid } = config;
+  return {
+    name: `maskgit-h${hidden}-d${depth}`,
+    tokenSpace: { codebookSize, numLogits: codebookSize + 1, maskTokenId: codebookSize, grid },
+    condition: { label: { dtype: 'int32', shape: [] } },
+    embeddingWidth: hidden,
+    parameters: transformerParameters(config),
+    embeddingParameters,
+    initialize: (random) => initializeTransformer(config, random),
+    logits: (weights, inputs) => transformerLogits(config, weights, inputs),
+    dropoutSites: transformerDropoutSites(config),
+  };
+}
+
+function transformerLogits(config: ResolvedMaskTransformerConfig, weights: TensorTree, inputs: ModelInputs): Tensor3D {
+  const { hidden, codebookSize, grid } = config;
+  const { dropout } = inputs;
+  const numPositions = grid[0] * grid[1];
+  const numLogits = codebookSize + 1;
+  let x = tf.add(embedSequence(config, weights, inputs), weights['pos_emb']!) as Tensor3D; // [batch, S, hidden]
+  x = firstLayer(weights, x, dropout);
+  for (let block = 0; block < config.depth; block++) x = transformerBlock(config, weights, { x, block, dropout });
+  // Only what the logits need: the positions of the grid, and the columns of the codes and the mask token.
+  x = tf.slice(x, [0, 0, 0], [x.shape[0], numPositions, hidden]);
+  x = lastLayer(weights, x, dropout);
+  const table = tf.slice(weights['tok_emb.weight'] as Tensor2D, [0, 0], [numLogits, hidden]);
+  const bias = tf.slice(weights['bias'] as Tensor2D, [0, 0], [numPositions, numLogits]);
+  return tf.add(linear(x, table), bias);
+}
+
+/** Embeddings of the tokens, perturbed if asked for, then that of the class: float32 [batch, S, hidden]. */
+function embedSequence(config: ResolvedMaskTransformerConfig, weights: TensorTree, inputs: ModelInputs): Tensor3D {
+  const { tokens, embeddingNoise } = inputs;
+  const table = weights['tok_emb.weight']!;
+  const label = inputs.condition['label'] as Tensor1D;
+  const firstClass = tf.scalar(config.codebookSize + 1, 'int32');
+  const classIds = tf.expandDims(tf.add(label, firstClass), 1) as Tensor2D;
+  if (!embeddingNoise) return embedding(table, tf.concat([tokens, classIds], 1));
+  const { noise, scale } = embeddingNoise;
+  const keep = tf.sqrt(tf.sub(1, tf.mul(scale, scale)));
+  const perturbed = tf.add(tf.mul(embedding<Tensor3D>(table, tokens), keep), tf.mul(noise, scale)) as Tensor3D;
+  return tf.concat([perturbed, embedding<Tensor3D>(table, classIds)], 1);
+}
+
+function firstLayer(weights: TensorTree, input: Tensor3D, dropout: Dropout | undefined): Tensor3D {
+  let x = norm(weights, 'first_layer.0', input, outerEpsilon);
+  x = applyDropout(x, 'first_layer.1', dropout);
+  x = gelu(dense(weights, 'first_layer.2', x));
+  x = norm(weights, 'first_layer.4', x, outerEpsilon);
+  x = applyDropout(x, 'first_layer.5', dropout);
+  return dense(weights, 'first_layer.6', x);
+}
+
+/** x + attention(norm(x)), then x + mlp(norm(x)). */
+function transformerBlock(
+  config: ResolvedMaskTransformerConfig,
+  weights: TensorTree,
+  { x, block, dropout }: { x: Tensor3D; block: number; dropout: Dropout | undefined },
+): Tensor3D {
+  const attentionName = `transformer.layers.${block}.0`;
+  const mlpName = `transformer.layers.${block}.1`;
+  const numHeads = config.heads;
+  const mha = `${attentionName}.fn.mha`;
+  const normalized = norm(weights, `${attentionName}.norm`, x, blockEpsilon);
+  const packed = linear(normalized, weights[`${mha}.in_proj_weight`]!, weights[`${mha}.in_proj_bias`]!);
+  const parts = tf.split(packed, 3, 2) as [Tensor3D, Tensor3D, Tensor3D];
+  const mixed = dropout ? attentionWithDropout(parts, numHeads, mha, dropout) : attention(...parts, { numHeads });
+  const afterAttention = tf.add(x, dense(weights, `${mha}.out_proj`, mixed)) as Tensor3D;
+
+  let inner = norm(weights, `${mlpName}.norm`, afterAttention, blockEpsilon);
+  inner = gelu(dense(weights, `${mlpName}.fn.net.0`, inner));
+  inner = applyDropout(inner, `${mlpName}.fn.net.2`, dropout);
+  inner = dense(weights, `${mlpName}.fn.net.3`, inner);
+  return tf.add(afterAttention, applyDropout(inner, `${mlpName}.fn.net.4`, dropout));
+}
+
+function lastLayer(weights: TensorTree, input: Tensor3D, dropout: Dropout | undefined): Tensor3D {
+  let x = norm(weights, 'last_layer.0', input, outerEpsilon);
+  x = applyDropout(x, 'last_layer.1', dropout);
+  x = gelu(dense(weights, 'last_layer.2', x));
+  return norm(weights, 'last_layer.4', x, outerEpsilon);
+}
+
+function dense<T extends Tensor>(weights: TensorTree, name: string, x: T): T {
+  return linear(x, weights[`${name}.weight`]!, weights[`${name}.bias`]!);
+}
+
+function norm<T extends Tensor>(weights: TensorTree, name: string, x: T, epsilon: number): T {
+  return layerNorm(x, weights[`${name}.weight`]!, weights[`${name}.bias`]!, { epsilon });
+}
+
+/** Number of rows of the embedding table of a model of this size. */
+export function maskTransformerVocabulary(options: MaskTransformerConfig): number {
+  return vocabularySize(resolveMaskTransformer(options));
+}
