@@ -31,6 +31,8 @@ export interface DistillationSetup {
   readonly settings: ResolvedDistillation;
   /** Names of the trained parameters of the generator and of the auxiliary model. */
   readonly trained: { readonly generator: ReadonlySet<string>; readonly auxiliary: ReadonlySet<string> };
+  /** Whether steps also hand out intermediate tensors, for comparing implementations. @default false */
+  readonly trace?: boolean;
 }
 
 /** Result of an update: new state tensors under their names in the training state, and outputs. */
@@ -39,26 +41,16 @@ export interface UpdateResult {
   readonly outputs: TensorTree;
 }
 
-/** Whether a step hands out its intermediate tensors, for comparing implementations. */
-export interface TraceOptions {
-  /** @default false */
-  readonly trace?: boolean;
-}
-
 /**
  * Gradients of the generator, Algorithm 1 lines "sample x_init ... update theta". Inputs: those of `phaseInputSpecs`.
  *
  * @param setup - networks and settings.
  * @param state - `teacher/`, `auxiliary/` and `generator/` weights.
  * @param inputs - initial tokens, embedding noise, condition, uniforms, mask.
- * @returns outputs: `loss` (the surrogate's value), `divergence`, `forwardKl`, `totalVariation` (means over masked
+ * @returns gradients of the trained parameters; outputs: `loss` (the surrogate's value), `divergence`, `forwardKl`, `totalVariation` (means over masked
  *   positions), `tokenEntropy` (mean over all positions, nats), `tokens` int32 [batch, L].
  */
-export function generatorGradients(
-  setup: DistillationSetup,
-  state: TensorTree,
-  { inputs, trace = false }: TraceOptions & { readonly inputs: TensorTree },
-): WeightGradients {
+export function generatorGradients(setup: DistillationSetup, state: TensorTree, inputs: TensorTree): WeightGradients {
   const { networks, settings } = setup;
   const { trained, frozen } = splitWeights(subtree('generator', state), setup.trained.generator);
   return gradientThroughLogits(
@@ -97,7 +89,7 @@ export function generatorGradients(
           totalVariation: meanOverMasked(totalVariation),
           tokenEntropy: meanEntropy(generated),
           tokens,
-          ...(trace
+          ...(setup.trace
             ? {
                 generatorLogits: generated,
                 teacherLogits: guidedTeacherLogits(teacher),
@@ -147,13 +139,9 @@ export function generatorUpdate(setup: DistillationSetup, state: TensorTree, ste
  * psi". Cross-entropy with label smoothing against the sampled tokens, mixed with a KL to the generator's own
  * distribution.
  *
- * @returns outputs: `loss`, `hardLoss`, `softLoss`, `maskedNll`, means over masked positions, nats.
+ * @returns gradients of the trained parameters; outputs: `loss`, `hardLoss`, `softLoss`, `maskedNll`, means over masked positions, nats.
  */
-export function auxiliaryGradients(
-  setup: DistillationSetup,
-  state: TensorTree,
-  { inputs, trace = false }: TraceOptions & { readonly inputs: TensorTree },
-): WeightGradients {
+export function auxiliaryGradients(setup: DistillationSetup, state: TensorTree, inputs: TensorTree): WeightGradients {
   const { networks, settings } = setup;
   const { softWeight, softTemperature } = settings;
   const generated = networks.generator.logits(subtree('generator', state), generatorInputs(inputs));
@@ -176,7 +164,7 @@ export function auxiliaryGradients(
       const hard = maskedCrossEntropy({ logits: predicted, targets: tokens, weights }, settings.labelSmoothing);
       const hardLoss = tf.sum(hard.loss);
       const common = { maskedNll: tf.sum(hard.negativeLogLikelihood), hardLoss };
-      const traced: TensorTree = trace ? { generatorLogits: generated, auxiliaryLogits: predicted, tokens } : {};
+      const traced: TensorTree = setup.trace ? { generatorLogits: generated, auxiliaryLogits: predicted, tokens } : {};
       if (softWeight === 0) return { gradient: hard.gradient, outputs: { loss: hardLoss, ...common, ...traced } };
       const soft = softCrossEntropy({ logits: predicted, target: generated, weights }, softTemperature);
       const softLoss = tf.sum(soft.loss);

@@ -51,6 +51,13 @@ export interface DistillationWeights {
   readonly auxiliary?: HostTree;
 }
 
+/** What else a distillation can be given. */
+export interface DistillationExtras {
+  readonly initial?: DistillationWeights;
+  /** See `DistillationSetup.trace`. @default false */
+  readonly trace?: boolean;
+}
+
 /**
  * Prepares a distillation.
  *
@@ -63,7 +70,7 @@ export interface DistillationWeights {
 export function createDistillation(
   teacher: Teacher,
   options: DistillationOptions = {},
-  initial: DistillationWeights = {},
+  { initial = {}, trace = false }: DistillationExtras = {},
 ): Distillation {
   const settings = resolveDistillation(options);
   const networks: DistillationNetworks = {
@@ -82,6 +89,7 @@ export function createDistillation(
     networks,
     settings,
     trained: { generator: trainedNames(networks.generator), auxiliary: trainedNames(networks.auxiliary) },
+    trace,
   };
   const firstWeights = {
     generator: () =>
@@ -189,22 +197,27 @@ function stepFunctions(setup: DistillationSetup, context: DrawContext): Training
 
 function stepFunction(setup: DistillationSetup, phase: DistillationPhase): PureFunction {
   return (state, inputs) => {
-    const { gradients, outputs } = gradientsOf[phase](setup, state, { inputs });
+    const { gradients, outputs } = gradientsOf[phase](setup, state, inputs);
     const update = updates[phase](setup, state, { gradients, inputs, loss: outputs['loss']! });
-    return { state: update.state, outputs: { ...outputs, ...update.outputs } };
+    return { state: update.state, outputs: { ...outputs, ...update.outputs, ...traced(setup, gradients) } };
   };
 }
 
 function accumulateFunction(setup: DistillationSetup, phase: DistillationPhase): PureFunction {
   return (state, inputs) => {
-    const { gradients, outputs } = gradientsOf[phase](setup, state, { inputs });
+    const { gradients, outputs } = gradientsOf[phase](setup, state, inputs);
     const sums: TensorTree = {};
     for (const [name, gradient] of Object.entries(gradients)) {
       const key = `${phase}Gradients/${name}`;
       sums[key] = tf.add(state[key]!, tf.div(gradient, setup.settings.accumulation));
     }
-    return { state: sums, outputs };
+    return { state: sums, outputs: { ...outputs, ...traced(setup, gradients) } };
   };
+}
+
+/** `gradient/<p>`, if the step is traced. */
+function traced(setup: DistillationSetup, gradients: TensorTree): TensorTree {
+  return setup.trace ? withPrefix('gradient', gradients) : {};
 }
 
 function accumulatedUpdate(setup: DistillationSetup, phase: DistillationPhase): PureFunction {

@@ -1,0 +1,16 @@
+/** The engines on which parity is shown, each with the tolerances that the fixtures' READMEs suggest for its kind. */
+import { eagerEngine, type Engine } from '@dimo/core';
+import '@tensorflow/tfjs-backend-cpu';
+
+/** An engine under test. */
+export interface EngineUnderTest {
+  readonly name: string;
+  /** `cpu`: float32 on a CPU; `gpu`: kernels that may round more. */
+  readonly exactness: 'cpu' | 'gpu';
+  create(): Promise<Engine>;
+}
+
+/** Engines that every checkout can run. */
+export const enginesUnderTest: readonly EngineUnderTest[] = [
+  { name: 'tfjs cpu', exactness: 'cpu', create: async () => eagerEngine('cpu') },
+];
