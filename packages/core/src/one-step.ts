@@ -1,0 +1,191 @@
+/** One-step generation: random and masked tokens in, image tokens out, one forward pass, no guidance. */
+import type { Scalar, Tensor1D, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
+import { numRows, takeRows } from './batches.js';
+import type { DeviceTree, Engine } from './engine.js';
+import { conditionSpecs } from './guidance.js';
+import { sequenceLength, type MaskedDiffusionModel } from './model.js';
+import { modelState, type ModelState } from './model-state.js';
+import { randomStream } from './random.js';
+import { checkSampling, sampleTokens, type SamplingOptions } from './sampling.js';
+import {
+  float32,
+  int32,
+  scalar,
+  subtree,
+  withPrefix,
+  type HostTensor,
+  type HostTree,
+  type SpecTree,
+} from './tensors.js';
+import { initialMaskRatio, initialTokens, type InitialMaskRatio } from './token-init.js';
+
+/** Token initialization of a finished generator: numbers, no schedules. */
+export interface GeneratorTokenInit {
+  /** In [0, 1]; a range draws one ratio per sample. Keep the training ratio. */
+  readonly maskRatio: InitialMaskRatio;
+  /** Scale of the embedding perturbation, [0, 1]; 0 for none. */
+  readonly embeddingNoise: number;
+  /** Standard deviation of the noise that is scaled: 1, or the rms of the token embeddings it was trained with. */
+  readonly noiseDeviation: number;
+}
+
+/** Random numbers of one batch. */
+export interface OneStepDraws {
+  /** int32 [batch, L], mask id included. */
+  readonly initialTokens: HostTensor<'int32'>;
+  /** float32 [batch, L, embeddingWidth], standard normal; needed if there is embedding noise. */
+  readonly embeddingNoise?: HostTensor<'float32'>;
+  /** float32 [batch, L]. */
+  readonly sampleUniforms: HostTensor<'float32'>;
+  /** float32 [batch]: fraction of masked initial tokens. */
+  readonly initialMaskRatio: HostTensor<'float32'>;
+}
+
+/** What `compileOneStep` needs. */
+export interface CompileOneStepOptions {
+  readonly batchSize: number;
+  readonly tokenInit: GeneratorTokenInit;
+  readonly sampling?: SamplingOptions;
+  /** Where the weights are in the device tree. @default under the model's own names */
+  readonly state?: ModelState;
+}
+
+/** A compiled generator for one batch size. */
+export interface OneStepSampler {
+  readonly batchSize: number;
+  readonly model: MaskedDiffusionModel;
+  readonly tokenInit: GeneratorTokenInit;
+  /** Generates one batch: int32 [batch, L]; every id is below codebookSize unless `sampling.reference`. */
+  sample(weights: DeviceTree, condition: HostTree, draws: OneStepDraws): Promise<HostTensor<'int32'>>;
+  dispose(): Promise<void>;
+}
+
+/**
+ * Compiles a generator.
+ *
+ * @throws OptionError for wrong sampling options.
+ */
+export async function compileOneStep(
+  engine: Engine,
+  model: MaskedDiffusionModel,
+  options: CompileOneStepOptions,
+): Promise<OneStepSampler> {
+  const { batchSize, tokenInit, sampling = {}, state = modelState(model) } = options;
+  checkSampling(sampling);
+  const length = sequenceLength(model.tokenSpace);
+  const hasNoise = tokenInit.embeddingNoise > 0;
+  const row = [batchSize, length];
+  const inputs: SpecTree = {
+    ...conditionSpecs(model, batchSize),
+    initialTokens: { dtype: 'int32', shape: row },
+    initialMaskRatio: { dtype: 'float32', shape: [batchSize] },
+    sampleUniforms: { dtype: 'float32', shape: row },
+    ...(hasNoise
+      ? {
+          embeddingNoise: { dtype: 'float32', shape: [...row, model.embeddingWidth] },
+          embeddingNoiseScale: { dtype: 'float32', shape: [] },
+        }
+      : {}),
+  };
+  const compiled = await engine.compile(
+    (stateTensors, given) => {
+      const noise = given['embeddingNoise'] as Tensor3D | undefined;
+      const logits = model.logits(state.weights(stateTensors), {
+        tokens: given['initialTokens'] as Tensor2D,
+        condition: subtree('condition', given),
+        maskRatio: given['initialMaskRatio'] as Tensor1D,
+        ...(noise ? { embeddingNoise: { noise, scale: given['embeddingNoiseScale'] as Scalar } } : {}),
+      });
+      const uniforms = given['sampleUniforms'] as Tensor2D;
+      return { outputs: { tokens: sampleTokens(logits, uniforms, model.tokenSpace, sampling) } };
+    },
+    { state: state.specs, inputs },
+  );
+  return {
+    batchSize,
+    model,
+    tokenInit,
+    async sample(weights, condition, draws) {
+      const outputs = await compiled.run(weights, {
+        ...withPrefix('condition', condition),
+        initialTokens: draws.initialTokens,
+        initialMaskRatio: draws.initialMaskRatio,
+        sampleUniforms: draws.sampleUniforms,
+        ...(hasNoise && draws.embeddingNoise
+          ? {
+              embeddingNoise: scaledNoise(draws.embeddingNoise, tokenInit.noiseDeviation),
+              embeddingNoiseScale: scalar(tokenInit.embeddingNoise),
+            }
+          : {}),
+      });
+      return outputs['tokens'] as HostTensor<'int32'>;
+    },
+    dispose: () => compiled.dispose(),
+  };
+}
+
+function scaledNoise(noise: HostTensor<'float32'>, deviation: number): HostTensor<'float32'> {
+  return deviation === 1
+    ? noise
+    : float32(
+        noise.shape,
+        noise.data.map((value) => value * deviation),
+      );
+}
+
+/**
+ * Draws for samples `firstSample`, `firstSample + 1`, ... Each depends on the seed and its own index alone, so the batch
+ * size changes nothing.
+ */
+export function randomOneStepDraws(
+  seed: number,
+  firstSample: number,
+  { batchSize, model, tokenInit }: Pick<OneStepSampler, 'batchSize' | 'model' | 'tokenInit'>,
+): OneStepDraws {
+  const { tokenSpace, embeddingWidth } = model;
+  const length = sequenceLength(tokenSpace);
+  const tokens = new Int32Array(batchSize * length);
+  const noise = tokenInit.embeddingNoise > 0 ? new Float32Array(batchSize * length * embeddingWidth) : undefined;
+  const uniforms = new Float32Array(batchSize * length);
+  const ratios = new Float32Array(batchSize);
+  for (let b = 0; b < batchSize; b++) {
+    const stream = randomStream(seed, firstSample + b, 'one-step');
+    ratios[b] = initialMaskRatio(tokenInit.maskRatio, stream.fork('mask-ratio').uniform(1)[0]!);
+    const initial = initialTokens(
+      {
+        codes: int32([1, length], stream.fork('codes').integers(length, tokenSpace.codebookSize)),
+        maskUniforms: float32([1, length], stream.fork('mask').uniform(length)),
+      },
+      ratios[b]!,
+      tokenSpace,
+    );
+    tokens.set(initial.data, b * length);
+    noise?.set(stream.fork('embedding-noise').normal(length * embeddingWidth), b * length * embeddingWidth);
+    uniforms.set(stream.fork('tokens').uniform(length), b * length);
+  }
+  return {
+    initialTokens: int32([batchSize, length], tokens),
+    initialMaskRatio: float32([batchSize], ratios),
+    sampleUniforms: float32([batchSize, length], uniforms),
+    ...(noise ? { embeddingNoise: float32([batchSize, length, embeddingWidth], noise) } : {}),
+  };
+}
+
+/** Generates any number of conditions in batches; sample i depends on seed and i alone. */
+export async function sampleOneStep(
+  sampler: OneStepSampler,
+  request: { readonly weights: DeviceTree; readonly condition: HostTree; readonly seed: number },
+): Promise<HostTensor<'int32'>> {
+  const { weights, condition, seed } = request;
+  const { batchSize, model } = sampler;
+  const total = numRows(condition);
+  const length = sequenceLength(model.tokenSpace);
+  const tokens = new Int32Array(total * length);
+  for (let first = 0; first < total; first += batchSize) {
+    const draws = randomOneStepDraws(seed, first, sampler);
+    const batch = await sampler.sample(weights, takeRows(condition, first, batchSize), draws);
+    const used = Math.min(batchSize, total - first);
+    tokens.set(batch.data.subarray(0, used * length), first * length);
+  }
+  return int32([total, length], tokens);
+}
