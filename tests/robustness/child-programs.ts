@@ -1,7 +1,7 @@
 /** Programs that tests start as processes of their own: bundled from `children/*.ts`, so that they start fast. */
 import { buildSync } from 'esbuild';
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const cache = new URL('../../node_modules/.cache/dimo/children/', import.meta.url);
@@ -11,7 +11,8 @@ export function buildChild(name: string): string {
   mkdirSync(cache, { recursive: true });
   const empty = fileURLToPath(new URL('empty.mjs', cache));
   writeFileSync(empty, '');
-  const outfile = fileURLToPath(new URL(`${name}-${process.pid}.mjs`, cache));
+  const program = fileURLToPath(new URL(`${name}.mjs`, cache));
+  const outfile = `${program}-${process.pid}`;
   buildSync({
     entryPoints: [fileURLToPath(new URL(`children/${name}.ts`, import.meta.url))],
     bundle: true,
@@ -25,7 +26,8 @@ export function buildChild(name: string): string {
     outfile,
     logLevel: 'error',
   });
-  return outfile;
+  renameSync(outfile, program);
+  return program;
 }
 
 /** A running child program and the lines that it has printed so far. */

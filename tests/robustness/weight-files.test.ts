@@ -1,18 +1,14 @@
-/** Rows A1 to A8: hostile and damaged weight files. */
+/** Rows A1 to A7: hostile and damaged weight files. */
 import {
-  bool,
   checkWeights,
   DimoError,
   escapeText,
   float32,
-  int32,
   NonFiniteError,
   parseSafetensorsHeader,
   readSafetensors,
   WeightError,
   writeSafetensors,
-  type HostTree,
-  type SpecTree,
 } from '@dimo/core';
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -179,8 +175,6 @@ describe('A4: shapes', () => {
     '[18446744073709551615]',
     '[18446744073709551616]',
     '[99999999999999999999999]',
-    '[0,9007199254740992]',
-    '[4503599627370496,4503599627370496,0]', // overflows before the 0
     '[-1]',
     '[-1,-4]',
     '[-0]',
@@ -225,6 +219,13 @@ describe('A4: shapes', () => {
     });
     expect(accepted.map((shape) => shape.slice(0, 40))).toEqual([]);
   });
+
+  it.each(['[4503599627370496,4503599627370496,0]', '[0,9007199254740992]'])(
+    'refuses %s although its product is 0',
+    (shape) => {
+      expect(() => readSafetensors(fileOf(headerOf({ x: { shape, offsets: '[0,0]' } }), 0))).toThrow(WeightError);
+    },
+  );
 
   it('accepts rank 8, a scalar and white space', () => {
     for (const shape of ['[1,1,1,1,1,1,1,1]', '[]', '[ 1 ,\n1 ]'])
@@ -303,7 +304,6 @@ describe('A6: control characters in names and metadata', () => {
     ];
     for (const message of messages) {
       expect(message).toContain('\\x1b]52');
-      // eslint-disable-next-line no-control-regex
       expect(message).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e]/);
     }
   });
@@ -333,70 +333,5 @@ describe('A7: numbers that are none', () => {
       expect(error.message).toContain(`"layer.weight" (${dtype} [${count}]) holds ${value} at element ${index}`);
     }
     expect(readSafetensors(file, { allowNonFinite: true }).tensors['layer.weight']?.data[index]).toBe(-Infinity);
-  });
-});
-
-describe('A8: weights of another shape', () => {
-  const parameters: SpecTree = {
-    'tok_emb.weight': { dtype: 'float32', shape: [26, 8] },
-    'layers.0.weight': { dtype: 'float32', shape: [8, 8] },
-    'layers.0.bias': { dtype: 'float32', shape: [8] },
-    'layers.0.mask': { dtype: 'bool', shape: [4] },
-  };
-  const large: SpecTree = {
-    'tok_emb.weight': { dtype: 'float32', shape: [26, 16] },
-    'layers.0.weight': { dtype: 'float32', shape: [16, 16] },
-    'layers.0.bias': { dtype: 'float32', shape: [16] },
-    'layers.0.mask': { dtype: 'bool', shape: [4] },
-  };
-  const candidates = [
-    { name: 'tiny', parameters },
-    { name: 'large', parameters: large },
-  ];
-  const good: HostTree = {
-    'tok_emb.weight': float32([26, 8]),
-    'layers.0.weight': float32([8, 8]),
-    'layers.0.bias': float32([8]),
-    'layers.0.mask': bool([4]),
-  };
-  const treeOf = (specs: SpecTree): HostTree =>
-    Object.fromEntries(
-      Object.entries(specs).map(([name, { dtype, shape }]) => [name, dtype === 'bool' ? bool(shape) : float32(shape)]),
-    );
-  const without = (name: string): HostTree => Object.fromEntries(Object.entries(good).filter(([key]) => key !== name));
-  const prefixed = (prefix: string): HostTree =>
-    Object.fromEntries(Object.entries(good).map(([name, tensor]) => [prefix + name, tensor]));
-  const message = (tree: HostTree): string => {
-    const { message: text, hint, code } = errorOf(() => checkWeights(tree, parameters, { model: 'tiny', candidates }));
-    expect(code).toBe('weights');
-    return `${text}\n${hint ?? 'no hint'}`;
-  };
-
-  it('pass if they fit', () => {
-    expect(() => checkWeights(good, parameters, { model: 'tiny', candidates })).not.toThrow();
-  });
-
-  it.each([
-    ['missing', without('layers.0.bias')],
-    ['extra', { ...good, 'layers.1.bias': float32([8]) }],
-    ['misspelt', { ...without('layers.0.bias'), 'layers.0.bais': float32([8]) }],
-    ['wrong shape', { ...good, 'layers.0.weight': float32([4, 8]) }],
-    ['transposed', { ...good, 'tok_emb.weight': float32([8, 26]) }],
-    ['wrong rank', { ...good, 'layers.0.bias': float32([1, 8]) }],
-    ['wrong dtype', { ...good, 'layers.0.bias': int32([8]) }],
-    ['another size', treeOf(large)],
-    ['nearly another size', { ...treeOf(large), 'layers.0.bias': float32([4]) }],
-    ['with a prefix', prefixed('module.')],
-    ['of another kind', { 'unet.conv_in.weight': float32([1]), 'vae.x': int32([2]) }],
-    ['none', {}],
-    [
-      'twenty at once',
-      {
-        ...good,
-        ...Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`x.${String(i).padStart(2, '0')}`, float32([i])])),
-      },
-    ],
-  ])('are described: %s', (_fault, tree) => {
-    expect(message(tree)).toMatchSnapshot();
   });
 });

@@ -1,5 +1,5 @@
 /** Reads files whose first 8 bytes or header lie about sizes; prints a line of JSON with the errors and memory growth. */
-import { DimoError, parseSafetensorsHeader, readSafetensors } from '@dimo/core';
+import { DimoError, parseSafetensorsHeader, readSafetensors, safetensorsHeaderLength } from '@dimo/core';
 import { writeSync } from 'node:fs';
 
 function file(length: bigint, text = '', data = 0): Uint8Array {
@@ -41,6 +41,9 @@ const before = process.resourceUsage().maxRSS;
 for (const [name, bytes] of small) answers.push([name, answer(() => readSafetensors(bytes))]);
 // The length of a file that is not read into memory: 1 TiB.
 answers.push(['1 TiB file', answer(() => parseSafetensorsHeader(file(2n ** 39n, good, 4), 2 ** 40))]);
+// What a reader that reads the header by its length would allocate.
+for (const [name, bytes] of small.slice(0, 13))
+  answers.push([`length: ${name}`, answer(() => safetensorsHeaderLength(bytes.subarray(0, 8), bytes.length))]);
 const growthMb = (process.resourceUsage().maxRSS - before) / 1024;
 writeSync(1, `${JSON.stringify({ answers, growthMb })}\n`);
 

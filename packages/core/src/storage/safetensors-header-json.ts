@@ -124,7 +124,8 @@ class HeaderParser {
   /** A JSON number that is an integer in [0, 2^53): no sign, fraction, exponent or leading zero. */
   private integer(what: string): number {
     this.space();
-    const pattern = /(?:0|[1-9][0-9]{0,15})(?![0-9.eE])/y;
+    // What follows must be a comma or bracket, so a fraction, exponent or leading zero is refused there.
+    const pattern = /0|[1-9][0-9]{0,15}/y;
     pattern.lastIndex = this.position;
     const digits = pattern.exec(this.text)?.[0];
     const value = Number(digits);
