@@ -1,3 +1,18 @@
 export { maskTransformer, maskTransformerVocabulary } from './transformer/mask-transformer.js';
 export { type MaskTransformerConfig } from './transformer/config.js';
-export type { VqganConfig } from './vqgan/config.js';
+export { encodeImages, type EncodeImagesOptions } from './tokenizer/encode-images.js';
+export { patchVqTokenizer, type PatchVqConfig } from './tokenizer/patch-vq.js';
+export {
+  codebookName,
+  createTokenizer,
+  type Reconstruction,
+  type Tokenizer,
+  type TokenizerParts,
+} from './tokenizer/tokenizer.js';
+export { tokenizerTrainingProgram, tokenizerTrainingResult, type TrainingImages } from './tokenizer/training.js';
+export {
+  resolveTokenizerTraining,
+  type ResolvedTokenizerTraining,
+  type TokenizerTrainingOptions,
+} from './tokenizer/training-options.js';
+export type { VqganConfig, VqganNetworkConfig } from './vqgan/config.js';

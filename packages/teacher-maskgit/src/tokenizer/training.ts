@@ -1,0 +1,245 @@
+/**
+ * Training of a tokenizer: reconstruction through the nearest codes with a straight-through gradient, commitment of the
+ * encoder to its codes, and a codebook that follows the encoder as a moving average.
+ */
+import {
+  applyOptimizer,
+  finishStep,
+  float32,
+  gradientThroughLogits,
+  initialMoments,
+  learningRateFactor,
+  OptionError,
+  optimizerScalars,
+  optimizerScalarSpecs,
+  randomStream,
+  scalar,
+  ShapeError,
+  subtree,
+  withPrefix,
+  type DatasetSplit,
+  type HostTensor,
+  type HostTree,
+  type SpecTree,
+  type TensorTree,
+  type TrainingProgram,
+} from '@dimo/core';
+import * as tf from '@tensorflow/tfjs-core';
+import type { Scalar, Tensor, Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core';
+import { updateCodebook } from './codebook-average.js';
+import { nearestCodes } from './quantizer.js';
+import { codebookName, type Tokenizer } from './tokenizer.js';
+import {
+  resolveTokenizerTraining,
+  type ResolvedTokenizerTraining,
+  type TokenizerTrainingOptions,
+} from './training-options.js';
+
+/** The images of a dataset split. */
+export type TrainingImages = Pick<DatasetSplit, 'count' | 'pixels'>;
+
+/** The weights in the state of tokenizer training. */
+export function tokenizerTrainingResult<T>(state: Record<string, T>): Record<string, T> {
+  return subtree('tokenizer', state);
+}
+
+/**
+ * Program that trains a tokenizer. State: `tokenizer/<p>` the weights, `codebook/counts` and `codebook/sums`,
+ * `optimizer/m/<p>` and `optimizer/v/<p>`. Metrics: `loss`, `reconstruction`, `commitment`, `squaredError` (of images in
+ * [0, 1]), `perplexity` (codes in use in the batch), `numReseeded`, `gradientNorm`, `learningRate`.
+ *
+ * @param tokenizer - what to train.
+ * @param images - uint8 pixels, row-major [count, H, W, C].
+ * @param options - settings.
+ * @param initialWeights - to continue from. @default freshly initialized
+ * @throws OptionError for a wrong setting; ShapeError if the images do not fit the tokenizer.
+ */
+export function tokenizerTrainingProgram(
+  tokenizer: Tokenizer,
+  images: TrainingImages,
+  options: TokenizerTrainingOptions = {},
+  initialWeights?: HostTree,
+): TrainingProgram<HostTree> {
+  const settings = resolveTokenizerTraining(options);
+  const { batchSize, seed } = settings;
+  const { codebookSize, codeWidth, imageShape, grid } = tokenizer;
+  checkImages(tokenizer, images, batchSize);
+  const trained = trainedParameters(tokenizer);
+  const order = epochOrder(images.count, batchSize, seed);
+  const inputs: SpecTree = {
+    images: { dtype: 'float32', shape: [batchSize, ...imageShape] },
+    reseedUniforms: { dtype: 'float32', shape: [codebookSize] },
+    reseedBelow: { dtype: 'float32', shape: [] },
+    ...withPrefix('optimizer', optimizerScalarSpecs),
+  };
+  const deadCount = (settings.deadBelow * batchSize * grid[0] * grid[1]) / codebookSize;
+  const rate = (step: number) =>
+    settings.learningRate * learningRateFactor(settings.learningRateSchedule, step, settings.numSteps);
+
+  return {
+    name: `${tokenizer.name}-tokenizer`,
+    numSteps: settings.numSteps,
+    batchSize,
+    functions: { train: { fn: (state, values) => trainStep(tokenizer, settings, state, values), inputs } },
+    initialState: () => ({
+      ...withPrefix('tokenizer', initialWeights ?? tokenizer.initialize(randomStream(seed, 0, 'tokenizer/weights'))),
+      // With no history every code but those of the first batch's largest clusters is dead, and gets a vector of it.
+      'codebook/counts': float32([codebookSize]),
+      'codebook/sums': float32([codebookSize, codeWidth]),
+      ...withPrefix('optimizer', initialMoments(trained)),
+    }),
+    initialCounters: { updates: 0, skipped: 0 },
+    draw: (step) => ({
+      images: takeImages(tokenizer, images, order(step)),
+      reseedUniforms: float32([codebookSize], randomStream(seed, step, 'tokenizer/reseed').uniform(codebookSize)),
+      reseedBelow: scalar(step < settings.reseedFraction * settings.numSteps ? deadCount : 0),
+    }),
+    calls: (step, { updates = 0 }, draws) => [
+      {
+        fn: 'train',
+        inputs: { ...draws, ...withPrefix('optimizer', optimizerScalars(settings.optimizer, rate(step), updates)) },
+      },
+    ],
+    finish: (step, counters, outputs) =>
+      finishStep({
+        program: 'tokenizer training',
+        step,
+        counters,
+        policy: settings.onNonFinite,
+        updates: [{ counter: 'updates', outputs: outputs[0]! }],
+        metrics: { learningRate: rate(step) },
+      }),
+  };
+}
+
+/** All parameters but the codebook, which follows its moving average. */
+function trainedParameters<T>(tokenizer: { readonly parameters: Record<string, T> }): Record<string, T> {
+  return Object.fromEntries(Object.entries(tokenizer.parameters).filter(([name]) => name !== codebookName));
+}
+
+function trainStep(
+  tokenizer: Tokenizer,
+  settings: ResolvedTokenizerTraining,
+  state: TensorTree,
+  inputs: TensorTree,
+): { state: TensorTree; outputs: TensorTree } {
+  const { codeWidth } = tokenizer;
+  const { commitment } = settings;
+  const all = subtree('tokenizer', state);
+  const { [codebookName]: codebook, ...weights } = all as Record<string, Tensor> & { [codebookName]: Tensor2D };
+  const images = inputs['images'] as Tensor4D;
+
+  // The encoder runs twice, here and below with its gradient recorded; traced, the two become one.
+  const vectors = tokenizer.encodeVectors(weights, images);
+  const rows = tf.reshape(vectors, [-1, codeWidth]) as Tensor2D;
+  const codes = nearestCodes(rows, codebook);
+  const quantized: Tensor4D = tf.reshape(tf.gather(codebook, codes), vectors.shape);
+
+  const decoder = gradientThroughLogits(
+    { ...pick(weights, 'decoder'), quantized },
+    (given) => tokenizer.decodeVectors({ ...weights, ...given }, given['quantized'] as Tensor4D),
+    (raw) => {
+      const { loss, gradient, squaredError } = tokenizer.reconstruction(raw as Tensor4D, images);
+      return { gradient, outputs: { reconstruction: loss, squaredError } };
+    },
+  );
+  const { quantized: throughCodes, ...decoderGradients } = decoder.gradients;
+  // Straight-through: the gradient of the codes is that of the vectors; then the pull of the commitment.
+  const distance = tf.sub(vectors, quantized);
+  const commitmentLoss = tf.mul(tf.mean(tf.mul(distance, distance)), commitment);
+  const vectorGradient = tf.add(throughCodes!, tf.mul(distance, (2 * commitment) / vectors.size));
+  const encoder = gradientThroughLogits(
+    pick(weights, 'encoder'),
+    (given) => tokenizer.encodeVectors({ ...weights, ...given }, images),
+    () => ({ gradient: vectorGradient, outputs: {} }),
+  );
+  const { reconstruction, squaredError } = decoder.outputs as Record<'reconstruction' | 'squaredError', Tensor>;
+  const loss = tf.add(reconstruction, commitmentLoss);
+
+  const update = applyOptimizer(
+    {
+      parameters: weights,
+      gradients: { ...encoder.gradients, ...decoderGradients },
+      moments: subtree('optimizer', state),
+      scalars: subtree('optimizer', inputs),
+      loss,
+    },
+    settings.optimizer,
+    settings.onNonFinite,
+  );
+  const counts = state['codebook/counts'] as Tensor1D;
+  const sums = state['codebook/sums'] as Tensor2D;
+  const next = updateCodebook(
+    { codebook, counts, sums },
+    {
+      vectors: rows,
+      codes,
+      reseedUniforms: inputs['reseedUniforms'] as Tensor1D,
+      reseedBelow: inputs['reseedBelow'] as Scalar,
+    },
+    settings.codebookDecay,
+  );
+  const isApplied = tf.greater(update.applied, 0);
+  return {
+    state: {
+      ...withPrefix('tokenizer', update.parameters),
+      [`tokenizer/${codebookName}`]: tf.where(isApplied, next.codebook, codebook),
+      'codebook/counts': tf.where(isApplied, next.counts, counts),
+      'codebook/sums': tf.where(isApplied, next.sums, sums),
+      ...withPrefix('optimizer', update.moments),
+    },
+    outputs: {
+      loss,
+      reconstruction,
+      commitment: commitmentLoss,
+      squaredError,
+      perplexity: next.perplexity,
+      numReseeded: next.numReseeded,
+      gradientNorm: update.gradientNorm,
+      applied: update.applied,
+    },
+  };
+}
+
+/** Weights on one side of the codebook. */
+function pick(weights: TensorTree, side: 'encoder' | 'decoder'): TensorTree {
+  const isEncoder = (name: string) => name.startsWith('encoder.') || name.startsWith('quant_conv.');
+  return Object.fromEntries(Object.entries(weights).filter(([name]) => isEncoder(name) === (side === 'encoder')));
+}
+
+/** Images by index, float32 [count, H, W, C] in [0, 1]. */
+export function takeImages(
+  tokenizer: Pick<Tokenizer, 'imageShape'>,
+  images: TrainingImages,
+  rows: ArrayLike<number>,
+): HostTensor<'float32'> {
+  const [height, width, channels] = tokenizer.imageShape;
+  const size = height * width * channels;
+  const data = new Float32Array(rows.length * size);
+  for (let i = 0; i < rows.length; i++)
+    for (let j = 0; j < size; j++) data[i * size + j] = images.pixels[rows[i]! * size + j]! / 255;
+  return float32([rows.length, height, width, channels], data);
+}
+
+/** Rows of each step: every epoch goes through the images in a new random order. */
+function epochOrder(count: number, batchSize: number, seed: number): (step: number) => Int32Array {
+  let latest: { epoch: number; order: Int32Array } | undefined;
+  const batches = Math.floor(count / batchSize);
+  return (step) => {
+    const epoch = Math.floor(step / batches);
+    if (latest?.epoch !== epoch)
+      latest = { epoch, order: randomStream(seed, epoch, 'tokenizer/epoch').permutation(count) };
+    const start = (step % batches) * batchSize;
+    return latest.order.subarray(start, start + batchSize);
+  };
+}
+
+function checkImages(tokenizer: Tokenizer, { count, pixels }: TrainingImages, batchSize: number): void {
+  const [height, width, channels] = tokenizer.imageShape;
+  if (pixels.length !== count * height * width * channels)
+    throw new ShapeError(
+      `tokenizer training: ${count} images [${height}, ${width}, ${channels}] need ${count * height * width * channels} pixels, got ${pixels.length}`,
+    );
+  if (count < batchSize)
+    throw new OptionError(`tokenizer training: batchSize must be at most the ${count} images, got ${batchSize}`);
+}
