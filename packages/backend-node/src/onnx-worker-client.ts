@@ -71,6 +71,8 @@ export function startOnnxWorker(): OnnxWorker {
     call,
     async close() {
       if (!ended) await call('close', {});
+      // The answer released the thread; keep the process alive until the thread has ended.
+      if (!ended) worker.ref();
       await exit;
     },
   };
