@@ -66,7 +66,7 @@ describe('teacher training', () => {
     const teacher = tinyTeacher();
     const weights = teacher.model.initialize(randomStream(0, 0, 'w'));
     // Finite weights whose product overflows.
-    weights['hidden.weight']!.data.fill(1e30);
+    weights['hidden.bias']!.data.fill(1e30);
     weights['output.weight']!.data.fill(1e30);
     const throwing = teacherTrainingProgram(teacher, labelledSequences(20), options, weights);
     await expect(runTraining(throwing, { engine })).rejects.toThrow(/step 0 .*must be finite/);

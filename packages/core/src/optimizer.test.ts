@@ -1,0 +1,173 @@
+import '@tensorflow/tfjs-backend-cpu';
+import * as tf from '@tensorflow/tfjs-core';
+import { beforeAll, describe, expect, it } from 'vitest';
+import {
+  applyOptimizer,
+  movingAverage,
+  optimizerScalars,
+  resolveOptimizer,
+  type NonFinitePolicy,
+  type OptimizerOptions,
+  type TensorTree,
+} from './index.js';
+
+beforeAll(() => tf.setBackend('cpu'));
+
+/** Runs updates of one parameter with the given gradients; returns the parameter after each. */
+function trajectory(
+  start: number[],
+  gradients: number[][],
+  {
+    policy = 'throw',
+    learningRate = 0.1,
+    ...options
+  }: OptimizerOptions & { policy?: NonFinitePolicy; learningRate?: number },
+) {
+  const resolved = resolveOptimizer(options);
+  let parameters: TensorTree = { p: tf.tensor1d(start) };
+  let moments: TensorTree = { 'm/p': tf.zeros([start.length]), 'v/p': tf.zeros([start.length]) };
+  return gradients.map((gradient, update) => {
+    const scalars = Object.fromEntries(
+      Object.entries(optimizerScalars(resolved, learningRate, update)).map(([name, { data }]) => [
+        name,
+        tf.scalar(data[0]!),
+      ]),
+    );
+    const result = applyOptimizer(
+      { parameters, gradients: { p: tf.tensor1d(gradient) }, moments, scalars },
+      resolved,
+      policy,
+    );
+    ({ parameters, moments } = result);
+    return {
+      p: Array.from(parameters['p']!.dataSync()),
+      m: Array.from(moments['m/p']!.dataSync()),
+      v: Array.from(moments['v/p']!.dataSync()),
+      norm: result.gradientNorm.dataSync()[0]!,
+      applied: result.applied.dataSync()[0]!,
+    };
+  });
+}
+
+/** Adam in float64, written from the paper. */
+function referenceAdam(
+  start: number,
+  gradients: number[],
+  o: { lr: number; b1: number; b2: number; eps: number; decay?: number; coupled?: number },
+) {
+  let [p, m, v] = [start, 0, 0];
+  return gradients.map((given, i) => {
+    const t = i + 1;
+    const g = given + (o.coupled ?? 0) * p;
+    m = o.b1 * m + (1 - o.b1) * g;
+    v = o.b2 * v + (1 - o.b2) * g * g;
+    p -= o.lr * (o.decay ?? 0) * p;
+    p -= (o.lr * (m / (1 - o.b1 ** t))) / (Math.sqrt(v / (1 - o.b2 ** t)) + o.eps);
+    return p;
+  });
+}
+
+describe('Adam', () => {
+  it('moves by the learning rate at first, whatever the gradient', () => {
+    // m / (1 - b1) = g and v / (1 - b2) = g^2, so the step is lr * g / (|g| + eps).
+    const [first] = trajectory([1, 1], [[4, -0.25]], {});
+    expect(first!.p).toEqual([expect.closeTo(0.9, 6), expect.closeTo(1.1, 6)]);
+    expect(first!.norm).toBeCloseTo(Math.hypot(4, 0.25), 5);
+  });
+
+  it.each<[string, OptimizerOptions, { decay?: number; coupled?: number }]>([
+    ['Adam', { beta1: 0.9, beta2: 0.999 }, {}],
+    ['Adam without momentum', { beta1: 0, beta2: 0.99 }, {}],
+    ['AdamW', { kind: 'adamw', weightDecay: 0.1 }, { decay: 0.1 }],
+    ['Adam with coupled decay', { weightDecay: 0.1 }, { coupled: 0.1 }],
+  ])('follows %s in float64', (_, options, reference) => {
+    const gradients = [0.3, -1.2, 0.05, 2, -0.7, 0.4];
+    const expected = referenceAdam(0.5, gradients, {
+      lr: 0.1,
+      b1: options.beta1 ?? 0.9,
+      b2: options.beta2 ?? 0.999,
+      eps: 1e-8,
+      ...reference,
+    });
+    trajectory(
+      [0.5],
+      gradients.map((g) => [g]),
+      options,
+    ).forEach(({ p }, i) => expect(p[0]).toBeCloseTo(expected[i]!, 5));
+  });
+
+  it('clips to the global norm', () => {
+    // A 3-4-5 triangle clipped to 1: gradients (0.6, 0.8), seen in the first moment (1 - 0.9) g.
+    const [clipped] = trajectory([0, 0], [[3, 4]], { clipNorm: 1 });
+    expect(clipped!.norm).toBeCloseTo(5, 5);
+    expect(clipped!.m).toEqual([expect.closeTo(0.06, 6), expect.closeTo(0.08, 6)]);
+    const [kept] = trajectory([0, 0], [[3, 4]], { clipNorm: 6 });
+    expect(kept!.m).toEqual([expect.closeTo(0.3, 6), expect.closeTo(0.4, 6)]);
+  });
+});
+
+describe('gradients that are not finite', () => {
+  it.each([NaN, Infinity, -Infinity])('%s leaves the state unchanged, bit for bit', (bad) => {
+    for (const policy of ['throw', 'skip'] as const) {
+      const [good, skipped] = trajectory(
+        [1, 2],
+        [
+          [0.1, 0.2],
+          [bad, 0.2],
+        ],
+        { policy, clipNorm: 1, kind: 'adamw', weightDecay: 0.1 },
+      );
+      expect(skipped).toEqual({ ...good!, norm: skipped!.norm, applied: 0 });
+      expect(good!.applied).toBe(1);
+    }
+  });
+
+  it('become what the official code makes of them, in reference runs', () => {
+    // Quirk 5 of the reference: one NaN turns all gradients to NaN by clipping, then to 0; the moments still decay.
+    const [first, nan] = trajectory(
+      [1, 2],
+      [
+        [0.1, 0.2],
+        [NaN, 0.2],
+      ],
+      { policy: 'reference', clipNorm: 1 },
+    );
+    expect(nan!.applied).toBe(1);
+    expect(nan!.m).toEqual(first!.m.map((m) => expect.closeTo(0.9 * m, 7)));
+    // An infinity makes the clip factor 0: itself NaN and then 0, all others 0.
+    const [, infinite] = trajectory(
+      [1, 2],
+      [
+        [0.1, 0.2],
+        [Infinity, 0.2],
+      ],
+      { policy: 'reference', clipNorm: 1 },
+    );
+    expect(infinite!.m).toEqual(first!.m.map((m) => expect.closeTo(0.9 * m, 7)));
+    // Without clipping NaN becomes 0 and infinities +-1e5; other gradients stay.
+    const [unclipped] = trajectory([1, 2, 3, 4], [[NaN, Infinity, -Infinity, 0.5]], { policy: 'reference' });
+    expect(unclipped!.m).toEqual([0, expect.closeTo(1e4, 0), expect.closeTo(-1e4, 0), expect.closeTo(0.05, 6)]);
+  });
+});
+
+describe('moving average', () => {
+  it('moves by the rate, and not at all with rate 0', () => {
+    const move = (rate: number) =>
+      Array.from(
+        movingAverage({ a: tf.tensor1d([1, 0.1]) }, { a: tf.tensor1d([3, 0.7]) }, tf.scalar(rate))['a']!.dataSync(),
+      );
+    expect(move(0.25)).toEqual([1.5, expect.closeTo(0.25, 6)]);
+    expect(move(0)).toEqual([1, Math.fround(0.1)]);
+  });
+});
+
+describe('optimizer options', () => {
+  it('are checked', () => {
+    expect(() => resolveOptimizer({ beta1: 1 }, 'distillation.generatorOptimizer')).toThrow(
+      'distillation.generatorOptimizer.beta1 must be in [0, 1), got 1',
+    );
+    expect(() => resolveOptimizer({ epsilon: 0 })).toThrow('epsilon');
+    expect(() => resolveOptimizer({ kind: 'sgd' as never })).toThrow('"adam" or "adamw"');
+    expect(() => resolveOptimizer({ clipNorm: -1 })).toThrow('clipNorm');
+  });
+});
