@@ -53,5 +53,6 @@ export * from './distillation.js';
 export * from './divergence.js';
 export * from './soft-cross-entropy.js';
 export * from './decoding.js';
+export * from './generator-files.js';
 export * from './generator.js';
 export * from './one-step.js';

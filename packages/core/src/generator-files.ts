@@ -1,0 +1,107 @@
+/**
+ * The files of a generator directory: `config.json` (the description), `model.safetensors` (weights under the original
+ * parameter names) and, where tokens become images, `decoder.safetensors`. With the teacher plugin's code they are all
+ * that sampling needs, in Node and in the browser; none of them can name code.
+ */
+import { DimoError, OptionError } from './errors.js';
+import { parseGeneratorDescription, type GeneratorDescription } from './generator.js';
+import type { TeacherDefinition } from './model.js';
+import type { TeacherPlugin, WeightSource } from './plugin.js';
+import { escapeText } from './storage/escape-text.js';
+import { readSafetensors, type SafetensorsReadOptions } from './storage/safetensors.js';
+import { writeSafetensors, type SafetensorsWriteOptions } from './storage/safetensors-write.js';
+import { checkWeights } from './storage/weights.js';
+import type { HostTree } from './tensors.js';
+
+/** Names of the files. */
+export const generatorFileNames = {
+  description: 'config.json',
+  weights: 'model.safetensors',
+  decoder: 'decoder.safetensors',
+} as const;
+
+/** A one-step generator, ready to be compiled and sampled. */
+export interface LoadedGenerator {
+  readonly description: GeneratorDescription;
+  /** Model, conditions and decoder, rebuilt by the teacher plugin from `description.teacher.config`. */
+  readonly definition: TeacherDefinition;
+  readonly weights: HostTree;
+  readonly decoderWeights?: HostTree;
+}
+
+/** A description larger than this is refused. */
+const maximumDescriptionBytes = 2 ** 20;
+
+/** Content of a generator directory by file name. `options.float` 'F16' halves it. */
+export function generatorFiles(
+  generator: Pick<LoadedGenerator, 'description' | 'weights' | 'decoderWeights'>,
+  options: Pick<SafetensorsWriteOptions, 'float'> = {},
+): Record<string, Uint8Array> {
+  const { description, weights, decoderWeights } = generator;
+  const metadata = { format: 'pt' };
+  return {
+    [generatorFileNames.description]: new TextEncoder().encode(`${JSON.stringify(description, null, 2)}\n`),
+    [generatorFileNames.weights]: writeSafetensors(weights, { metadata, ...options }),
+    ...(decoderWeights
+      ? { [generatorFileNames.decoder]: writeSafetensors(decoderWeights, { metadata, ...options }) }
+      : {}),
+  };
+}
+
+/**
+ * Reads a generator directory.
+ *
+ * @param source - where the files are.
+ * @param teachers - teacher plugins by name, those of `createRegistry`; the directory can choose among them, no more.
+ * @throws OptionError if the description is wrong or its teacher is not among `teachers`.
+ * @throws WeightError if the weights are damaged or of another architecture.
+ */
+export async function readGenerator(
+  source: WeightSource,
+  teachers: ReadonlyMap<string, TeacherPlugin>,
+  options: Pick<SafetensorsReadOptions, 'allowNonFinite'> = {},
+): Promise<LoadedGenerator> {
+  const where = escapeText(`${source.location}/${generatorFileNames.description}`);
+  const description = parseGeneratorDescription(
+    parseJson(await source.read(generatorFileNames.description), where),
+    where,
+  );
+  const { name, config } = description.teacher;
+  const plugin = teachers.get(name);
+  if (!plugin)
+    throw new OptionError(
+      `${where}: made with the teacher "${escapeText(name)}", which no plugin provides; known are ${[...teachers.keys()].join(', ') || 'none'}`,
+      { path: source.location, hint: 'name the plugin of that teacher in your own configuration, or with --plugin' },
+    );
+  const definition = plugin.define(config);
+  const { model, decoder } = definition;
+  if (model.name !== description.model)
+    throw new OptionError(
+      `${where}: holds a generator of the model "${escapeText(description.model)}", the teacher plugin "${name}" defines "${model.name}"`,
+      { path: source.location },
+    );
+  const read = async (file: string): Promise<HostTree> =>
+    readSafetensors(await source.read(file), { path: `${source.location}/${file}`, ...options }).tensors;
+  const weights = await read(generatorFileNames.weights);
+  checkWeights(weights, model.parameters, {
+    model: model.name,
+    path: `${source.location}/${generatorFileNames.weights}`,
+  });
+  if (!decoder) return { description, definition, weights };
+  const decoderWeights = await read(generatorFileNames.decoder);
+  checkWeights(decoderWeights, decoder.parameters, {
+    model: decoder.name,
+    path: `${source.location}/${generatorFileNames.decoder}`,
+  });
+  return { description, definition, weights, decoderWeights };
+}
+
+function parseJson(bytes: Uint8Array, where: string): unknown {
+  if (bytes.length > maximumDescriptionBytes)
+    throw new OptionError(`${where}: has ${bytes.length} bytes, at most ${maximumDescriptionBytes} are allowed`);
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) as unknown;
+  } catch (cause) {
+    throw new DimoError('option', `${where}: is not JSON`, { cause });
+  }
+}
