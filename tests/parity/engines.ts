@@ -1,4 +1,5 @@
 /** The engines on which parity is shown, each with the tolerances that the fixtures' READMEs suggest for its kind. */
+import { createOnnxEngine } from '@dimo/backend-node';
 import { eagerEngine, type Engine } from '@dimo/core';
 import '@tensorflow/tfjs-backend-cpu';
 
@@ -13,4 +14,5 @@ export interface EngineUnderTest {
 /** Engines that every checkout can run. */
 export const enginesUnderTest: readonly EngineUnderTest[] = [
   { name: 'tfjs cpu', exactness: 'cpu', create: async () => eagerEngine('cpu') },
+  { name: 'onnx', exactness: 'cpu', create: () => createOnnxEngine() },
 ];
