@@ -271,6 +271,7 @@ def serve():
             answer = {"generator": float(loss), "auxiliary": float(run.auxiliary_step(phase("auxiliary")))}
         elif command == "run":
             generator = auxiliary = 0.0
+            begin, cpu = time.perf_counter(), time.process_time()
             for _ in range(request["steps"]):
                 start = time.perf_counter()
                 loss, _ = run.generator_step(run.draws(batch))
@@ -278,7 +279,7 @@ def serve():
                 auxiliary_loss = run.auxiliary_step(run.draws(batch))
                 generator += middle - start
                 auxiliary += time.perf_counter() - middle
-            answer = {"generator": generator, "auxiliary": auxiliary, "losses": [float(loss), float(auxiliary_loss)], "peakRss": peak_rss()}
+            answer = {"seconds": time.perf_counter() - begin, "cpuSeconds": time.process_time() - cpu, "generator": generator, "auxiliary": auxiliary, "losses": [float(loss), float(auxiliary_loss)], "peakRss": peak_rss()}
         elif command == "gemm":
             answer = {"rate": gemm_rate()}
         else:

@@ -1,0 +1,139 @@
+/** Our side of the training benchmark: a child process that trains as many steps as it is asked for. */
+import { createOnnxEngine } from '@dimo/backend-node';
+import { float32, phaseInputs, randomStream, runTraining, writeSafetensors } from '@dimo/core';
+import * as tf from '@tensorflow/tfjs-core';
+import { writeFileSync } from 'node:fs';
+import { serve } from './child.mjs';
+import { benchDistillation } from './distillation.mjs';
+import { cpuSeconds, peakRss } from './statistics.mjs';
+
+let engine;
+let distillation;
+let seconds = { generator: 0, auxiliary: 0 };
+/** Set while the training loop waits for the next request. */
+let proceed;
+let stepDone;
+let training;
+
+/** The engine, with the time of each compiled function added up. */
+function timed(inner) {
+  return {
+    ...inner,
+    async compile(fn, signature) {
+      const compiled = await inner.compile(fn, signature);
+      const phase = 'averageRate' in signature.inputs ? 'generator' : 'auxiliary';
+      return {
+        ...compiled,
+        async run(state, inputs) {
+          const start = performance.now();
+          const outputs = await compiled.run(state, inputs);
+          seconds[phase] += (performance.now() - start) / 1000;
+          return outputs;
+        },
+      };
+    },
+  };
+}
+
+/** Runs the training loop up to its next pause. */
+async function oneStep() {
+  const report = new Promise((resolve, reject) => {
+    stepDone = resolve;
+    training.catch(reject);
+  });
+  proceed?.();
+  return report;
+}
+
+await serve({
+  async start({ model, step, batch, threads, weights, seed }) {
+    engine = await createOnnxEngine({ threads });
+    const made = benchDistillation({ model, batch, step, seed });
+    distillation = made.distillation;
+    writeFileSync(weights, writeSafetensors(made.weights));
+    return { info: engine.info };
+  },
+
+  /** Starts the loop with step 0 and saves that step's random numbers for the other side. */
+  async compare({ draws }) {
+    const { program, context } = distillation;
+    const drawn = await program.draw(0);
+    const tensors = {};
+    for (const phase of ['generator', 'auxiliary']) {
+      const numbers = drawn[phase][0];
+      const options = { phase, step: 0, initialMaskRatio: drawn.initialMaskRatio };
+      Object.assign(tensors, {
+        [`${phase}.labels`]: numbers.condition.label,
+        [`${phase}.init_code`]: numbers.initialCodes,
+        [`${phase}.init_mask_uniforms`]: numbers.initialMaskUniforms,
+        [`${phase}.noise`]: phaseInputs(context, numbers, options).embeddingNoise,
+        [`${phase}.sample_uniforms`]: numbers.sampleUniforms,
+        [`${phase}.mask_ratio_r`]: numbers.maskRatioUniforms,
+        [`${phase}.mask_uniforms`]: numbers.maskUniforms,
+      });
+    }
+    writeFileSync(draws, writeSafetensors(tensors));
+    const start = performance.now();
+    training = runTraining(program, {
+      engine: timed(engine),
+      onStep: (report) =>
+        new Promise((resolve) => {
+          proceed = resolve;
+          stepDone(report);
+        }),
+    });
+    const { metrics } = await oneStep();
+    return {
+      generator: metrics['generator/loss'],
+      auxiliary: metrics['auxiliary/loss'],
+      startSeconds: (performance.now() - start) / 1000,
+    };
+  },
+
+  async run({ steps }) {
+    seconds = { generator: 0, auxiliary: 0 };
+    const start = performance.now();
+    const cpu = cpuSeconds();
+    let metrics;
+    for (let i = 0; i < steps; i++) ({ metrics } = await oneStep());
+    return {
+      seconds: (performance.now() - start) / 1000,
+      cpuSeconds: cpuSeconds() - cpu,
+      ...seconds,
+      losses: [metrics['generator/loss'], metrics['auxiliary/loss']],
+      peakRss: peakRss(),
+    };
+  },
+
+  /** Rate of a chain of square products through the same engine, FLOP/s, best of 8. */
+  async gemm() {
+    const size = 1024;
+    const links = 4;
+    const matrix = { dtype: 'float32', shape: [size, size] };
+    const fn = (state) => {
+      let product = state.a;
+      for (let i = 0; i < links; i++) product = tf.matMul(product, state.b);
+      return { outputs: { corner: tf.slice(product, [0, 0], [1, 1]) } };
+    };
+    const state = { a: matrix, b: matrix };
+    const compiled = await engine.compile(fn, { state, inputs: {} });
+    const uniform = randomStream(1, 0, 'gemm').uniform(size * size);
+    const tree = await engine.upload({
+      a: float32(matrix.shape, uniform),
+      b: float32(
+        matrix.shape,
+        uniform.map((value) => value / size),
+      ),
+    });
+    let best = Infinity;
+    for (let i = 0; i < 8; i++) {
+      const start = performance.now();
+      await compiled.run(tree, {});
+      best = Math.min(best, (performance.now() - start) / 1000);
+    }
+    await compiled.dispose();
+    await tree.dispose();
+    return { rate: (links * 2 * size ** 3) / best };
+  },
+});
+process.exit(0);
