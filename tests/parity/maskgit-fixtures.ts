@@ -11,6 +11,7 @@ import {
   type HostTensor,
   type HostTree,
   type PureFunction,
+  type SpecTree,
 } from '@dimo/core';
 import { createOnnxEngine } from '@dimo/backend-node';
 import '@tensorflow/tfjs-backend-cpu';
@@ -73,7 +74,14 @@ const configs = foldersWith('config.json', 'io.safetensors').map((folder) => ({
 export const transformerFolders = configs.filter(({ config }) => 'hidden_dim' in config).map(({ folder }) => folder);
 
 /** Folders with a VQGAN. */
-export const vqganFolders = configs.filter(({ config }) => 'ddconfig' in config).map(({ folder }) => folder);
+export const vqganFolders = configs
+  .filter(({ folder, config }) => 'ddconfig' in config && existsSync(join(maskgitRoot, folder, 'model.safetensors')))
+  .map(({ folder }) => folder);
+
+/** Weights of a VQGAN. */
+export function vqganWeights(folder: string, _parameters: SpecTree): HostTree {
+  return readTensors(folder, 'model.safetensors');
+}
 
 export function transformerConfig(folder: string): MaskTransformerConfig {
   const file = readJson<TransformerFile>(folder, 'config.json');

@@ -16,3 +16,4 @@ export {
   type TokenizerTrainingOptions,
 } from './tokenizer/training-options.js';
 export type { VqganConfig, VqganNetworkConfig } from './vqgan/config.js';
+export { vqganTokenizer } from './vqgan/vqgan.js';
