@@ -78,6 +78,7 @@ export function modelOf(graph: TracedGraph, options: EmitOptions = {}): ModelPro
 function graphOf(graph: TracedGraph, options: EmitOptions): GraphProto {
   const { initializers = {}, portName = (port: GraphPort) => port.name } = options;
   const names = new Map<Value, string>();
+  const taken = new Set([...graph.inputs, ...graph.outputs].map(portName));
   const literals: TensorProto[] = [];
   const copies: NodeProto[] = [];
 
@@ -96,7 +97,8 @@ function graphOf(graph: TracedGraph, options: EmitOptions): GraphProto {
     const known = names.get(value);
     if (known !== undefined) return known;
     const isLiteral = value.source.kind === 'constant';
-    const name = `${isLiteral ? 'c' : 'v'}${names.size}`;
+    let name = `${isLiteral ? 'c' : 'v'}${names.size}`;
+    while (taken.has(name)) name = `_${name}`;
     names.set(value, name);
     if (value.source.kind === 'constant') literals.push(tensorOf(name, value.type, value.shape, value.source.data));
     return name;

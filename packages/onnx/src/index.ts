@@ -2,5 +2,6 @@ export { backendName, supportedKernels } from './backend.js';
 export type { LoweringOptions } from './builder.js';
 export { describeGraph, type GraphDescription } from './describe.js';
 export { emitModel, type EmitOptions } from './emit.js';
+export { exportForward, type ExportedModel, type ExportOptions } from './export.js';
 export type { GraphNode, GraphPort, PortRole, TracedGraph, Value } from './graph.js';
 export { trace, type TraceOptions } from './trace.js';

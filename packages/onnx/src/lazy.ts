@@ -115,9 +115,15 @@ export function transposeValue(builder: GraphBuilder, value: Value, permutation:
   return builder.node('Transpose', [value], { type: value.type, shape }, { attributes: { perm: ints(permutation) } });
 }
 
-/** Casts a value. */
+/** Casts a value; an integer or boolean that went through float comes back as it was (integers up to 2^24). */
 export function castValue(builder: GraphBuilder, value: Value, type: Value['type']): Value {
   if (value.type === type) return value;
+  const { source } = value;
+  if (source.kind === 'node' && source.node.op === 'Cast') {
+    const origin = source.node.inputs[0]!;
+    const isLossless = type === 'bool' || (type === 'int32' && value.type !== 'bool');
+    if (origin.type === type && isLossless) return reshapeValue(builder, origin, value.shape);
+  }
   const onnxType = { float32: 1, int32: 6, int64: 7, bool: 9 }[type];
   return builder.node(
     'Cast',

@@ -7,6 +7,7 @@ import { graphFingerprint } from './describe.js';
 import { portPrefix, sameShape, type GraphPort, type PortRole, type TracedGraph, type Value } from './graph.js';
 import { lazy, materialize } from './lazy.js';
 import { removeDeadNodes } from './passes/dead-nodes.js';
+import { fuseBias } from './passes/fuse-bias.js';
 
 /** Options of `trace`. */
 export interface TraceOptions extends LoweringOptions {
@@ -85,7 +86,7 @@ function traceOnce(fn: PureFunction, signature: FunctionSignature, options: Trac
         ({ key, value }) => !(value.source.kind === 'input' && value.source.name === portPrefix.state + key),
       ),
     ];
-    return removeDeadNodes({ inputs, outputs, nodes: builder.allNodes() });
+    return fuseBias(removeDeadNodes({ inputs, outputs, nodes: builder.allNodes() }));
   } catch (error) {
     if (DimoError.isInstance(error)) throw error;
     throw new DimoError('trace', `the function failed while it was traced: ${messageOf(error)}`, { cause: error });

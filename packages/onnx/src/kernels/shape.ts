@@ -36,6 +36,8 @@ export function sliceValue(
     start === 0 && end === value.shape[axis] && step === 1 ? [] : [axis],
   );
   if (axes.length === 0) return value;
+  const part = partOfConcat(value, ranges, shape);
+  if (part) return part;
   const list = (data: number[]) => builder.constant('int64', [data.length], data);
   const inputs = [
     value,
@@ -45,6 +47,20 @@ export function sliceValue(
   ];
   if (axes.some((axis) => ranges[axis]!.step !== 1)) inputs.push(list(axes.map((axis) => ranges[axis]!.step)));
   return builder.node('Slice', inputs, { type: value.type, shape });
+}
+
+/** The operand of a concatenation that a slice takes out again. */
+function partOfConcat(value: Value, ranges: readonly SliceRange[], shape: readonly number[]): Value | undefined {
+  const { source } = value;
+  if (source.kind !== 'node' || source.node.op !== 'Concat') return undefined;
+  const axis = source.node.attributes['axis']!.value as number;
+  let start = 0;
+  for (const part of source.node.inputs) {
+    if (start === ranges[axis]!.start && sameShape(part!.shape, shape))
+      return ranges[axis]!.step === 1 ? part : undefined;
+    start += part!.shape[axis]!;
+  }
+  return undefined;
 }
 
 /** Slices lazily: a view stays a view, a broadcast axis only gets shorter. */

@@ -1,19 +1,28 @@
 /** Removes what no output needs. */
-import type { TracedGraph, Value } from '../graph.js';
+import type { GraphNode, TracedGraph, Value } from '../graph.js';
 
-/** The graph without nodes and inputs that contribute to no output. */
+/**
+ * The graph without nodes and inputs that contribute to no output. Who makes a value is read from `nodes`, not from
+ * `Value.source`, since passes replace nodes.
+ */
 export function removeDeadNodes(graph: TracedGraph): TracedGraph {
+  const producers = new Map<Value, GraphNode>();
+  for (const node of graph.nodes) for (const output of node.outputs) producers.set(output, node);
   const live = new Set<Value>();
-  const stack = graph.outputs.map((port) => port.value);
+  const liveNodes = new Set<GraphNode>();
+  const stack: (Value | undefined)[] = graph.outputs.map((port) => port.value);
   while (stack.length > 0) {
-    const value = stack.pop()!;
-    if (live.has(value)) continue;
+    const value = stack.pop();
+    if (!value || live.has(value)) continue;
     live.add(value);
-    if (value.source.kind === 'node') for (const input of value.source.node.inputs) if (input) stack.push(input);
+    const node = producers.get(value);
+    if (!node || liveNodes.has(node)) continue;
+    liveNodes.add(node);
+    stack.push(...node.inputs);
   }
   return {
     inputs: graph.inputs.filter((port) => live.has(port.value)),
     outputs: graph.outputs,
-    nodes: graph.nodes.filter((node) => node.outputs.some((output) => live.has(output))),
+    nodes: graph.nodes.filter((node) => liveNodes.has(node)),
   };
 }
