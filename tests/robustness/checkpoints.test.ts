@@ -44,13 +44,14 @@ describe('B1: kill -9 while training and saving', () => {
       const run = join(folder, 'killed');
       let saved = 0;
       let insideWrite = 0;
-      for (let kill = 0; kill < numKills; kill++) {
+      let kills = 0;
+      for (; kills < numKills || (insideWrite < 0.3 * numKills && kills < 3 * numKills); kills++) {
         const child = startChild(program, [run, String(Number.MAX_SAFE_INTEGER)]);
-        // A few saves are allowed first. Then half of the kills come at a random time after the beginning of a save,
-        // the others soon after its end, when training goes on.
+        // A few saves are allowed first. Then two of three kills come at a random time after the beginning of a
+        // save, the others soon after its end, when training goes on.
         const [saves = 0] = draw.integers(1, 4);
-        const isInSave = kill % 2 === 0;
-        const delay = (isInSave ? 60 : 15) * (draw.uniform(1)[0] as number);
+        const isInSave = kills % 3 !== 0;
+        const delay = (isInSave ? 20 : 15) * (draw.uniform(1)[0] as number);
         const isReached = (): boolean =>
           child.lines.filter((line) => line.startsWith(isInSave ? 'saving' : 'saved')).length > saves;
         while (!isReached() && child.process.exitCode === null) await child.nextLine();
@@ -69,12 +70,13 @@ describe('B1: kill -9 while training and saving', () => {
       const uninterrupted = startChild(program, [join(folder, 'uninterrupted'), String(numSteps)]);
       expect([await final.ended, await uninterrupted.ended]).toEqual([0, 0]);
       console.log(
-        `B1: seed ${seed}, ${numKills} kills, ${insideWrite} of them inside a write, ${numSteps} steps, ` +
+        `B1: seed ${seed}, ${kills} kills, ${insideWrite} of them inside a write, ${numSteps} steps, ` +
           `resumed at ${last(final, 'resumed')}`,
       );
       expect(last(final, 'resumed')).toBeGreaterThanOrEqual(saved);
       expect(final.lines.at(-1)).toMatch(/^done [0-9a-f]{64} /);
       expect(final.lines.at(-1)).toBe(uninterrupted.lines.at(-1));
+      // The kills prove something only if enough of them hit a write; on a fast disk more are made.
       expect(insideWrite).toBeGreaterThanOrEqual(0.3 * numKills);
       // What the killed processes left behind is gone.
       expect((await readdir(join(run, 'checkpoints'))).sort()).toEqual(

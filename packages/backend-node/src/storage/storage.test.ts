@@ -155,13 +155,15 @@ describe('folderWeightSource', () => {
     const source = folderWeightSource(root);
     for (const name of [
       '../secret',
+      '../absent',
       'sub/../../secret',
       join(folder, 'secret'),
       'C:\\secret',
       'C:secret',
       '..\\secret',
       'link',
-      'up/secret',
+      '../secret',
+      '../absent',
       'sibling',
       'sub//../../secret',
       './x',
