@@ -53,11 +53,19 @@ function codeBlocks(document: string): CodeBlock[] {
 
 const blocks = [...markdownFiles(root)].flatMap(codeBlocks);
 
+/** Wrong on purpose, so that a checker that sees nothing is noticed. */
+const control: CodeBlock = {
+  place: 'control',
+  firstLine: 1,
+  code: "import { sizeOf } from '@dimo/core';\nexport const size: string = sizeOf([2, 3]);\n",
+  fileName: path.join(root, 'docs', '.block-control.ts'),
+};
+
 /** Messages of the compiler by block, each with the line in the document. */
 function typeCheck(): Map<string, string[]> {
   const { config } = ts.readConfigFile(path.join(root, 'tsconfig.base.json'), ts.sys.readFile);
   const { options } = ts.convertCompilerOptionsFromJson((config as { compilerOptions: object }).compilerOptions, root);
-  const byFile = new Map(blocks.map((block) => [block.fileName, block]));
+  const byFile = new Map([...blocks, control].map((block) => [block.fileName, block]));
   const host = ts.createCompilerHost(options);
   const { readFile, fileExists, getSourceFile } = host;
   host.readFile = (name) => byFile.get(name)?.code ?? readFile.call(host, name);
@@ -88,6 +96,9 @@ describe('code blocks of the documents', () => {
 
   it('are found', () => {
     expect(blocks.length).toBeGreaterThan(5);
+    expect(messages.get('control')).toEqual([
+      expect.stringMatching(/^line 2: Type 'number' is not assignable to type 'string'/),
+    ]);
   });
 
   it.each(blocks.map(({ place }) => place))('%s type-checks', (place) => {
