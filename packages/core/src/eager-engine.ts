@@ -12,6 +12,15 @@ import { specsOf, type DType, type HostTensor, type HostTree, type SpecTree, typ
 /** Facts about the engine that `eagerEngine` cannot know. */
 export type EagerEngineInfo = Partial<EngineInfo>;
 
+/** What a backend adds to the engine. */
+export interface EagerEngineHooks {
+  /**
+   * Called when the outputs of a run have been read, before its state tensors replace the old ones. A backend whose
+   * device fails without throwing (WebGPU reports errors as events) throws here, and the state stays as it was.
+   */
+  readonly beforeCommit?: () => void;
+}
+
 /** A device tree of the eager engine; the tensors are visible to the engine's functions only. */
 interface EagerTree extends DeviceTree {
   readonly tensors: TensorTree;
@@ -24,9 +33,10 @@ interface EagerTree extends DeviceTree {
  *
  * @param backendName - as registered with tfjs: `cpu`, `wasm`, `webgpu`, `tensorflow`.
  * @param info - replaces parts of `engine.info`.
+ * @param hooks - what the backend adds.
  * @throws BackendUnavailableError when first used, if the backend is not registered or fails to initialize.
  */
-export function eagerEngine(backendName: string, info: EagerEngineInfo = {}): Engine {
+export function eagerEngine(backendName: string, info: EagerEngineInfo = {}, hooks: EagerEngineHooks = {}): Engine {
   const trees = new Set<EagerTree>();
   let queue: Promise<unknown> = Promise.resolve();
 
@@ -126,6 +136,7 @@ export function eagerEngine(backendName: string, info: EagerEngineInfo = {}): En
             const result = onBackend(() => compute(fn, signature, tree.tensors, inputs, backendName));
             try {
               const outputs = await readAll(Object.entries(result.outputs));
+              hooks.beforeCommit?.();
               tree.commit(result.state);
               result.state = {};
               return outputs;
