@@ -1,5 +1,18 @@
-export { maskTransformer, maskTransformerVocabulary } from './transformer/mask-transformer.js';
+export { classConditions, type ClassConditionsOptions } from './class-conditions.js';
+export {
+  readTeacher,
+  readTokenizer,
+  teacherFileNames,
+  teacherFiles,
+  tokenizerFiles,
+  type LoadedTokenizer,
+  type TeacherFileOptions,
+} from './files.js';
+export { maskgitPlugin, maskgitTeacher } from './plugin.js';
+export { defineMaskgit, type MaskgitConfig, type MaskgitDefinition } from './teacher-config.js';
+export { maskTransformer } from './transformer/mask-transformer.js';
 export { type MaskTransformerConfig } from './transformer/config.js';
+export { defineTokenizer, type DefinedTokenizer, type TokenizerConfig } from './tokenizer/any-tokenizer.js';
 export { encodeImages, type EncodeImagesOptions } from './tokenizer/encode-images.js';
 export { patchVqTokenizer, type PatchVqConfig } from './tokenizer/patch-vq.js';
 export {

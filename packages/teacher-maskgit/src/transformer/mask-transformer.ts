@@ -19,7 +19,6 @@ import {
   initializeTransformer,
   resolveMaskTransformer,
   transformerParameters,
-  vocabularySize,
   type MaskTransformerConfig,
   type ResolvedMaskTransformerConfig,
 } from './config.js';
@@ -126,9 +125,4 @@ function dense<T extends Tensor>(weights: TensorTree, name: string, x: T): T {
 
 function norm<T extends Tensor>(weights: TensorTree, name: string, x: T, epsilon: number): T {
   return layerNorm(x, weights[`${name}.weight`]!, weights[`${name}.bias`]!, { epsilon });
-}
-
-/** Number of rows of the embedding table of a model of this size. */
-export function maskTransformerVocabulary(options: MaskTransformerConfig): number {
-  return vocabularySize(resolveMaskTransformer(options));
 }

@@ -1,0 +1,25 @@
+/** The MaskGIT teacher as a plugin. */
+import { definePlugin, type DimoPlugin, type TeacherPlugin } from '@dimo/core';
+import { readTeacher } from './files.js';
+import { defineMaskgit, maskgitName } from './teacher-config.js';
+
+/** MaskGIT teachers: configuration and weight files as `MaskgitConfig` and `teacherFiles` describe them. */
+export const maskgitTeacher: TeacherPlugin = {
+  name: maskgitName,
+  description: 'MaskGIT: class-conditional masked transformer with a VQGAN or patch-VQ tokenizer',
+  presets: {
+    mnist: {
+      description: 'MNIST digits, 28 x 28: patch-VQ with 64 codes, 7 x 7 tokens, transformer of 0.5 M parameters',
+      location: new URL('../presets/mnist/', import.meta.url).href,
+    },
+  },
+  define: defineMaskgit,
+  load: readTeacher,
+};
+
+/** Plugin with the teacher `maskgit`. */
+export const maskgitPlugin: DimoPlugin = definePlugin({
+  contract: 1,
+  name: '@dimo/teacher-maskgit',
+  teachers: [maskgitTeacher],
+});
