@@ -32,6 +32,12 @@ export interface TeacherPlugin {
   define(config: Readonly<Record<string, unknown>>): TeacherDefinition;
   /** A definition with the weights found at `source`, checked strictly. @throws WeightError */
   load(config: Readonly<Record<string, unknown>>, source: WeightSource): Promise<Teacher>;
+  /**
+   * Content of a folder that `load` reads, by file name; what `dimo train teacher` writes.
+   *
+   * @default `model.safetensors` and, with a decoder, `decoder.safetensors`
+   */
+  files?(teacher: Teacher): Readonly<Record<string, Uint8Array>>;
 }
 
 /** A bundled teacher. */
