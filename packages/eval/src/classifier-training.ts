@@ -24,6 +24,7 @@ import {
 } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
+import { classConsistency } from './class-metrics.js';
 import {
   classifierClasses,
   classifierExtractor,
@@ -228,17 +229,12 @@ export async function classifierAccuracy(options: {
 }): Promise<number> {
   const { engine, dataset, weights } = options;
   const { test, imageShape } = dataset;
-  const { logits, numClasses } = await extractFeatures({
+  const { logits } = await extractFeatures({
     engine,
     extractor: classifierExtractor(weights),
     images: splitSource(imageShape, test),
   });
-  let right = 0;
-  for (let i = 0; i < test.count; i++) {
-    const row = logits.subarray(i * numClasses, (i + 1) * numClasses);
-    if (row.indexOf(Math.max(...row)) === test.labels.data[i]) right++;
-  }
-  return right / test.count;
+  return classConsistency(logits, test.labels.data);
 }
 
 /** Rows of each step: every epoch in its own random order, whole batches only. */

@@ -111,15 +111,15 @@ describe('extractFeatures', () => {
     const extractor = readClassifier(writeClassifier(weights));
     const whole = await extractFeatures({ engine, extractor, images: imageSource(images), batchSize: 5 });
     const parts = await extractFeatures({ engine, extractor, images: imageSource(images), batchSize: 2 });
-    expect(whole.features).toHaveLength(5 * 128);
+    expect(whole.features).toMatchObject({ rows: 5, columns: 128 });
     expect(parts.features).toEqual(whole.features);
     expect(parts.logits).toEqual(whole.logits);
-    expect(whole.features.some((value) => value > 0)).toBe(true);
+    expect(whole.features.data.some((value) => value > 0)).toBe(true);
     const direct = tf.tidy(() => {
       const tree = tensors({ ...extractor.weights });
       return classify(tree, tf.tensor4d(images.data, [5, 28, 28, 1])).logits.dataSync();
     });
-    expect(whole.logits).toEqual(direct);
+    expect(whole.logits.data).toEqual(direct);
   });
 
   it('refuses images of another size', async () => {

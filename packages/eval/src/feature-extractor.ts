@@ -10,6 +10,7 @@ import {
   type TensorTree,
 } from '@dimo/core';
 import type { Tensor2D, Tensor4D } from '@tensorflow/tfjs-core';
+import { matrix, type Matrix } from './matrix.js';
 
 /** A feature network with its weights. */
 export interface FeatureExtractor {
@@ -78,14 +79,10 @@ export function splitSource(
 
 /** Features and logits of many images, in host memory. */
 export interface ImageFeatures {
-  readonly count: number;
-  /** float32 [count, D]. */
-  readonly features: Float32Array;
-  /** D. */
-  readonly featureLength: number;
-  /** float32 [count, numClasses]. */
-  readonly logits: Float32Array;
-  readonly numClasses: number;
+  /** [count, D]. */
+  readonly features: Matrix;
+  /** [count, numClasses]. */
+  readonly logits: Matrix;
 }
 
 /** Options of `extractFeatures`. */
@@ -140,7 +137,7 @@ export async function extractFeatures(options: ExtractOptions): Promise<ImageFea
     await compiled.dispose();
     await state.dispose();
   }
-  return { count, features, featureLength, logits, numClasses };
+  return { features: matrix(features, featureLength), logits: matrix(logits, numClasses) };
 }
 
 /** The images with the last one repeated up to `batchSize`. */
