@@ -36,8 +36,13 @@ export function philox4x32(
   key: readonly [number, number],
   out: Uint32Array,
 ): void {
-  let [c0, c1, c2, c3] = counter;
-  let [k0, k1] = key;
+  // Indexed, and int32 from the start: this loop makes every random number of a training step.
+  let c0 = counter[0] | 0;
+  let c1 = counter[1] | 0;
+  let c2 = counter[2] | 0;
+  let c3 = counter[3] | 0;
+  let k0 = key[0] | 0;
+  let k1 = key[1] | 0;
   for (let round = 0; round < 10; round++) {
     const high0 = multiplyHigh(multiplier0, c0);
     const low0 = Math.imul(multiplier0, c0);
@@ -56,15 +61,16 @@ export function philox4x32(
   out[3] = c3;
 }
 
-/** Upper 32 bits of the product of two uint32, as an int32. */
+/** Upper 32 bits of the product of two uint32, as an int32. In int32 arithmetic throughout, which is what is fast. */
 function multiplyHigh(a: number, b: number): number {
   const aLow = a & 0xffff;
   const aHigh = a >>> 16;
   const bLow = b & 0xffff;
   const bHigh = b >>> 16;
-  const middle = aHigh * bLow + ((aLow * bLow) >>> 16);
-  const carry = aLow * bHigh + (middle & 0xffff);
-  return (aHigh * bHigh + Math.floor(middle / 0x10000) + Math.floor(carry / 0x10000)) | 0;
+  // Neither sum exceeds 32 bits.
+  const middle = (Math.imul(aHigh, bLow) + (Math.imul(aLow, bLow) >>> 16)) | 0;
+  const carry = (Math.imul(aLow, bHigh) + (middle & 0xffff)) | 0;
+  return (Math.imul(aHigh, bHigh) + (middle >>> 16) + (carry >>> 16)) | 0;
 }
 
 /** FNV-1a hash of a name, uint32. */
@@ -90,12 +96,15 @@ export function randomStream(seed: number, step: number, name: string): RandomSt
   const key = [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0] as const;
   const stream = hashName(name);
   const words = new Uint32Array(4);
+  const counter: [number, number, number, number] = [0, 0, step, stream];
   let block = 0;
   let used = 4;
 
   function word(): number {
     if (used === 4) {
-      philox4x32([block % 2 ** 32, Math.floor(block / 2 ** 32), step, stream], key, words);
+      counter[0] = block % 2 ** 32;
+      counter[1] = Math.floor(block / 2 ** 32);
+      philox4x32(counter, key, words);
       block++;
       used = 0;
     }
