@@ -1,6 +1,6 @@
 /** The MaskGIT teacher as a plugin. */
 import { definePlugin, type DimoPlugin, type TeacherPlugin } from '@dimo/core';
-import { readTeacher } from './files.js';
+import { readTeacher, teacherFiles } from './files.js';
 import { defineMaskgit, maskgitName } from './teacher-config.js';
 
 /** MaskGIT teachers: configuration and weight files as `MaskgitConfig` and `teacherFiles` describe them. */
@@ -15,6 +15,7 @@ export const maskgitTeacher: TeacherPlugin = {
   },
   define: defineMaskgit,
   load: readTeacher,
+  files: (teacher) => teacherFiles(teacher),
 };
 
 /** Plugin with the teacher `maskgit`. */
