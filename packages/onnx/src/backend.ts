@@ -5,7 +5,7 @@ import type { GraphBuilder } from './builder.js';
 import { kernels } from './kernels/index.js';
 import { literal } from './kernels/gather.js';
 import type { TraceKernel } from './kernels/kernel.js';
-import type { LazyTensor } from './lazy.js';
+import type { TracedTensor } from './lazy.js';
 
 /** Name of the backend while a trace runs; it is not registered at other times. */
 export const backendName = 'onnxtrace';
@@ -15,21 +15,21 @@ type DataId = object;
 /** A backend whose tensors are nodes of a graph under construction. */
 export class TraceBackend extends tf.KernelBackend {
   /** Keyed by tfjs' data id. A miss is a tensor of another backend; tfjs' own storage would silently move it here. */
-  readonly #tensors = new WeakMap<DataId, LazyTensor>();
+  readonly #tensors = new WeakMap<DataId, TracedTensor>();
 
   constructor(readonly builder: GraphBuilder) {
     super();
   }
 
   /** Makes a tfjs tensor description of a lazy tensor. */
-  register(tensor: LazyTensor): tf.TensorInfo {
+  register(tensor: TracedTensor): tf.TensorInfo {
     const dataId = {};
     this.#tensors.set(dataId, tensor);
     return { dataId, shape: [...tensor.shape], dtype: tensor.type };
   }
 
   /** The lazy tensor behind a tfjs tensor, in the tensor's shape. */
-  lookup(tensor: tf.TensorInfo, where: string): LazyTensor {
+  lookup(tensor: tf.TensorInfo, where: string): TracedTensor {
     const known = this.#tensors.get(tensor.dataId);
     if (known) return known;
     throw new DimoError(

@@ -14,15 +14,32 @@ import {
   reshapeValue,
   splat,
   type LazyTensor,
+  type TracedTensor,
   type ViewTensor,
 } from './lazy.js';
+
+/** Reshapes lazily; a view that a reshape would break is remembered together with its new shape. */
+export function reshapeTraced(builder: GraphBuilder, tensor: TracedTensor, shape: readonly number[]): TracedTensor {
+  if (sameShape(tensor.shape, shape)) return tensor;
+  const source = tensor.kind === 'reshaped' ? tensor.view : tensor;
+  if (source.kind !== 'view') return reshapeLazy(builder, source, shape);
+  if (sameShape(source.shape, shape)) return source;
+  // Repeated elements are written out as late as possible.
+  const view = reshapeView(builder, source, shape, false);
+  return view ?? { kind: 'reshaped', type: source.type, shape, view: source };
+}
+
+/** The tensor without a pending reshape. */
+export function settle(builder: GraphBuilder, tensor: TracedTensor): LazyTensor {
+  return tensor.kind === 'reshaped' ? reshapeLazy(builder, tensor.view, tensor.shape) : tensor;
+}
 
 /** Reshapes lazily. */
 export function reshapeLazy(builder: GraphBuilder, tensor: LazyTensor, shape: readonly number[]): LazyTensor {
   if (sameShape(tensor.shape, shape)) return tensor;
   if (tensor.kind === 'splat') return splat(tensor.type, shape, tensor.number);
   if (tensor.kind === 'view') {
-    const view = reshapeView(builder, tensor, shape);
+    const view = reshapeView(builder, tensor, shape, true);
     if (view) return view;
   }
   return lazy(reshapeValue(builder, materialize(builder, tensor), shape));
@@ -60,47 +77,78 @@ export function groupAxes(from: readonly number[], to: readonly number[]): AxisG
   return groups;
 }
 
-function reshapeView(builder: GraphBuilder, view: ViewTensor, shape: readonly number[]): LazyTensor | undefined {
+/** The reshaped view as a view, if splitting and merging axes of the base is enough. */
+function reshapeView(
+  builder: GraphBuilder,
+  view: ViewTensor,
+  shape: readonly number[],
+  mayExpand: boolean,
+): LazyTensor | undefined {
   const { base, permutation } = view;
   if (sizeOf(shape) === 0) return undefined;
-  const isRepeated = (axis: number) => view.shape[axis] !== 1 && base.shape[permutation[axis]!] === 1;
-  const plans = groupAxes(view.shape, shape).map((group) => {
+  const isStored = (axis: number) => base.shape[permutation[axis]!] !== 1;
+  const groups = groupAxes(view.shape, shape).map((group) => {
     const long = group.from.filter((axis) => view.shape[axis] !== 1);
-    const repeated = long.filter(isRepeated);
-    const axes = long.map((axis) => permutation[axis]!);
-    return {
-      ...group,
-      axes,
-      isRepeated: long.length > 0 && repeated.length === long.length,
-      mustExpand: repeated.length > 0 && repeated.length < long.length,
-    };
+    const stored = long.filter(isStored).map((axis) => permutation[axis]!);
+    return { ...group, long, stored, mustExpand: stored.length > 0 && stored.length < long.length };
   });
-  // Axes of one group must be neighbours in the base, in order, not counting axes of length 1.
-  const longAxes = base.shape.flatMap((_, axis) => {
-    const viewAxis = permutation.indexOf(axis);
-    return view.shape[viewAxis] === 1 ? [] : [axis];
-  });
-  for (const { axes, isRepeated: free } of plans) {
-    const start = longAxes.indexOf(axes[0] ?? 0);
-    if (!free && !axes.every((axis, index) => longAxes[start + index] === axis)) return undefined;
+  if (!mayExpand && groups.some((group) => group.mustExpand)) return undefined;
+  // Stored axes of one group must be neighbours in the base, in order, not counting axes of length 1.
+  const storedAxes = base.shape.flatMap((length, axis) => (length === 1 ? [] : [axis]));
+  for (const { stored } of groups) {
+    const start = storedAxes.indexOf(stored[0] ?? 0);
+    if (!stored.every((axis, index) => storedAxes[start + index] === axis)) return undefined;
   }
-  const expandedShape = base.shape.map((length, axis) => {
-    const viewAxis = permutation.indexOf(axis);
-    return plans.some((plan) => plan.mustExpand && plan.from.includes(viewAxis)) ? view.shape[viewAxis]! : length;
-  });
-  const expanded = expandValue(builder, base, expandedShape);
-  const inBaseOrder = plans
-    .map((plan, index) => ({
-      ...plan,
-      order: plan.axes.length > 0 ? Math.min(...plan.axes) : base.shape.length + index,
-    }))
-    .sort((a, b) => a.order - b.order);
+  // Repeated axes have length 1 in the base, so they may be put beside the axes they are merged with.
+  const inBaseOrder = [...groups].sort((a, b) => (a.stored[0] ?? Infinity) - (b.stored[0] ?? Infinity) || 0);
+  const lengths = inBaseOrder.flatMap(({ long, mustExpand }) =>
+    long.map((axis) => ({
+      stored: base.shape[permutation[axis]!]!,
+      expanded: mustExpand ? view.shape[axis]! : undefined,
+    })),
+  );
+  const aligned = reshapeValue(
+    builder,
+    base,
+    lengths.map(({ stored }) => stored),
+  );
+  const expanded = expandValue(
+    builder,
+    aligned,
+    lengths.map(({ stored, expanded: length }) => length ?? stored),
+  );
   const newBaseShape: number[] = [];
   const newPermutation = new Array<number>(shape.length);
-  for (const plan of inBaseOrder)
-    for (const axis of plan.to) {
+  for (const { to, long, stored } of inBaseOrder)
+    for (const axis of to) {
       newPermutation[axis] = newBaseShape.length;
-      newBaseShape.push(plan.isRepeated ? 1 : shape[axis]!);
+      newBaseShape.push(long.length > 0 && stored.length === 0 ? 1 : shape[axis]!);
     }
   return makeView(builder, reshapeValue(builder, expanded, newBaseShape), newPermutation, shape);
+}
+
+/**
+ * The elements of a tensor repeated along a new axis in front of axis `axis`, which is merged into it: what
+ * concatenating a tensor with itself is. Undefined where that would not be a reshaped view.
+ */
+export function repeatLazy(
+  builder: GraphBuilder,
+  tensor: TracedTensor,
+  axis: number,
+  count: number,
+): TracedTensor | undefined {
+  const view = tensor.kind === 'reshaped' ? tensor.view : tensor;
+  if (view.kind !== 'view') return undefined;
+  const before = sizeOf(tensor.shape.slice(0, axis));
+  let position = 0;
+  for (let size = 1; size !== before; position++) {
+    if (position === view.shape.length || size > before) return undefined;
+    size *= view.shape[position]!;
+  }
+  const { base, permutation } = view;
+  const longer = [...view.shape.slice(0, position), count, ...view.shape.slice(position)];
+  const order = [...permutation.slice(0, position), base.shape.length, ...permutation.slice(position)];
+  const repeated = makeView(builder, reshapeValue(builder, base, [...base.shape, 1]), order, longer);
+  const shape = tensor.shape.map((length, index) => (index === axis ? length * count : length));
+  return reshapeTraced(builder, repeated, shape);
 }

@@ -35,8 +35,22 @@ export interface ViewTensor {
   readonly permutation: readonly number[];
 }
 
-/** A tensor of the traced function. */
+/** A tensor that operators can work on. */
 export type LazyTensor = ConcreteTensor | SplatTensor | ViewTensor;
+
+/**
+ * A reshape that has not happened: the elements of the view in row-major order, in another shape. A later reshape may
+ * make it a view again; see `settle` in lazy-reshape.ts for the others.
+ */
+export interface ReshapedView {
+  readonly kind: 'reshaped';
+  readonly type: DType;
+  readonly shape: readonly number[];
+  readonly view: ViewTensor;
+}
+
+/** A tensor of the traced function. */
+export type TracedTensor = LazyTensor | ReshapedView;
 
 /** Wraps a float32, int32 or bool value. */
 export function lazy(value: Value): ConcreteTensor {

@@ -6,6 +6,7 @@ import { createGraphBuilder, type GraphBuilder, type LoweringOptions } from './b
 import { graphFingerprint } from './describe.js';
 import { portPrefix, sameShape, type GraphPort, type PortRole, type TracedGraph, type Value } from './graph.js';
 import { lazy, materialize } from './lazy.js';
+import { settle } from './lazy-reshape.js';
 import { removeDeadNodes } from './passes/dead-nodes.js';
 import { fuseBias } from './passes/fuse-bias.js';
 
@@ -104,7 +105,7 @@ function messageOf(error: unknown): string {
 
 function collect(builder: GraphBuilder, backend: TraceBackend, role: PortRole, tree: TensorTree): GraphPort[] {
   return Object.entries(tree).map(([key, tensor]) => {
-    const value: Value = materialize(builder, backend.lookup(tensor, `${role} ${key}`));
+    const value: Value = materialize(builder, settle(builder, backend.lookup(tensor, `${role} ${key}`)));
     const dtype = tensor.dtype as GraphPort['dtype'];
     return { name: portPrefix[role] + key, role, key, dtype, shape: value.shape, value };
   });

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { HostTensor, HostTree, TensorTree } from '@dimo/core';
+import { linear, type HostTensor, type HostTree, type TensorTree } from '@dimo/core';
 import fc from 'fast-check';
 import { describe, it } from 'vitest';
 import { expectTracedEqualsEager, gradientsOf, numbers, wholeNumbers } from '../test-support/oracle.js';
@@ -280,6 +280,11 @@ describe('views', () => {
         x.shape.map((length, axis) => (axis === seed % rank && length < 8 ? [1, 0] : [0, 0])),
         0.5,
       );
+    if (kind === 'repeat') return tf.concat([x, x], seed % rank);
+    if (kind === 'linear') {
+      const width = x.shape[rank - 1]!;
+      return linear(x, tf.reshape(tf.slice(other, [0], [2 * width]), [2, width]));
+    }
     if (kind === 'concat') return tf.concat([x, tf.relu(x)], seed % rank);
     return tf.relu(x);
   };

@@ -1,11 +1,11 @@
 /** The fusable ops of core, as the fused operators of ONNX and onnxruntime. */
 import { sizeOf } from '@dimo/core';
 import type { GraphBuilder } from '../builder.js';
-import { float, int, text } from '../graph.js';
-import { lazy, materialize, permuteLazy, splat, type LazyTensor } from '../lazy.js';
-import { reshapeLazy } from '../lazy-reshape.js';
+import { float, int, ints, text } from '../graph.js';
+import { lazy, materialize, permuteLazy, splat, type LazyTensor, type TracedTensor } from '../lazy.js';
+import { reshapeLazy, reshapeTraced, settle } from '../lazy-reshape.js';
 import { multiplyLazy } from './binary.js';
-import { kernel, type KernelTable } from './kernel.js';
+import { kernel, reshapeKernel, type KernelTable } from './kernel.js';
 import { linearLazy, matmulLazy } from './matmul.js';
 import { softmaxLazy } from './reduce.js';
 
@@ -28,10 +28,37 @@ function composedAttention(
   return reshapeLazy(builder, permuteLazy(builder, result, [0, 2, 1, 3]), query.shape);
 }
 
+/** A linear map over the channels of a channels-first image, as a convolution with a 1 by 1 filter. */
+function pointwiseConvolution(
+  builder: GraphBuilder,
+  x: TracedTensor,
+  weight: LazyTensor,
+  bias: LazyTensor | undefined,
+): TracedTensor | undefined {
+  if (x.kind !== 'reshaped') return undefined;
+  const [rows, inputs] = x.shape as [number, number];
+  const batch = x.view.shape[0] ?? 0;
+  if (batch === 0 || rows % batch !== 0) return undefined;
+  const isPlainImage = x.view.permutation.join() === '0,2,3,1' && sizeOf(x.view.base.shape) === rows * inputs;
+  const image = isPlainImage ? x.view : reshapeLazy(builder, x.view, [batch, rows / batch, 1, inputs]);
+  const isChannelsFirst =
+    image.kind === 'view' && image.base.shape[1] === inputs && sizeOf(image.base.shape) === rows * inputs;
+  if (!isChannelsFirst || image.shape[3] !== inputs || image.permutation[3] !== 1) return undefined;
+  const { base, permutation } = image;
+  const outputs = weight.shape[0]!;
+  const filter = materialize(builder, reshapeLazy(builder, weight, [outputs, inputs, 1, 1]));
+  const operands = [base, filter, ...(bias ? [materialize(builder, bias)] : [])];
+  const spec = { type: 'float32' as const, shape: [base.shape[0]!, outputs, base.shape[2]!, base.shape[3]!] };
+  const value = builder.node('Conv', operands, spec, { attributes: { kernel_shape: ints([1, 1]) } });
+  return reshapeTraced(builder, permuteLazy(builder, lazy(value), permutation), [rows, outputs]);
+}
+
 export const fusedKernels: KernelTable = {
-  DimoLinear: kernel<'x' | 'weight' | 'bias'>((builder, { x, weight, bias }) =>
-    linearLazy(builder, x, weight, bias as LazyTensor | undefined),
-  ),
+  DimoLinear: reshapeKernel<'x' | 'weight' | 'bias'>((builder, { x, weight, bias }) => {
+    const offset = (bias as TracedTensor | undefined) && settle(builder, bias);
+    const matrix = settle(builder, weight);
+    return pointwiseConvolution(builder, x, matrix, offset) ?? linearLazy(builder, settle(builder, x), matrix, offset);
+  }),
   DimoLayerNorm: kernel<'x' | 'scale' | 'offset', { epsilon: number }>((builder, { x, scale, offset }, { epsilon }) => {
     const type = 'float32' as const;
     const statistics = { type, shape: [...x.shape.slice(0, -1), 1] };

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { specsOf, type TensorTree } from '@dimo/core';
+import { linear, specsOf, type TensorTree } from '@dimo/core';
 import { describe, expect, it } from 'vitest';
 import { describeGraph } from '../describe.js';
 import { expectTracedEqualsEager, gradientsOf, numbers } from '../test-support/oracle.js';
@@ -153,6 +153,13 @@ function upsampleBoth(x: tf.Tensor4D): tf.Tensor4D {
   return tf.reshape(blocks, [batch, rows * 2, columns * 2, channels]);
 }
 
+/** The same by concatenation. */
+function upsampleByConcat(x: tf.Tensor4D): tf.Tensor4D {
+  const [batch, rows, columns, channels] = x.shape;
+  const wide = tf.reshape(tf.concat([x, x], 3), [batch, rows, 2 * columns * channels]);
+  return tf.reshape(tf.concat([wide, wide], 2), [batch, rows * 2, columns * 2, channels]);
+}
+
 /** Of the rows alone, with a tile of rank 4, which tfjs can differentiate. */
 function upsampleRows(x: tf.Tensor4D): tf.Tensor4D {
   const [batch, rows, columns, channels] = x.shape;
@@ -170,7 +177,8 @@ function block(t: TensorTree, upsample: (x: tf.Tensor4D) => tf.Tensor4D): tf.Ten
   const scaled = tf.add(tf.mul(tf.reshape(normalized, image(t).shape), t['s']!), t['o']!) as tf.Tensor4D;
   const active = tf.mul(scaled, tf.sigmoid(scaled)) as tf.Tensor4D;
   const residual = tf.add(image(t), tf.add(tf.conv2d(active, filter('w1'), 1, 'same'), t['b']!)) as tf.Tensor4D;
-  return tf.conv2d(upsample(residual), filter('w2'), 1, 'same');
+  const mixed = linear(upsample(residual), t['mix']!, t['b']!);
+  return tf.conv2d(mixed, filter('w2'), 1, 'same');
 }
 
 describe('layouts', () => {
@@ -181,23 +189,30 @@ describe('layouts', () => {
     s: numbers([4], 4),
     o: numbers([4], 5),
     b: numbers([4], 6),
+    mix: numbers([4, 4], 7),
   };
-  const network = (t: TensorTree) => {
+  const network = (t: TensorTree, upsample: typeof upsampleBoth) => {
     const filter = tf.transpose(t['w1'] as tf.Tensor4D, [2, 3, 1, 0]);
-    const once = block({ ...t, x: tf.conv2d(image(t), filter, 1, 'same') }, upsampleBoth);
-    return block({ ...t, x: once }, upsampleBoth);
+    const once = block({ ...t, x: tf.conv2d(image(t), filter, 1, 'same') }, upsample);
+    return block({ ...t, x: once }, upsample);
   };
-  it('residual blocks equal eager, forward and gradient of the first block', async () => {
-    await expectTracedEqualsEager((_, t) => ({ outputs: { y: network(t) } }), inputs, { tolerance: 1e-4 });
-    const names = ['x', 'w1', 'w2', 's', 'o', 'b'];
-    await expectTracedEqualsEager(
-      gradientsOf((t) => block(t, upsampleRows), names),
-      inputs,
-      { tolerance: 1e-4 },
-    );
-  });
-  it('a convolutional network changes the layout at its ends only', () => {
-    const graph = trace((_, t) => ({ outputs: { y: network(t) } }), { state: {}, inputs: specsOf(inputs) });
+  const upsamplings = { tile: upsampleBoth, concat: upsampleByConcat };
+  it.each(Object.entries(upsamplings))('residual blocks equal eager (upsampling by %s)', (_, upsample) =>
+    expectTracedEqualsEager((_, t) => ({ outputs: { y: network(t, upsample) } }), inputs, { tolerance: 1e-4 }),
+  );
+  it.each(Object.entries({ tile: upsampleRows, concat: upsampleByConcat }))(
+    'and their gradients (%s)',
+    (_, upsample) => {
+      const names = ['x', 'w1', 'w2', 's', 'o', 'b', 'mix'];
+      return expectTracedEqualsEager(
+        gradientsOf((t) => block(t, upsample), names),
+        inputs,
+        { tolerance: 1e-4 },
+      );
+    },
+  );
+  it.each(Object.entries(upsamplings))('a network changes the layout at its ends only (%s)', (_, upsample) => {
+    const graph = trace((_, t) => ({ outputs: { y: network(t, upsample) } }), { state: {}, inputs: specsOf(inputs) });
     expect(describeGraph(graph).operators['Transpose']).toBe(2);
   });
 });

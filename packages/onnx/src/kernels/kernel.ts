@@ -1,14 +1,15 @@
 /** What a lowering of one tfjs kernel looks like. */
 import { DimoError } from '@dimo/core';
 import type { GraphBuilder } from '../builder.js';
-import type { LazyTensor } from '../lazy.js';
+import type { LazyTensor, TracedTensor } from '../lazy.js';
+import { settle } from '../lazy-reshape.js';
 
 /** Lowers one call: tensors by the kernel's input names, plain attributes. */
 export type TraceKernel = (
   builder: GraphBuilder,
-  inputs: Record<string, LazyTensor>,
+  inputs: Record<string, TracedTensor>,
   attributes: Record<string, unknown>,
-) => LazyTensor | readonly LazyTensor[];
+) => TracedTensor | readonly LazyTensor[];
 
 /** Lowerings by kernel name. */
 export type KernelTable = Readonly<Record<string, TraceKernel>>;
@@ -25,8 +26,18 @@ export function kernel<Names extends string, KernelAttributes = unknown>(
     attributes: KernelAttributes,
   ) => LazyTensor | readonly LazyTensor[],
 ): TraceKernel {
+  return (builder, inputs, attributes) => {
+    const settled = Object.entries(inputs).map(([name, tensor]) => [name, settle(builder, tensor)]);
+    return lower(builder, Object.fromEntries(settled) as Record<Names, LazyTensor>, attributes as KernelAttributes);
+  };
+}
+
+/** As `kernel`, for lowerings that know what to do with a pending reshape. */
+export function reshapeKernel<Names extends string, KernelAttributes = unknown>(
+  lower: (builder: GraphBuilder, inputs: Record<Names, TracedTensor>, attributes: KernelAttributes) => TracedTensor,
+): TraceKernel {
   return (builder, inputs, attributes) =>
-    lower(builder, inputs as Record<Names, LazyTensor>, attributes as KernelAttributes);
+    lower(builder, inputs as Record<Names, TracedTensor>, attributes as KernelAttributes);
 }
 
 /** Types a lowering whose inputs are a list. */
@@ -37,7 +48,10 @@ export function listKernel<KernelAttributes = unknown>(
     attributes: KernelAttributes,
   ) => LazyTensor | readonly LazyTensor[],
 ): TraceKernel {
-  return (builder, inputs, attributes) => lower(builder, Object.values(inputs), attributes as KernelAttributes);
+  return (builder, inputs, attributes) => {
+    const settled = Object.values(inputs).map((tensor) => settle(builder, tensor));
+    return lower(builder, settled, attributes as KernelAttributes);
+  };
 }
 
 /** Throws: this form of the kernel has no lowering. */

@@ -15,8 +15,8 @@ import {
   splat,
   type LazyTensor,
 } from '../lazy.js';
-import { reshapeLazy } from '../lazy-reshape.js';
-import { kernel, listKernel, parseAxes, unsupported, type KernelTable } from './kernel.js';
+import { repeatLazy, reshapeLazy, reshapeTraced, settle } from '../lazy-reshape.js';
+import { kernel, listKernel, reshapeKernel, parseAxes, unsupported, type KernelTable } from './kernel.js';
 
 /** Start, end (exclusive) and step per axis. */
 interface SliceRange {
@@ -200,13 +200,13 @@ const stridedSlice = kernel<'x', tf.StridedSliceAttrs>((builder, { x }, attribut
 });
 
 export const shapeKernels: KernelTable = {
-  [tf.Reshape]: kernel<'x', tf.ReshapeAttrs>((builder, { x }, { shape }) =>
-    reshapeLazy(builder, x, tf.util.inferFromImplicitShape(shape, sizeOf(x.shape))),
+  [tf.Reshape]: reshapeKernel<'x', tf.ReshapeAttrs>((builder, { x }, { shape }) =>
+    reshapeTraced(builder, x, tf.util.inferFromImplicitShape(shape, sizeOf(x.shape))),
   ),
-  [tf.ExpandDims]: kernel<'input', tf.ExpandDimsAttrs>((builder, { input }, { dim }) => {
+  [tf.ExpandDims]: reshapeKernel<'input', tf.ExpandDimsAttrs>((builder, { input }, { dim }) => {
     const shape = [...input.shape];
     shape.splice(dim < 0 ? input.shape.length + 1 + dim : dim, 0, 1);
-    return reshapeLazy(builder, input, shape);
+    return reshapeTraced(builder, input, shape);
   }),
   [tf.Transpose]: kernel<'x', tf.TransposeAttrs>((builder, { x }, { perm }) => permuteLazy(builder, x, perm)),
   [tf.Slice]: kernel<'x', tf.SliceAttrs>((builder, { x }, { begin, size }) => {
@@ -222,9 +222,20 @@ export const shapeKernels: KernelTable = {
       ? padLazy(builder, x, paddings, 0, 'reflect')
       : unsupported(`MirrorPad: mode ${mode} is not supported`),
   ),
-  [tf.Concat]: listKernel<tf.ConcatAttrs>((builder, parts, { axis }) =>
-    concatLazy(builder, parts, parseAxes(axis, parts[0]!.shape.length)[0]!),
-  ),
+  [tf.Concat]: reshapeKernel<string, tf.ConcatAttrs>((builder, inputs, { axis }) => {
+    const parts = Object.values(inputs);
+    const first = parts[0]!;
+    const concatAxis = parseAxes(axis, first.shape.length)[0]!;
+    const repeated = parts.every((part) => part === first) && repeatLazy(builder, first, concatAxis, parts.length);
+    return (
+      repeated ||
+      concatLazy(
+        builder,
+        parts.map((part) => settle(builder, part)),
+        concatAxis,
+      )
+    );
+  }),
   [tf.SplitV]: kernel<'x', tf.SplitVAttrs>((builder, { x }, { numOrSizeSplits, axis }) => {
     const splitAxis = parseAxes(axis, x.shape.length)[0]!;
     const sizes = tf.backend_util.prepareSplitSize({ shape: [...x.shape] } as tf.Tensor, numOrSizeSplits, splitAxis);

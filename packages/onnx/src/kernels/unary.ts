@@ -5,7 +5,7 @@ import type { GraphBuilder } from '../builder.js';
 import { elementwise, elementwiseNode } from '../elementwise.js';
 import type { Value } from '../graph.js';
 import { castValue, splat, type LazyTensor } from '../lazy.js';
-import { kernel, unsupported, type KernelTable, type TraceKernel } from './kernel.js';
+import { kernel, reshapeKernel, unsupported, type KernelTable, type TraceKernel } from './kernel.js';
 
 type Fold = (x: number) => number;
 
@@ -121,5 +121,5 @@ export const unaryKernels: KernelTable = {
   }),
   [tf.ZerosLike]: kernel<'x'>((_, { x }) => splat(x.type, x.shape, 0)),
   [tf.OnesLike]: kernel<'x'>((_, { x }) => splat(x.type, x.shape, 1)),
-  [tf.Identity]: kernel<'x'>((_, { x }) => x),
+  [tf.Identity]: reshapeKernel<'x'>((_, { x }) => x),
 };
