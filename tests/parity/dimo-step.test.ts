@@ -2,7 +2,14 @@
  * The official Di[M]O training step, reproduced from its golden traces (fixtures/dimo-step/README.md) on every engine:
  * draws -> masks and tokens, logits, divergence gradients, parameter gradients, losses, parameters after the last step.
  */
-import { runTraining, type HostTensor, type HostTree, type TrainingProgram, type DistillationDraws } from '@dimo/core';
+import {
+  distillationInputs,
+  runTraining,
+  type HostTensor,
+  type HostTree,
+  type TrainingProgram,
+  type DistillationInputs,
+} from '@dimo/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { drawPrefix, loadDimoStep, type DimoStepFixture } from './dimo-step-fixture.js';
 import { enginesUnderTest, type EngineUnderTest } from './engines.js';
@@ -27,10 +34,10 @@ interface Run {
 async function runVariant(engine: EngineUnderTest, fixture: DimoStepFixture): Promise<Run> {
   const outputs: (readonly HostTree[])[] = [];
   const metrics: Readonly<Record<string, number>>[] = [];
-  const { program } = fixture.distillation;
-  const replay: TrainingProgram<DistillationDraws> = {
+  const { program, context } = fixture.distillation;
+  const replay: TrainingProgram<DistillationInputs> = {
     ...program,
-    draw: fixture.draws,
+    draw: (step) => distillationInputs(context, fixture.draws(step), step),
     finish(step, counters, results) {
       outputs.push(results);
       return program.finish(step, counters, results);

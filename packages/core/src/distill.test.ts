@@ -9,6 +9,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import {
   auxiliaryGradients,
   createDistillation,
+  distillationInputs,
   drawDistillation,
   eagerEngine,
   float32,
@@ -19,6 +20,7 @@ import {
   resolveDistillation,
   runTraining,
   type Distillation,
+  type DistillationDraws,
   type DistillationOptions,
   type DistillationPhase,
   type HostTree,
@@ -234,8 +236,11 @@ describe('distillation', () => {
       const draws = await drawLarge(step);
       return { ...draws, generator: split(draws.generator[0]!), auxiliary: split(draws.auxiliary[0]!) };
     };
-    const expected = await runTraining({ ...large.program, draw: drawLarge }, { engine });
-    const got = await runTraining({ ...small.program, draw: drawSmall }, { engine });
+    const inputs =
+      (distillation: Distillation, draw: (step: number) => Promise<DistillationDraws>) => async (step: number) =>
+        distillationInputs(distillation.context, await draw(step), step);
+    const expected = await runTraining({ ...large.program, draw: inputs(large, drawLarge) }, { engine });
+    const got = await runTraining({ ...small.program, draw: inputs(small, drawSmall) }, { engine });
     for (const [name, { data }] of Object.entries(expected.state))
       if (/^(generator|auxiliary|ema)\//.test(name))
         data.forEach((value, i) => expect(got.state[name]!.data[i], name).toBeCloseTo(value, 5));

@@ -54,6 +54,12 @@ export interface DistillationDraws {
   readonly auxiliary: readonly PhaseDraws[];
 }
 
+/** Function inputs of one iteration, one set per micro-step. */
+export interface DistillationInputs {
+  readonly generator: readonly HostTree[];
+  readonly auxiliary: readonly HostTree[];
+}
+
 /** What draws depend on. */
 export interface DrawContext {
   readonly teacher: Pick<Teacher, 'conditions' | 'nullCondition' | 'model'>;
@@ -108,6 +114,13 @@ async function drawPhase(context: DrawContext, stream: RandomStream): Promise<Ph
     maskUniforms: uniform('mask', [batchSize, length]),
     dropUniforms: uniform('drop', [batchSize]),
   };
+}
+
+/** Inputs of all micro-steps of an iteration. Pure. */
+export function distillationInputs(context: DrawContext, draws: DistillationDraws, step: number): DistillationInputs {
+  const inputsOf = (phase: DistillationPhase) =>
+    draws[phase].map((drawn) => phaseInputs(context, drawn, { phase, step, initialMaskRatio: draws.initialMaskRatio }));
+  return { generator: inputsOf('generator'), auxiliary: inputsOf('auxiliary') };
 }
 
 /** What turns draws into inputs. */
@@ -198,10 +211,8 @@ function needsNullCondition(settings: ResolvedDistillation, phase: DistillationP
 }
 
 function scaled(tensor: HostTensor<'float32'>, factor: number): HostTensor<'float32'> {
-  return factor === 1
-    ? tensor
-    : float32(
-        tensor.shape,
-        tensor.data.map((value) => value * factor),
-      );
+  if (factor === 1) return tensor;
+  const data = tensor.data.slice();
+  for (let i = 0; i < data.length; i++) data[i] = data[i]! * factor;
+  return float32(tensor.shape, data);
 }

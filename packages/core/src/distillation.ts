@@ -13,11 +13,11 @@ import {
   type DistillationSetup,
 } from './distill.js';
 import {
+  distillationInputs,
   drawDistillation,
   isGeneratorStep,
-  phaseInputs,
   phaseInputSpecs,
-  type DistillationDraws,
+  type DistillationInputs,
   type DistillationPhase,
   type DrawContext,
 } from './distillation-draws.js';
@@ -36,7 +36,7 @@ import { finishStep, type UpdateOutputs } from './training-result.js';
 
 /** A distillation: the program, and what samplers need to run on its live state. */
 export interface Distillation {
-  readonly program: TrainingProgram<DistillationDraws>;
+  readonly program: TrainingProgram<DistillationInputs>;
   readonly settings: ResolvedDistillation;
   readonly setup: DistillationSetup;
   /** For `phaseInputs`. */
@@ -127,10 +127,11 @@ export function createDistillation(
       initialState: () =>
         initialState(teacher, setup, { generator: firstWeights.generator(), auxiliary: firstWeights.auxiliary() }),
       initialCounters: { generatorUpdates: 0, auxiliaryUpdates: 0, skipped: 0 },
-      draw: (step) => drawDistillation(context, step),
-      calls: (step, counters, draws) => [
-        ...phaseCalls(context, 'generator', { step, counters, draws }),
-        ...phaseCalls(context, 'auxiliary', { step, counters, draws }),
+      // Made ahead of time, while the device works; only scalars are left for `calls`.
+      draw: async (step) => distillationInputs(context, await drawDistillation(context, step), step),
+      calls: (step, counters, inputs) => [
+        ...phaseCalls(settings, 'generator', { step, counters, inputs }),
+        ...phaseCalls(settings, 'auxiliary', { step, counters, inputs }),
       ],
       finish: (step, counters, outputs) => finish(settings, { step, counters, outputs }, networks.teacher),
     },
@@ -235,15 +236,12 @@ interface StepArguments {
 }
 
 function phaseCalls(
-  context: DrawContext,
+  settings: ResolvedDistillation,
   phase: DistillationPhase,
-  { step, counters, draws }: StepArguments & { readonly draws: DistillationDraws },
+  { step, counters, inputs }: StepArguments & { readonly inputs: DistillationInputs },
 ): StepCall[] {
-  const microSteps = draws[phase].map((drawn) =>
-    phaseInputs(context, drawn, { phase, step, initialMaskRatio: draws.initialMaskRatio }),
-  );
+  const microSteps = inputs[phase];
   if (microSteps.length === 0) return [];
-  const { settings } = context;
   const { generatorUpdates = 0, auxiliaryUpdates = 0 } = counters;
   const isGenerator = phase === 'generator';
   const scalars = withPrefix(
@@ -257,7 +255,7 @@ function phaseCalls(
   if (isGenerator) scalars['averageRate'] = scalar(1 - averageDecayAt(settings, generatorUpdates));
   if (settings.accumulation === 1) return [{ fn: phase, inputs: { ...microSteps[0]!, ...scalars } }];
   return [
-    ...microSteps.map((inputs) => ({ fn: `${phase}Gradients`, inputs })),
+    ...microSteps.map((values) => ({ fn: `${phase}Gradients`, inputs: values })),
     { fn: `${phase}Update`, inputs: scalars },
   ];
 }
