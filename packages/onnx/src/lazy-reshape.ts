@@ -7,7 +7,6 @@ import { sizeOf } from '@dimo/core';
 import type { GraphBuilder } from './builder.js';
 import { sameShape } from './graph.js';
 import {
-  expandValue,
   lazy,
   makeView,
   materialize,
@@ -17,6 +16,7 @@ import {
   type TracedTensor,
   type ViewTensor,
 } from './lazy.js';
+import { repeatValue } from './repeat.js';
 
 /** Reshapes lazily; a view that a reshape would break is remembered together with its new shape. */
 export function reshapeTraced(builder: GraphBuilder, tensor: TracedTensor, shape: readonly number[]): TracedTensor {
@@ -112,7 +112,7 @@ function reshapeView(
     base,
     lengths.map(({ stored }) => stored),
   );
-  const expanded = expandValue(
+  const expanded = repeatValue(
     builder,
     aligned,
     lengths.map(({ stored, expanded: length }) => length ?? stored),

@@ -213,6 +213,10 @@ describe('layouts', () => {
   );
   it.each(Object.entries(upsamplings))('a network changes the layout at its ends only (%s)', (_, upsample) => {
     const graph = trace((_, t) => ({ outputs: { y: network(t, upsample) } }), { state: {}, inputs: specsOf(inputs) });
-    expect(describeGraph(graph).operators['Transpose']).toBe(2);
+    const { operators } = describeGraph(graph);
+    expect(operators['Transpose']).toBe(2);
+    // onnxruntime's Expand is slow where neighbours are repeated.
+    expect(operators['Expand']).toBeUndefined();
+    expect(operators['Resize']).toBe(2);
   });
 });

@@ -3,10 +3,14 @@ import type { GraphNode, TracedGraph, Value } from '../graph.js';
 import { removeDeadNodes } from './dead-nodes.js';
 
 /** Axis of the result along which the bias of an operator runs. */
-const biasAxis: Readonly<Record<string, (rank: number) => number>> = { Gemm: (rank) => rank - 1, Conv: () => 1 };
+const biasAxis: Readonly<Record<string, (rank: number) => number>> = {
+  Gemm: (rank) => rank - 1,
+  Conv: () => 1,
+  ConvTranspose: () => 1,
+};
 
 /**
- * Add(Gemm(a, b), bias) and Add(Conv(x, w), bias) as one node, where the product has no other reader and the bias varies
+ * Add(Gemm(a, b), bias), Add(Conv(x, w), bias) and Add(ConvTranspose(x, w), bias) as one node, where the product has no other reader and the bias varies
  * along the output channels only.
  */
 export function fuseBias(graph: TracedGraph): TracedGraph {
