@@ -220,7 +220,7 @@ function multiStepFunction(
     const logits = guidedLogits(model, state.weights(stateTensors), modelInputs, guidance);
     const drawn = samplingLogits(logits, model.tokenSpace, options);
     const tokens = sampleCategorical(drawn, inputs['uniforms'] as Tensor2D);
-    const chosen = tf.oneHot(tokens, drawn.shape[2]);
+    const chosen = tf.cast(tf.oneHot(tokens, drawn.shape[2]), 'float32');
     const logProbabilities = tf.sum(tf.mul(tf.logSoftmax(drawn, -1), chosen), 2);
     return { outputs: { tokens, logProbabilities } };
   };

@@ -26,7 +26,8 @@ export function maskRatioAt(schedule: MaskRatioSchedule, r: number): number {
     case 'square':
       return Math.fround(r * r);
     case 'cosine':
-      return Math.fround(Math.cos(Math.fround(Math.fround(r * Math.PI) / 2)));
+      // In float32 the cosine of pi/2 is below 0.
+      return Math.max(0, Math.fround(Math.cos(Math.fround(Math.fround(r * Math.PI) / 2))));
     case 'arccos':
       return Math.fround(Math.fround(Math.acos(r)) / (Math.PI / 2));
     case 'mage':

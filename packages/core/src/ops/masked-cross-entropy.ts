@@ -45,7 +45,8 @@ function crossEntropyComposition(inputs: MaskedCrossEntropyInputs, labelSmoothin
   const { logits, targets, weights } = inputs;
   const numLogits = logits.shape[2];
   const logProbabilities = tf.logSoftmax(logits, -1);
-  const chosen = tf.oneHot(targets, numLogits, 1, 0, 'float32');
+  // Cast, because the wasm backend's float32 oneHot returns the bits of integers.
+  const chosen = tf.cast(tf.oneHot(targets, numLogits), 'float32');
   const negativeLogLikelihood = tf.neg(tf.sum(tf.mul(logProbabilities, chosen), 2));
   const smoothed =
     labelSmoothing === 0
