@@ -34,5 +34,5 @@ function measure(label, args, target) {
 console.log(`${loadLine()}; Node ${process.version}, ${given.runs} runs each`);
 measure('dimo --help', ['--help'], 0.3);
 const grid = path.join(folder, 'grid.png');
-measure('dimo sample, 64 images to a PNG', ['sample', 'mnist', '--count', '64', '--out', grid], 3);
+measure('dimo sample, 64 images to a PNG', ['sample', '--model', 'mnist', '--count', '64', '--out', grid], 3);
 rmSync(folder, { recursive: true, force: true });
