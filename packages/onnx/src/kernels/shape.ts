@@ -49,6 +49,20 @@ export function sliceValue(
   return builder.node('Slice', inputs, { type: value.type, shape });
 }
 
+/** Ranges that turn some axes around; an end below every index includes element 0. */
+function reversedRanges(shape: readonly number[], axes: readonly number[]): SliceRange[] {
+  return shape.map((length, axis) =>
+    axes.includes(axis) && length > 1
+      ? { start: length - 1, end: -(2 ** 31), step: -1 }
+      : { start: 0, end: length, step: 1 },
+  );
+}
+
+/** A value with some axes turned around. */
+export function reverseValue(builder: GraphBuilder, value: Value, axes: readonly number[]): Value {
+  return sliceValue(builder, value, reversedRanges(value.shape, axes), value.shape);
+}
+
 /** The operand of a concatenation that a slice takes out again. */
 function partOfConcat(value: Value, ranges: readonly SliceRange[], shape: readonly number[]): Value | undefined {
   const { source } = value;
@@ -272,11 +286,7 @@ export const shapeKernels: KernelTable = {
   }),
   [tf.Tile]: tile,
   [tf.BroadcastTo]: kernel<'x', tf.BroadCastToAttrs>((builder, { x }, { shape }) => broadcastLazy(builder, x, shape)),
-  [tf.Reverse]: kernel<'x', tf.ReverseAttrs>((builder, { x }, { dims }) => {
-    const axes = parseAxes(dims, x.shape.length);
-    const ranges = x.shape.map((length, axis) =>
-      axes.includes(axis) ? { start: length - 1, end: -(2 ** 31), step: -1 } : { start: 0, end: length, step: 1 },
-    );
-    return sliceLazy(builder, x, ranges, x.shape);
-  }),
+  [tf.Reverse]: kernel<'x', tf.ReverseAttrs>((builder, { x }, { dims }) =>
+    sliceLazy(builder, x, reversedRanges(x.shape, parseAxes(dims, x.shape.length)), x.shape),
+  ),
 };
