@@ -7,3 +7,8 @@ export * from './inception-score.js';
 export * from './manifold-metrics.js';
 export * from './matrix.js';
 export { maxPool2x2 } from './max-pool.js';
+export * from './evaluate.js';
+export * from './image-grid.js';
+export * from './reference.js';
+export * from './report.js';
+export * from './table.js';

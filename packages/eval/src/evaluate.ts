@@ -1,0 +1,120 @@
+/** All metrics of one set of generated images: one row of the table. */
+import { OptionError, ShapeError, type Engine, type HostTensor } from '@dimo/core';
+import { classConsistency, intraClassVariance } from './class-metrics.js';
+import {
+  extractFeatures,
+  imageSource,
+  type ExtractOptions,
+  type FeatureExtractor,
+  type ImageFeatures,
+} from './feature-extractor.js';
+import { featureStatistics, frechetDistance } from './frechet-distance.js';
+import { inceptionScore } from './inception-score.js';
+import { manifoldMetrics, type ManifoldOptions } from './manifold-metrics.js';
+import { softmaxRows } from './matrix.js';
+import { referenceManifold, type EvaluationReference } from './reference.js';
+
+/** Metrics of one set of images. */
+export interface ImageMetrics {
+  /** Number of images; rows of different numbers cannot be compared. */
+  readonly count: number;
+  /** Frechet distance of the features to those of all training images, >= 0. */
+  readonly fid: number;
+  readonly inceptionScore: number;
+  readonly precision: number;
+  readonly recall: number;
+  readonly density: number;
+  readonly coverage: number;
+  /** Absent if the images have no labels. */
+  readonly classConsistency?: number;
+  /** Absent if the images have no labels. */
+  readonly intraClassVariance?: number;
+}
+
+/** One row of the table. */
+export interface EvaluationRow extends ImageMetrics {
+  /** What made the images: `teacher`, `generator (average)`. */
+  readonly method: string;
+  /** Passes of the model per image; absent for real images. */
+  readonly steps?: number;
+  /** Generation rate, tokens and decoding. */
+  readonly imagesPerSecond?: number;
+}
+
+/** How the metrics are computed. */
+export interface MetricOptions extends ManifoldOptions {
+  /** Parts that the inception score is averaged over. @default 10 */
+  readonly inceptionSplits?: number;
+}
+
+/**
+ * Metrics from features and logits.
+ *
+ * @param labels - class that each image was asked for.
+ * @throws OptionError if the number of images is not that of the reference's subset.
+ */
+export function imageMetrics(
+  images: ImageFeatures,
+  reference: EvaluationReference,
+  options: MetricOptions & { readonly labels?: ArrayLike<number> } = {},
+): ImageMetrics {
+  const { features, logits } = images;
+  const { labels, inceptionSplits = 10 } = options;
+  if (features.rows !== reference.subset.rows)
+    throw new OptionError(
+      `evaluation: the reference has ${reference.subset.rows} images, got ${features.rows}; recall, coverage and FID depend on the number, so make the reference with sampleCount ${features.rows}`,
+    );
+  return {
+    count: features.rows,
+    fid: frechetDistance(featureStatistics(features), reference.statistics),
+    inceptionScore: inceptionScore(softmaxRows(logits), inceptionSplits).mean,
+    ...manifoldMetrics(referenceManifold(reference, options), features),
+    ...(labels && {
+      classConsistency: classConsistency(logits, labels),
+      intraClassVariance: intraClassVariance(features, labels),
+    }),
+  };
+}
+
+/** Arguments of `evaluateSamples`. */
+export interface EvaluateSamplesOptions
+  extends MetricOptions, Pick<ExtractOptions, 'batchSize' | 'onProgress' | 'signal'> {
+  readonly engine: Engine;
+  readonly extractor: FeatureExtractor;
+  readonly reference: EvaluationReference;
+  /** float32 [count, H, W, C] in [0, 1]. */
+  readonly images: HostTensor<'float32'>;
+  /** int32 [count], class that each image was asked for. */
+  readonly labels?: HostTensor<'int32'>;
+  readonly method: string;
+  readonly steps?: number;
+  readonly imagesPerSecond?: number;
+}
+
+/**
+ * Extracts features and computes all metrics.
+ *
+ * @throws ShapeError, OptionError, NonFiniteError for images or labels that do not fit.
+ */
+export async function evaluateSamples(options: EvaluateSamplesOptions): Promise<EvaluationRow> {
+  const { images, labels, method, steps, imagesPerSecond, reference } = options;
+  if (labels && labels.data.length !== images.shape[0])
+    throw new ShapeError(`evaluation of "${method}": ${images.shape[0]} images but ${labels.data.length} labels`);
+  const features = await extractFeatures({ ...options, images: imageSource(images) });
+  return {
+    method,
+    ...(steps === undefined ? {} : { steps }),
+    ...imageMetrics(features, reference, metricOptions(options)),
+    ...(imagesPerSecond === undefined ? {} : { imagesPerSecond }),
+  };
+}
+
+function metricOptions(options: EvaluateSamplesOptions): Parameters<typeof imageMetrics>[2] {
+  const { labels, precisionNeighbors, densityNeighbors, inceptionSplits } = options;
+  return {
+    ...(labels && { labels: labels.data }),
+    ...(precisionNeighbors !== undefined && { precisionNeighbors }),
+    ...(densityNeighbors !== undefined && { densityNeighbors }),
+    ...(inceptionSplits !== undefined && { inceptionSplits }),
+  };
+}

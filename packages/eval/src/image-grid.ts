@@ -1,0 +1,86 @@
+/** Pictures of many images at once. */
+import { float32, OptionError, ShapeError, sizeOf, type HostTensor } from '@dimo/core';
+import { encode } from 'fast-png';
+
+/** Options of `imageGrid`. */
+export interface ImageGridOptions {
+  /** Pixels between images, at the grid's scale. @default 2 */
+  readonly gap?: number;
+  /** Side of the square that each pixel becomes, 1 .. 16. @default 1 */
+  readonly scale?: number;
+}
+
+/**
+ * A PNG with the images row by row.
+ *
+ * @param images - float32 [B, H, W, C] in [0, 1] (values outside are clipped, NaN is black), C = 1 or 3.
+ * @param columns - images per row.
+ * @returns the bytes of an 8-bit PNG, gray or RGB.
+ * @throws ShapeError for another shape or no images. @throws OptionError
+ */
+export function imageGrid(images: HostTensor<'float32'>, columns: number, options: ImageGridOptions = {}): Uint8Array {
+  const { gap = 2, scale = 1 } = options;
+  const [count, height, width, channels] = images.shape as [number, number, number, number];
+  if (images.shape.length !== 4 || count < 1 || (channels !== 1 && channels !== 3))
+    throw new ShapeError(
+      `imageGrid: images must be float32 [batch >= 1, height, width, 1 or 3], got [${images.shape.join(', ')}]`,
+    );
+  if (!Number.isInteger(columns) || columns < 1)
+    throw new OptionError(`imageGrid: columns must be a positive integer, got ${columns}`);
+  if (!Number.isInteger(scale) || scale < 1 || scale > 16 || !Number.isInteger(gap) || gap < 0)
+    throw new OptionError(`imageGrid: scale must be an integer from 1 to 16 and gap one >= 0, got ${scale}, ${gap}`);
+  const usedColumns = Math.min(columns, count);
+  const rows = Math.ceil(count / usedColumns);
+  const total = [
+    rows * height * scale + (rows - 1) * gap,
+    usedColumns * width * scale + (usedColumns - 1) * gap,
+  ] as const;
+  const pixels = new Uint8Array(total[0] * total[1] * channels).fill(gridGray);
+  for (let i = 0; i < count; i++) {
+    const top = Math.floor(i / usedColumns) * (height * scale + gap);
+    const left = (i % usedColumns) * (width * scale + gap);
+    for (let y = 0; y < height * scale; y++)
+      for (let x = 0; x < width * scale; x++) {
+        const source = ((i * height + Math.floor(y / scale)) * width + Math.floor(x / scale)) * channels;
+        const target = ((top + y) * total[1] + left + x) * channels;
+        for (let c = 0; c < channels; c++) pixels[target + c] = toByte(images.data[source + c]!);
+      }
+  }
+  return encode({ width: total[1], height: total[0], data: pixels, channels, depth: 8 });
+}
+
+/** Between images: visible beside black and white ones. */
+const gridGray = 96;
+
+function toByte(value: number): number {
+  return Math.round(Math.min(1, Math.max(0, value || 0)) * 255);
+}
+
+/**
+ * Images arranged with one class per column: row r has the r-th image of every class; where a class has fewer images,
+ * its place is black. Show them with `columns` = numClasses.
+ *
+ * @param images - float32 [B, H, W, C].
+ * @param labels - class of each image, int32 [B].
+ * @param layout - classes and rows.
+ * @returns float32 [rows * numClasses, H, W, C].
+ */
+export function arrangeByClass(
+  images: HostTensor<'float32'>,
+  labels: ArrayLike<number>,
+  layout: { readonly numClasses: number; readonly rows: number },
+): HostTensor<'float32'> {
+  const { numClasses, rows } = layout;
+  if (labels.length !== images.shape[0])
+    throw new ShapeError(`arrangeByClass: ${images.shape[0]} images but ${labels.length} labels`);
+  const size = sizeOf(images.shape.slice(1));
+  const data = new Float32Array(rows * numClasses * size);
+  const used = new Array<number>(numClasses).fill(0);
+  for (let i = 0; i < labels.length; i++) {
+    const label = labels[i]!;
+    if (!(label >= 0 && label < numClasses)) continue;
+    const row = used[label]!++;
+    if (row < rows) data.set(images.data.subarray(i * size, (i + 1) * size), (row * numClasses + label) * size);
+  }
+  return float32([rows * numClasses, ...images.shape.slice(1)], data);
+}
