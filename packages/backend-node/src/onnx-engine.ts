@@ -62,7 +62,7 @@ export async function createOnnxEngine(options: OnnxEngineOptions = {}): Promise
     interOpNumThreads: 1,
     executionMode: 'sequential',
     graphOptimizationLevel: 'all',
-    logSeverityLevel: 3,
+    logSeverityLevel: 4, // errors are thrown, so onnxruntime need not print them as well
     // Spinning threads wait for work at full power, which costs more than waking them.
     extra: { session: { intra_op: { allow_spinning: '0' } } },
     ...options.sessionOptions,

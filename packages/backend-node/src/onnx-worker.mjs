@@ -10,7 +10,7 @@ import { createRequire } from 'node:module';
 import { parentPort } from 'node:worker_threads';
 
 /** @import { InferenceSession, Tensor } from 'onnxruntime-node' */
-/** @import { DType, HostTensor, HostTree } from '@dimo/core' */
+/** @import { DType, HostTensor } from '@dimo/core' */
 /** @import { SessionPort, WorkerFailure, WorkerOperation, WorkerOperations, WorkerRequest } from './onnx-protocol.js' */
 /** @typedef {{ shape: readonly number[], current: Tensor, spare: Tensor | undefined }} StateTensor */
 
@@ -133,18 +133,14 @@ const operations = {
     }
     await session.run(feeds, fetches);
     for (const slot of replaced) [slot.current, slot.spare] = [/** @type {Tensor} */ (slot.spare), slot.current];
-    /** @type {HostTree} */
-    const outputs = {};
-    for (const name of session.outputNames)
-      if (name.startsWith('o:')) {
-        const output = /** @type {Tensor} */ (fetches[name]);
-        outputs[name.slice(2)] = /** @type {HostTensor} */ ({
-          dtype: output.type,
-          shape: [...output.dims],
-          data: output.data,
-        });
-      }
-    return outputs;
+    const outputs = session.outputNames.filter((name) => name.startsWith('o:'));
+    // fromEntries, not assignment: a tensor may be called `__proto__`.
+    return Object.fromEntries(
+      outputs.map((name) => {
+        const { type, dims, data } = /** @type {Tensor} */ (fetches[name]);
+        return [name.slice(2), /** @type {HostTensor} */ ({ dtype: type, shape: [...dims], data })];
+      }),
+    );
   },
 
   async releaseFunction({ fn }) {

@@ -46,6 +46,8 @@ interface Opened {
 }
 
 let opened: Promise<Opened> | undefined;
+/** Kept for ever: Dawn must not be torn down while a device of its own may still be at work. */
+let dawnInstance: Gpu | undefined;
 
 /**
  * Makes an engine on the first high-performance WebGPU adapter.
@@ -92,13 +94,13 @@ async function open(): Promise<Opened> {
     { name: 'webgpu', engine: 'webgpu', fix: install },
     async () => (await import('webgpu')) as unknown as { create(flags: string[]): Gpu; globals: object },
   );
-  const gpu = dawn.create([]);
-  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
+  dawnInstance ??= dawn.create([]);
+  const adapter = await dawnInstance.requestAdapter({ powerPreference: 'high-performance' });
   if (!adapter)
     throw new BackendUnavailableError('webgpu engine: there is no WebGPU adapter on this machine', {
       hint: driverHint,
     });
-  defineBrowserGlobals(dawn.globals, gpu);
+  defineBrowserGlobals(dawn.globals, dawnInstance);
   const backends = await importOptional(
     { name: '@tensorflow/tfjs-backend-webgpu', engine: 'webgpu', fix: install },
     async () => {
