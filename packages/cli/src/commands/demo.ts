@@ -1,0 +1,93 @@
+/** `dimo demo`: the whole path on the bundled MNIST teacher: distil, evaluate, report. */
+import { readGenerator } from '@dimo/core';
+import { folderWeightSource } from '@dimo/backend-node';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { requireDataset } from '../datasets.js';
+import { distillRun } from '../distill-run.js';
+import { evaluateModels } from '../evaluation.js';
+import { evaluationFileName, evaluationText, writeEvaluation } from '../evaluation-files.js';
+import { exitOk } from '../failure.js';
+import { findTeacher } from '../models.js';
+import type { TrainingFlags } from '../program.js';
+import { writeReport } from '../report.js';
+import { openNewRun, writeRunConfig } from '../run/folder.js';
+import { formatDuration } from '../run/progress.js';
+import { openEngine, openProject } from '../session.js';
+import { print, printError } from '../terminal.js';
+
+/** Settings of the demo, under those that were typed. */
+const full = { 'distill.numSteps': '1000', 'eval.count': '5000' };
+/** About a minute: enough steps to see digits appear, too few samples for numbers to quote. */
+const quick = {
+  'distill.numSteps': '60',
+  'distill.sampleEvery': '20',
+  'eval.count': '500',
+  'eval.teacherSteps': '[16, 4, 1]',
+};
+
+/** Runs the demo. */
+export async function demo(flags: TrainingFlags & { readonly quick: boolean }): Promise<number> {
+  const defaults = Object.entries(flags.quick ? quick : full).map(([path, text]) => ({
+    path,
+    text,
+    where: 'dimo demo',
+  }));
+  const project = await openProject({ ...flags.typed, settings: [...defaults, ...flags.typed.settings] });
+  const { config, registry } = project;
+  const note = (line: string): void => {
+    if (!flags.quiet) printError(line);
+  };
+  const started = performance.now();
+  const run = await openNewRun({ ...config.run, name: config.run.name, fallback: flags.quick ? 'demo-quick' : 'demo' });
+  try {
+    await writeRunConfig(run.path, config, flags.quick ? 'demo --quick' : 'demo');
+    const found = await findTeacher(config.teacher, registry);
+    const { engine, explanation } = await openEngine(config.engine, registry);
+    try {
+      note(
+        `${explanation}\nrun folder ${run.path}\n1/3 distilling the teacher "${found.name}" into a one-step generator`,
+      );
+      const common = { config, engine, run };
+      const distilled = await distillRun({ ...common, found, resume: false, resumeOverride: [], quiet: flags.quiet });
+      if (distilled.health) note(distilled.health);
+      if (distilled.stopped) {
+        print(`stopped after step ${distilled.step}, saved; continue with: dimo distill --resume ${run.path}`);
+        return exitOk;
+      }
+      note(`2/3 evaluating teacher and generator on ${config.eval.count} samples each`);
+      const generator = await readGenerator(folderWeightSource(distilled.generatorFolder), registry.teachers);
+      const evaluation = await evaluateModels({
+        engine,
+        config,
+        registry,
+        dataset: await requireDataset(config.dataset, registry),
+        teacher: found,
+        generators: [{ generator, name: run.path }],
+        onProgress: (line) => note(`    ${line}`),
+      });
+      await writeEvaluation(join(run.path, evaluationFileName), evaluation, { ...engine.info });
+      note('3/3 writing the report');
+      const report = await writeReport(run.path);
+      const seconds = (performance.now() - started) / 1000;
+      if (flags.json)
+        print(JSON.stringify({ run: run.path, report, seconds, rows: evaluation.rows, health: distilled.health }));
+      else
+        print(
+          [
+            '',
+            evaluationText(evaluation),
+            '',
+            `${formatDuration(seconds)} in all, ${formatDuration(distilled.seconds)} of them distilling`,
+            `generator: ${distilled.generatorFolder} (dimo sample --model ${distilled.generatorFolder})`,
+            `report:    ${pathToFileURL(resolve(report)).href}`,
+          ].join('\n'),
+        );
+      return exitOk;
+    } finally {
+      await engine.dispose();
+    }
+  } finally {
+    await run.release();
+  }
+}

@@ -1,0 +1,32 @@
+/** `dimo distill`: a teacher into a one-step generator. */
+import { distillRun, type DistillResult } from '../distill-run.js';
+import { findTeacher } from '../models.js';
+import type { TrainingFlags } from '../program.js';
+import { runTrainingCommand } from '../train-command.js';
+
+/** Distils, or continues a distillation. */
+export function distill(flags: TrainingFlags): Promise<number> {
+  return runTrainingCommand<DistillResult>({
+    name: 'distill',
+    flags,
+    fallbackName: ({ config }) =>
+      `distill-${(config.teacher.plugin ?? config.teacher.source ?? 'mnist').split(/[/\\]/).filter(Boolean).at(-1)}`,
+    async train({ project, config, run, engine, resume }) {
+      const found = await findTeacher(config.teacher, project.registry);
+      return distillRun({
+        config,
+        found,
+        engine,
+        run,
+        resume,
+        resumeOverride: flags.resumeOverride,
+        quiet: flags.quiet,
+      });
+    },
+    describe: (result) => [
+      `generator ${result.generatorFolder}; try: dimo sample --model ${result.generatorFolder}`,
+      ...(result.health ? [result.health] : []),
+    ],
+    facts: (result) => ({ generator: result.generatorFolder, counters: result.counters, health: result.health }),
+  });
+}

@@ -1,0 +1,140 @@
+/** `dimo train teacher`: a masked diffusion model on tokens, of images or of a token dataset. */
+import {
+  OptionError,
+  sha256Hex,
+  teacherTrainingProgram,
+  teacherTrainingResult,
+  type HostTensor,
+  type HostTree,
+  type Teacher,
+  type TeacherDefinition,
+  type TeacherPlugin,
+} from '@dimo/core';
+import { folderWeightSource } from '@dimo/backend-node';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { findTokenDataset, requireDataset } from '../datasets.js';
+import { teacherTrainingOptions } from '../distillation-settings.js';
+import { requireTeacherPlugin, teacherDescriptionName, teacherFolderFiles } from '../models.js';
+import type { TrainingFlags } from '../program.js';
+import { writeFileAtomically } from '../run/folder.js';
+import { trainRun, type TrainRunResult } from '../run/train-run.js';
+import { runTrainingCommand, type TrainingSession } from '../train-command.js';
+import { printError } from '../terminal.js';
+import { version } from '../version.js';
+
+interface TeacherResult extends TrainRunResult {
+  readonly folder: string;
+}
+
+/** What a teacher is trained on. */
+interface TeacherData {
+  readonly definition: TeacherDefinition;
+  readonly tokens: HostTensor<'int32'>;
+  readonly condition: HostTree;
+  readonly decoderWeights?: HostTree;
+}
+
+/** Trains a teacher, or continues. */
+export function trainTeacher(flags: TrainingFlags): Promise<number> {
+  return runTrainingCommand<TeacherResult>({
+    name: 'train teacher',
+    flags,
+    fallbackName: ({ config }) => `teacher-${config.dataset}`,
+    train: (session) => train(session, flags),
+    describe: ({ folder }) => [`teacher ${folder}; next: dimo distill --teacher ${folder}`],
+    facts: ({ folder, counters }) => ({ teacher: folder, counters }),
+  });
+}
+
+async function train(session: TrainingSession, flags: TrainingFlags): Promise<TeacherResult> {
+  const { config, engine, run, project } = session;
+  const plugin = requireTeacherPlugin(config.teacher.plugin ?? 'maskgit', project.registry);
+  const data = await loadData(session, plugin, flags.quiet);
+  const { definition } = data;
+  const program = teacherTrainingProgram(definition, data, teacherTrainingOptions(config));
+  const result = await trainRun({
+    label: 'train teacher',
+    unit: definition.decoder ? 'images/s' : 'sequences/s',
+    program: program as never,
+    engine,
+    run,
+    config,
+    identity: {
+      config: {
+        training: config.train.teacher,
+        dataset: config.dataset,
+        teacher: { name: plugin.name, config: definition.config },
+        tokens: await sha256Hex(
+          new Uint8Array(data.tokens.data.buffer, data.tokens.data.byteOffset, data.tokens.data.byteLength),
+        ),
+      },
+      seed: config.seed,
+      engine: engine.info.name,
+      version,
+    },
+    resume: session.resume,
+    resumeOverride: flags.resumeOverride,
+    quiet: flags.quiet,
+    shown: [
+      ['loss', 'loss'],
+      ['maskedNll', 'nll'],
+      ['learningRate', 'lr'],
+    ],
+  });
+  // Picks names; host tensors do as well as device tensors.
+  const pick = teacherTrainingResult(definition).weights as unknown as (state: HostTree) => HostTree;
+  const teacher: Teacher = {
+    ...definition,
+    weights: pick(result.state),
+    ...(data.decoderWeights ? { decoderWeights: data.decoderWeights } : {}),
+  };
+  const files = teacherFolderFiles(teacher, plugin, {
+    steps: result.step,
+    seed: config.seed,
+    dataset: config.dataset,
+    engine: engine.info.name,
+    dimo: version,
+  });
+  const folder = join(run.path, 'teacher');
+  await mkdir(folder, { recursive: true });
+  // The description last: a folder without it is not taken for a teacher.
+  const names = Object.keys(files).filter((name) => name !== teacherDescriptionName);
+  for (const name of [...names, teacherDescriptionName]) await writeFileAtomically(join(folder, name), files[name]!);
+  return { ...result, folder };
+}
+
+/** Tokens, conditions and the architecture that fits them. */
+async function loadData(session: TrainingSession, plugin: TeacherPlugin, quiet: boolean): Promise<TeacherData> {
+  const { config, project } = session;
+  const given = { ...config.teacher.config, ...config.train.teacher.config };
+  const tokenData = await findTokenDataset(config.dataset, project.registry);
+  if (tokenData) {
+    const definition = plugin.define(given);
+    const { codebookSize } = definition.model.tokenSpace;
+    if (tokenData.codebookSize > codebookSize)
+      throw new OptionError(
+        `dataset ${tokenData.name} has ${tokenData.codebookSize} different tokens, the teacher "${plugin.name}" only ${codebookSize}`,
+      );
+    return { definition, tokens: tokenData.tokens, condition: tokenData.condition };
+  }
+  const dataset = await requireDataset(config.dataset, project.registry);
+  const { encodeImages, readTokenizer } = await import('@dimo/teacher-maskgit');
+  const source = config.train.teacher.tokenizer;
+  if (source === undefined)
+    throw new OptionError('train teacher: a dataset of images needs a tokenizer', {
+      hint: `run \`dimo train tokenizer --dataset ${config.dataset}\` first, then give its folder with --tokenizer`,
+    });
+  const tokenizer = await readTokenizer(folderWeightSource(source));
+  const definition = plugin.define(
+    plugin.name === 'maskgit' ? { classNames: dataset.classNames, ...given, tokenizer: tokenizer.config } : given,
+  );
+  if (!quiet) printError(`encoding ${dataset.train.count} images of ${dataset.name} ...`);
+  const tokens = await encodeImages(session.engine, {
+    decoder: definition.decoder ?? tokenizer.tokenizer,
+    weights: tokenizer.weights,
+    images: dataset.train,
+  });
+  const condition = await definition.conditions.parse(Array.from(dataset.train.labels.data, String));
+  return { definition, tokens, condition, decoderWeights: tokenizer.weights };
+}

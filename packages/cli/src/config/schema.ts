@@ -1,0 +1,202 @@
+/**
+ * The configuration file: every key with its type, range, default and one sentence. Validation, completion of flags,
+ * `docs/configuration.md` and the settings of a run all come from this description. Keys under `distill` are those of
+ * core's `DistillationOptions`, keys under `train.teacher` those of `TeacherTrainingOptions`.
+ */
+import { z } from 'zod';
+import {
+  belowOne,
+  learningRateSchedule,
+  number,
+  optimizer,
+  positive,
+  sampling,
+  section,
+  text,
+  whole,
+} from './fields.js';
+
+const maskSchedule = z.enum(['linear', 'square', 'cosine', 'arccos', 'mage']);
+const onNonFinite = z.enum(['throw', 'skip', 'reference']);
+const freeForm = z.record(z.string(), z.unknown());
+
+const distill = section({
+  numSteps: whole(1, 2 ** 32 - 1)
+    .default(1000)
+    .describe('Iterations; each updates the auxiliary model.'),
+  batchSize: whole(1, 65536).default(64).describe('Samples per micro-step.'),
+  accumulation: whole(1, 4096).default(1).describe('Micro-steps whose gradients are averaged before an update.'),
+  auxiliaryRounds: whole(1, 1000).default(1).describe('Auxiliary updates per generator update.'),
+  tokenInit: section({
+    maskRatio: z
+      .union([number(0, 1), z.tuple([number(0, 1), number(0, 1)])])
+      .default(0.6)
+      .describe('r_init: fraction of masked tokens in the generator input; a pair [from, to] draws one per step.'),
+    embeddingNoise: section({
+      kind: z
+        .enum(['fixed', 'linear', 'cosine', 'exponential'])
+        .default('fixed')
+        .describe('Course of the perturbation: fixed, or a warm-up to `scale`.'),
+      scale: number(0, 1).default(0.1).describe('Sigma of the Gaussian embedding perturbation.'),
+      warmupSteps: whole(1).optional().describe('Length of the warm-up, required by every kind but fixed.'),
+    }).describe('Perturbation of the token embeddings of the generator input.'),
+    noiseUnit: z
+      .enum(['unit', 'embedding-rms'])
+      .default('embedding-rms')
+      .describe('What sigma is relative to: standard normal noise (official code), or the rms of the embeddings.'),
+  }).describe('Input of the one-step generator.'),
+  sampling: sampling().describe('How the tokens of the generator are drawn while distilling.'),
+  maskSchedule: maskSchedule.default('arccos').describe('Mask ratio of the re-masked samples, generator phase.'),
+  auxiliaryMaskSchedule: maskSchedule.optional().describe('The same in the auxiliary phase. Absent: the same one.'),
+  divergence: section({
+    kind: z
+      .enum(['forward-kl', 'reverse-kl', 'jeffreys'])
+      .default('forward-kl')
+      .describe('Divergence between teacher and auxiliary model.'),
+    beta: number().default(0).describe('For jeffreys: (1 - beta) forward KL + beta reverse KL; any real number.'),
+  }).describe('What the generator lowers.'),
+  teacherTemperature: positive().default(1).describe('Divides the guided teacher logits.'),
+  auxiliaryTemperature: positive().default(1).describe('Divides the auxiliary logits in the divergence.'),
+  teacherGuidance: section({
+    kind: z
+      .enum(['constant', 'ratio-adaptive'])
+      .default('constant')
+      .describe('One scale for all samples, or weaker where less is masked.'),
+    scale: number().default(1.5).describe('Classifier-free guidance scale of the teacher; 1: off.'),
+  }).describe('Guidance of the teacher.'),
+  auxiliaryGuidance: number().default(1).describe('Guidance scale of the auxiliary model, generator phase; 1: off.'),
+  auxiliaryTrainingGuidance: number().default(1).describe('Guidance scale of the auxiliary model in training; 1: off.'),
+  conditionDrop: number(0, 1)
+    .optional()
+    .describe('Probability of training the auxiliary model without condition. Absent: 0.1 where it is guided, else 0.'),
+  ratioWeight: z
+    .enum(['constant', 'ratio', 'inverse-ratio'])
+    .default('constant')
+    .describe('Weight of a sample as a function of its mask ratio.'),
+  lossReduction: z.enum(['sum', 'mean']).default('sum').describe('Sum over tokens, or mean over all logits.'),
+  lossWeight: number().default(1).describe('Multiplies the generator loss.'),
+  labelSmoothing: belowOne().default(0.1).describe('Of the auxiliary cross-entropy; keep it equal to the teacher.'),
+  softWeight: number(0, 1).default(0).describe('Weight of the KL to the generator distribution (alpha).'),
+  softTemperature: positive().default(1).describe('Temperature of both distributions in that KL.'),
+  generatorLearningRate: positive().default(2e-4).describe('Peak learning rate of the generator.'),
+  auxiliaryLearningRate: positive().default(5e-4).describe('Peak learning rate of the auxiliary model.'),
+  learningRateSchedule: learningRateSchedule({
+    kind: 'constant-then-linear',
+    warmupSteps: 20,
+    finalFraction: 0.05,
+  }).describe('Course of both learning rates.'),
+  generatorOptimizer: optimizer({ kind: 'adam', beta1: 0, beta2: 0.999, weightDecay: 0 }).describe(
+    'Optimizer of the generator. A low beta1 keeps small models from oscillating.',
+  ),
+  auxiliaryOptimizer: optimizer({ kind: 'adam', beta1: 0, beta2: 0.999, weightDecay: 0 }).describe(
+    'Optimizer of the auxiliary model.',
+  ),
+  trainEmbeddings: z.boolean().default(false).describe('Train token and position embeddings too.'),
+  averageDecay: belowOne().default(0.99).describe('Decay of the moving average of the generator.'),
+  averageEvery: whole(1).default(1).describe('Generator updates per update of the average.'),
+  onNonFinite: onNonFinite
+    .default('skip')
+    .describe('A loss or gradient that is not finite: stop, skip the update and count it, or do as the official code.'),
+  maxSkipped: whole(1).default(10).describe('Skipped steps in a row after which the run stops.'),
+  sampleEvery: whole(0).default(200).describe('Steps between sample grids in samples/; 0: only at the end.'),
+});
+
+const trainTokenizer = section({
+  config: freeForm.default({}).describe('Architecture, passed to the plugin. Empty: its default for the dataset.'),
+  options: freeForm.default({}).describe('Training settings, passed to the plugin: steps, batch size, loss weights.'),
+});
+
+const trainTeacher = section({
+  tokenizer: text()
+    .optional()
+    .describe('Folder of a trained tokenizer, for datasets of images. Absent: the one of the teacher preset.'),
+  config: freeForm.default({}).describe('Architecture, passed to the teacher plugin: width, depth, heads.'),
+  numSteps: whole(1, 2 ** 32 - 1)
+    .default(2200)
+    .describe('Training steps.'),
+  batchSize: whole(1, 65536).default(64).describe('Sequences per step.'),
+  maskSchedule: maskSchedule.default('arccos').describe('Distribution of the mask ratio.'),
+  labelSmoothing: belowOne().default(0.1).describe('Label smoothing of the cross-entropy.'),
+  conditionDrop: number(0, 1).default(0.1).describe('Probability of training without condition, for guidance.'),
+  learningRate: positive().default(2e-3).describe('Peak learning rate.'),
+  learningRateSchedule: learningRateSchedule({ kind: 'cosine', warmupSteps: 100, finalFraction: 0 }).describe(
+    'Course of the learning rate.',
+  ),
+  optimizer: optimizer({ kind: 'adamw', beta1: 0.9, beta2: 0.96, weightDecay: 0.01, clipNorm: 1 }).describe(
+    'Optimizer.',
+  ),
+  averageDecay: belowOne().default(0.998).describe('Decay of the moving average of the weights, the result.'),
+  onNonFinite: onNonFinite.default('skip').describe('A loss or gradient that is not finite: see distill.onNonFinite.'),
+});
+
+/** The whole configuration. */
+export const configSchema = z.strictObject({
+  seed: whole(0).default(0).describe('Seed of everything random: the same seed gives the same run.'),
+  plugins: z
+    .array(text())
+    .max(64)
+    .default([])
+    .describe('Packages, or paths inside the project, that add teachers, datasets, engines or metrics.'),
+  dataset: text().default('mnist').describe('Dataset for training and evaluation, by the name a plugin gives it.'),
+  run: section({
+    folder: text().default('runs').describe('Folder that holds the runs.'),
+    name: text()
+      .regex(/^[^/\\]+$/, 'must not hold a slash')
+      .optional()
+      .describe('Folder of this run in it. Absent: made from the command and the teacher.'),
+  }).describe('Where a run leaves its files.'),
+  engine: section({
+    name: text()
+      .default('auto')
+      .describe('What computes: auto, onnx, wasm, webgpu, cuda, tensorflow, or a plugin engine.'),
+    threads: whole(1, 1024).optional().describe('Threads of CPU engines. Absent: the number of cores.'),
+  }).describe('Engine.'),
+  teacher: section({
+    source: text()
+      .optional()
+      .describe('Name of a bundled teacher, or the folder of a trained one. Absent: mnist, unless `plugin` is set.'),
+    plugin: text().optional().describe('Teacher plugin by name, for teachers that are made from `config` alone.'),
+    config: freeForm.default({}).describe('Passed to the teacher plugin; only together with `plugin`.'),
+  }).describe('The teacher.'),
+  distill,
+  train: section({
+    tokenizer: trainTokenizer.describe('dimo train tokenizer.'),
+    teacher: trainTeacher.describe('dimo train teacher.'),
+  }).describe('Training of teachers.'),
+  sample: section({
+    count: whole(1, 100_000).default(64).describe('Number of samples.'),
+    classes: text().optional().describe('Class ids, names and ranges: 0-9, "3,cat". Absent: all classes in turn.'),
+    steps: whole(1, 10_000).default(16).describe('Steps of the multi-step sampler, when a teacher is sampled.'),
+    guidance: number().optional().describe('Guidance scale of the multi-step sampler. Absent: the one of the teacher.'),
+    temperature: positive().default(1).describe('Divides the logits of the one-step generator.'),
+    topK: whole(0).default(0).describe('Only the k most probable ids; 0: all.'),
+    topP: number(0, 1).default(0).describe('Only the most probable ids up to this mass; 0: all.'),
+    batchSize: whole(1, 65536).default(64).describe('Samples computed at once.'),
+  }).describe('dimo sample.'),
+  eval: section({
+    count: whole(2, 1_000_000).default(5000).describe('Samples per row of the table; never compare across counts.'),
+    teacherSteps: z
+      .array(whole(1, 10_000))
+      .max(32)
+      .default([16, 8, 4, 2, 1])
+      .describe('Steps of the teacher, one row each.'),
+    seeds: z.array(whole(0)).min(1).max(32).default([0]).describe('Sampling seeds; rows show the mean over them.'),
+    metrics: z.array(text()).max(64).default([]).describe('Metrics of plugins to add, by name.'),
+    precisionNeighbors: whole(1, 100).default(3).describe('k of precision and recall.'),
+    densityNeighbors: whole(1, 100).default(5).describe('k of density and coverage.'),
+    batchSize: whole(1, 65536).default(100).describe('Samples computed at once.'),
+  }).describe('dimo eval, and the evaluation after a distillation.'),
+  checkpoint: section({
+    everySteps: whole(0).default(200).describe('Steps between checkpoints; 0: no such rule.'),
+    everyMinutes: number(0).default(10).describe('Minutes between checkpoints; 0: no such rule.'),
+    keep: whole(1, 10_000).default(3).describe('Newest checkpoints that stay.'),
+  }).describe('Checkpoints while training.'),
+  log: section({
+    everySteps: whole(1).default(1).describe('Steps between lines of metrics.jsonl and points of TensorBoard.'),
+    everySeconds: positive().default(5).describe('Seconds between progress lines where there is no terminal.'),
+    tensorboard: z.boolean().default(true).describe('Write TensorBoard event files.'),
+  }).describe('What is logged.'),
+});
+
+/** A complete configuration: every default filled in. */
+export type DimoConfig = z.infer<typeof configSchema>;

@@ -1,0 +1,180 @@
+/** A distillation in a run folder: `dimo distill`, and the first part of `dimo demo`. */
+import type { RunFolder } from '@dimo/backend-node';
+import {
+  compileOneStep,
+  createDistillation,
+  describeGenerator,
+  generatorFiles,
+  generatorTokenInit,
+  sampleOneStep,
+  sha256Hex,
+  writeSafetensors,
+  type Distillation,
+  type Engine,
+  type HostTree,
+  type StepReport,
+  type Teacher,
+} from '@dimo/core';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { DimoConfig } from './config/schema.js';
+import { distillationOptions } from './distillation-settings.js';
+import { watchHealth } from './health.js';
+import type { FoundTeacher } from './models.js';
+import { writeFileAtomically } from './run/folder.js';
+import { trainRun, type StepTools, type TrainRunResult } from './run/train-run.js';
+import { conditionsFor, decoderOf } from './samplers.js';
+import { version } from './version.js';
+
+/** What a distillation needs. */
+export interface DistillTask {
+  readonly config: DimoConfig;
+  readonly found: FoundTeacher;
+  readonly engine: Engine;
+  readonly run: RunFolder;
+  readonly resume: boolean;
+  readonly resumeOverride: readonly string[];
+  readonly quiet: boolean;
+}
+
+/** A finished or stopped distillation. */
+export interface DistillResult extends TrainRunResult {
+  /** Folder of the generator: the average of the weights as of the last step. */
+  readonly generatorFolder: string;
+  readonly health: string | undefined;
+}
+
+/** Name of the generator's folder in a run. */
+export const generatorFolderName = 'generator';
+
+/** Distils; when this returns, checkpoint and generator are on the disk, also after a stop request. */
+export async function distillRun(task: DistillTask): Promise<DistillResult> {
+  const { config, found, engine, run } = task;
+  const { teacher } = found;
+  const distillation = createDistillation(teacher, distillationOptions(config));
+  const health = watchHealth(distillation.settings.numSteps);
+  const samples = sampleWriter(distillation, task);
+  try {
+    const result = await trainRun({
+      label: 'distil',
+      unit: teacher.decoder ? 'images/s' : 'sequences/s',
+      program: distillation.program as never,
+      engine,
+      run,
+      config,
+      identity: {
+        config: await identityOf(config, teacher),
+        seed: config.seed,
+        engine: engine.info.name,
+        version,
+      },
+      resume: task.resume,
+      resumeOverride: task.resumeOverride,
+      quiet: task.quiet,
+      frozen: ['teacher'],
+      maxSkipped: config.distill.maxSkipped,
+      shown: [
+        ['generator/divergence', 'divergence'],
+        ['auxiliary/loss', 'auxiliary'],
+        ['generator/totalVariation', 'variation'],
+        ['generator/tokenEntropy', 'entropy'],
+      ],
+      async onStep(report, tools) {
+        for (const warning of health.observe(report.step, report.metrics)) tools.note(warning);
+        const { sampleEvery, numSteps } = config.distill;
+        if ((sampleEvery > 0 && report.step % sampleEvery === 0) || report.step === numSteps)
+          await samples.write(report, tools);
+      },
+    });
+    const generatorFolder = await writeGenerator(task, distillation, result);
+    return { ...result, generatorFolder, health: health.summary() };
+  } finally {
+    await samples.dispose();
+  }
+}
+
+/** The settings that change the numbers of a run, and what it starts from. */
+async function identityOf(config: DimoConfig, teacher: Teacher): Promise<Record<string, unknown>> {
+  const { sampleEvery: _sampleEvery, maxSkipped: _maxSkipped, ...distill } = config.distill;
+  const weights = await sha256Hex(writeSafetensors(teacher.weights));
+  return { distill, teacher: { name: teacher.name, config: teacher.config, weights } };
+}
+
+/** Grids (or sequences) of the averaged generator, with the same conditions and random numbers at every step. */
+function sampleWriter(distillation: Distillation, { config, found, engine, run }: DistillTask) {
+  const { teacher } = found;
+  const { generator: model } = distillation.setup.networks;
+  const count = 64;
+  let ready: Awaited<ReturnType<typeof prepare>> | undefined;
+
+  async function prepare() {
+    const compiled = await compileOneStep(engine, model, {
+      batchSize: count,
+      tokenInit: generatorTokenInit(distillation),
+      sampling: config.distill.sampling,
+      state: distillation.models.ema,
+    });
+    const decoder = await decoderOf(engine, teacher, teacher.decoderWeights, count);
+    const conditions = await conditionsFor(teacher.conditions, count, { seed: config.seed });
+    await mkdir(join(run.path, 'samples'), { recursive: true });
+    return { compiled, decoder, conditions };
+  }
+
+  return {
+    async write(report: StepReport, tools: StepTools): Promise<void> {
+      ready ??= await prepare();
+      const { compiled, decoder, conditions } = ready;
+      const tokens = await sampleOneStep(compiled, {
+        weights: report.deviceState,
+        condition: conditions.condition,
+        seed: config.seed,
+      });
+      const base = join(run.path, 'samples', `step-${String(report.step).padStart(6, '0')}`);
+      if (!decoder) {
+        const length = tokens.shape[1]!;
+        const rows = Array.from({ length: count }, (_, i) => [...tokens.data.subarray(i * length, (i + 1) * length)]);
+        const named = rows.map((row, i) => ({ condition: conditions.labels[i] ?? '', tokens: row }));
+        await writeFileAtomically(`${base}.json`, `${JSON.stringify(named)}\n`);
+        return;
+      }
+      const { encodeGrid, gridColumns } = await import('./images.js');
+      const grid = encodeGrid(await decoder.images(tokens), gridColumns(count, conditions.numDifferent));
+      await writeFileAtomically(`${base}.png`, grid.png);
+      tools.summary(report.step, [{ tag: 'samples', ...grid }]);
+    },
+    async dispose(): Promise<void> {
+      await ready?.compiled.dispose();
+      await ready?.decoder?.dispose();
+    },
+  };
+}
+
+/** Writes the self-contained generator folder: the averaged weights under their original names, and the decoder. */
+async function writeGenerator(
+  { config, found, run, engine }: DistillTask,
+  distillation: Distillation,
+  result: TrainRunResult,
+): Promise<string> {
+  const { teacher } = found;
+  const description = describeGenerator(teacher, distillation, {
+    steps: result.step,
+    batchSize: config.distill.batchSize,
+    seed: config.seed,
+    teacher: found.name,
+    engine: engine.info.name,
+    dimo: version,
+  });
+  // Picks names; host tensors do as well as device tensors.
+  const pick = distillation.models.ema.weights as unknown as (state: HostTree) => HostTree;
+  const weights = pick(result.state);
+  const files = generatorFiles({
+    description,
+    weights,
+    ...(teacher.decoderWeights ? { decoderWeights: teacher.decoderWeights } : {}),
+  });
+  const folder = join(run.path, generatorFolderName);
+  await mkdir(folder, { recursive: true });
+  // The description last: a folder without it is not taken for a generator.
+  for (const [name, bytes] of Object.entries(files).reverse()) await writeFileAtomically(join(folder, name), bytes);
+  return folder;
+}

@@ -1,0 +1,118 @@
+/** The files of an evaluation: `eval.json` with the numbers and `eval-samples/` with one grid per row. */
+import { OptionError } from '@dimo/core';
+import { readFileChecked } from '@dimo/backend-node';
+import { formatTable, type EvaluationRow } from '@dimo/eval';
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Evaluation, PluginRow } from './evaluation.js';
+import { formatNumber } from './run/progress.js';
+import { writeFileAtomically } from './run/folder.js';
+
+/** Content of `eval.json`. */
+export interface EvaluationFile {
+  readonly format: 'dimo-evaluation';
+  readonly version: 1;
+  readonly rows: readonly EvaluationRow[];
+  readonly pluginRows: readonly PluginRow[];
+  readonly notes: readonly string[];
+  /** Titles of the grids, in the order of their files. */
+  readonly grids: readonly string[];
+  readonly engine: Readonly<Record<string, unknown>>;
+}
+
+/** Name of the numbers' file in a run. */
+export const evaluationFileName = 'eval.json';
+
+/** Folder of the grids beside the numbers. */
+function gridFolder(file: string): string {
+  return join(dirname(file), 'eval-samples');
+}
+
+/** Writes numbers and grids. */
+export async function writeEvaluation(
+  file: string,
+  evaluation: Evaluation,
+  engine: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const { rows, pluginRows, notes, grids } = evaluation;
+  const content: EvaluationFile = {
+    format: 'dimo-evaluation',
+    version: 1,
+    rows,
+    pluginRows,
+    notes,
+    grids: grids.map(({ title }) => title),
+    engine,
+  };
+  await mkdir(dirname(file), { recursive: true });
+  const folder = gridFolder(file);
+  if (grids.length > 0) {
+    await mkdir(folder, { recursive: true });
+    const old = (await readdir(folder)).filter((name) => /^[0-9]{2}\.png$/.test(name));
+    for (const name of old) await rm(join(folder, name));
+  }
+  for (const [i, { png }] of grids.entries()) await writeFileAtomically(join(folder, gridName(i)), png);
+  await writeFileAtomically(file, `${JSON.stringify(content, null, 2)}\n`);
+}
+
+/** Reads numbers and grids; undefined if there are none. @throws OptionError if the file is of another kind. */
+export async function readEvaluation(
+  file: string,
+): Promise<(EvaluationFile & { readonly pictures: readonly { title: string; png: Uint8Array }[] }) | undefined> {
+  let text: string;
+  try {
+    text = new TextDecoder().decode(await readFileChecked(file, 2 ** 24));
+  } catch {
+    return undefined;
+  }
+  let content: EvaluationFile;
+  try {
+    content = JSON.parse(text) as EvaluationFile;
+  } catch (cause) {
+    throw new OptionError(`${file} is not JSON`, { path: file, cause });
+  }
+  if (content.format !== 'dimo-evaluation' || content.version !== 1 || !Array.isArray(content.rows))
+    throw new OptionError(`${file} is not an evaluation of this version`, { path: file });
+  const pictures: { title: string; png: Uint8Array }[] = [];
+  for (const [i, title] of content.grids.entries()) {
+    const png = await readFileChecked(join(gridFolder(file), gridName(i)), 2 ** 26).catch(() => undefined);
+    if (png) pictures.push({ title: String(title), png });
+  }
+  return { ...content, pictures };
+}
+
+function gridName(index: number): string {
+  return `${String(index).padStart(2, '0')}.png`;
+}
+
+/** Tables and notes for a terminal. */
+export function evaluationText({ rows, pluginRows, notes }: Pick<Evaluation, 'rows' | 'pluginRows' | 'notes'>): string {
+  const parts = [
+    ...(rows.length > 0 ? [formatTable(rows)] : []),
+    ...(pluginRows.length > 0 ? [pluginTable(pluginRows)] : []),
+    notes.join('\n'),
+  ];
+  return parts.join('\n\n');
+}
+
+function pluginTable(rows: readonly PluginRow[]): string {
+  const names = Object.keys(rows[0]!.metrics);
+  const cells = [
+    ['method', 'steps', 'samples/s', ...names],
+    ...rows.map((row) => [
+      row.method,
+      String(row.steps),
+      formatNumber(row.samplesPerSecond),
+      ...names.map((name) => formatNumber(row.metrics[name]!)),
+    ]),
+  ];
+  const widths = cells[0]!.map((_, column) => Math.max(...cells.map((line) => line[column]!.length)));
+  return cells
+    .map((line) =>
+      line
+        .map((text, column) => (column === 0 ? text.padEnd(widths[column]!) : text.padStart(widths[column]!)))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}

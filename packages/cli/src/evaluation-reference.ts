@@ -1,0 +1,99 @@
+/** The feature network of a dataset, and what generated images are compared with; both are kept in a cache folder. */
+import { readFileChecked } from '@dimo/backend-node';
+import { DimoError, type Dataset, type Engine } from '@dimo/core';
+import {
+  classifierClasses,
+  classifierImageShape,
+  createReference,
+  mnistClassifierLocation,
+  readClassifier,
+  readReference,
+  referenceKey,
+  trainClassifier,
+  writeClassifier,
+  writeReference,
+  type EvaluationReference,
+  type FeatureExtractor,
+} from '@dimo/eval';
+import { mkdir } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { DimoConfig } from './config/schema.js';
+import { writeFileAtomically } from './run/folder.js';
+
+/** What making them needs. */
+export interface ReferenceContext {
+  readonly engine: Engine;
+  readonly config: DimoConfig;
+  readonly onProgress: (line: string) => void;
+}
+
+/** Folder for what can be made again: `DIMO_CACHE`, else `dimo` in the user's cache folder. */
+export function cacheFolder(): string {
+  return process.env['DIMO_CACHE'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'dimo');
+}
+
+/**
+ * The feature network of a dataset: the bundled classifier for mnist; for other 28 x 28 datasets of 10 classes one that
+ * is trained here once. Undefined where there is none.
+ */
+export async function loadExtractor(
+  dataset: Dataset,
+  context: ReferenceContext,
+): Promise<FeatureExtractor | undefined> {
+  if (dataset.name === 'mnist') {
+    const path = fileURLToPath(mnistClassifierLocation);
+    return readClassifier(await readFileChecked(path), path);
+  }
+  if (dataset.imageShape.join() !== classifierImageShape.join() || dataset.classNames.length !== classifierClasses)
+    return undefined;
+  const name = `${dataset.name.replace(/[^a-z0-9-]/gi, '-')}-classifier`;
+  const path = join(cacheFolder(), `${name}.safetensors`);
+  const cached = await readIfGood(path, (bytes) => readClassifier(bytes, path, name));
+  if (cached) return cached;
+  context.onProgress(`training a classifier of ${dataset.name}, whose features the images are judged by (once) ...`);
+  const { weights } = await trainClassifier({ engine: context.engine, dataset });
+  const bytes = writeClassifier(weights);
+  await keep(path, bytes, context);
+  return readClassifier(bytes, path, name);
+}
+
+/** The reference of a dataset for the number of samples that the configuration asks for. */
+export async function loadReference(
+  dataset: Dataset,
+  extractor: FeatureExtractor,
+  context: ReferenceContext,
+): Promise<EvaluationReference> {
+  const options = { dataset, extractor, sampleCount: context.config.eval.count };
+  const key = await referenceKey(options);
+  const path = join(cacheFolder(), `reference-${key}.safetensors`);
+  const cached = await readIfGood(path, (bytes) => readReference(bytes, path));
+  if (cached?.key === key) return cached;
+  context.onProgress(`features of the ${dataset.train.count} training images of ${dataset.name} (once) ...`);
+  const reference = await createReference({ ...options, engine: context.engine });
+  await keep(path, writeReference(reference), context);
+  return reference;
+}
+
+/** A file of the cache, or undefined if it is absent or damaged: it is made again. */
+async function readIfGood<T>(path: string, read: (bytes: Uint8Array) => T): Promise<T | undefined> {
+  try {
+    return read(await readFileChecked(path));
+  } catch (error) {
+    if (DimoError.isInstance(error)) return undefined;
+    throw error;
+  }
+}
+
+/** A cache that cannot be written costs time, not the evaluation. */
+async function keep(path: string, bytes: Uint8Array, { onProgress }: ReferenceContext): Promise<void> {
+  try {
+    await mkdir(cacheFolder(), { recursive: true });
+    await writeFileAtomically(path, bytes);
+  } catch (error) {
+    onProgress(
+      `note: ${path} could not be kept for the next time: ${error instanceof Error ? error.message : 'unknown'}`,
+    );
+  }
+}

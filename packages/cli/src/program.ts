@@ -1,0 +1,253 @@
+/** The commands, their flags and their help. Each command's work is imported when it runs. */
+import { Command, Option } from 'commander';
+import { addConfigFlags, collect, typedSettings, type ConfiguredCommand, type TypedSettings } from './flags.js';
+import { version } from './version.js';
+
+/** Receives the exit code of the command that ran. */
+export interface ProgramResult {
+  exitCode: number;
+}
+
+/** Options that training commands share. */
+export interface TrainingFlags {
+  readonly typed: TypedSettings;
+  /** Folder of a run to continue. */
+  readonly resume: string | undefined;
+  /** Keys that may differ from the run that is continued. */
+  readonly resumeOverride: readonly string[];
+  readonly quiet: boolean;
+  readonly json: boolean;
+}
+
+/** The whole command line. */
+export function buildProgram(result: ProgramResult): Command {
+  const program = new Command('dimo')
+    .description('Distils masked diffusion models into one-step generators (Di[M]O, arXiv 2503.15457).')
+    .version(version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print help')
+    .option('--debug', 'print stacks of errors')
+    .showSuggestionAfterError(true)
+    .exitOverride();
+  program.configureOutput({ outputError: (text, write) => write(text) });
+
+  configured(program, 'demo', 'demo')
+    .description('Distil the bundled MNIST teacher, evaluate teacher and generator, write a report with pictures.')
+    .option('--quick', 'show the whole path in about a minute')
+    .option('--json', 'print the result as JSON')
+    .option('-q, --quiet', 'print only the result')
+    .addHelpText('after', examples(['dimo demo', 'dimo demo --quick', 'dimo demo --engine wasm --seed 1']))
+    .action(async (options: Record<string, unknown>, command: Command) => {
+      const { demo } = await import('./commands/demo.js');
+      const flags = allOptions(command, options);
+      result.exitCode = await demo({ ...trainingFlags('demo', flags), quick: flags['quick'] === true });
+    });
+
+  const train = program
+    .command('train')
+    .description('Train a tokenizer or a teacher from scratch.')
+    .addHelpText(
+      'after',
+      examples(['dimo train tokenizer --dataset mnist', 'dimo train teacher --tokenizer runs/tokenizer/tokenizer']),
+    );
+  trainingOptions(configured(train, 'tokenizer', 'train tokenizer'))
+    .description('Train an image tokenizer (images to tokens and back) on a dataset.')
+    .addHelpText(
+      'after',
+      examples(['dimo train tokenizer --dataset mnist', 'dimo train tokenizer --dataset fashion-mnist --name fashion']),
+    )
+    .action(async (options: Record<string, unknown>, command: Command) => {
+      const { trainTokenizer } = await import('./commands/train-tokenizer.js');
+      result.exitCode = await trainTokenizer(trainingFlags('train tokenizer', allOptions(command, options)));
+    });
+  trainingOptions(configured(train, 'teacher', 'train teacher'))
+    .description('Train a masked diffusion model on tokens: the teacher of a distillation.')
+    .addHelpText(
+      'after',
+      examples([
+        'dimo train teacher --dataset mnist --tokenizer runs/tokenizer/tokenizer',
+        'dimo train teacher --plugin ./my-teacher.js --teacher-plugin my-model --dataset my-tokens --steps 500',
+      ]),
+    )
+    .action(async (options: Record<string, unknown>, command: Command) => {
+      const { trainTeacher } = await import('./commands/train-teacher.js');
+      result.exitCode = await trainTeacher(trainingFlags('train teacher', allOptions(command, options)));
+    });
+
+  trainingOptions(configured(program, 'distill', 'distill'))
+    .description('Distil a teacher into a one-step generator.')
+    .addHelpText(
+      'after',
+      examples([
+        'dimo distill --teacher mnist --steps 1000 --name mnist-one-step',
+        'dimo distill --config dimo.config.yaml --set distill.averageDecay=0.999',
+        'dimo distill --resume runs/mnist-one-step',
+      ]),
+    )
+    .action(async (options: Record<string, unknown>, command: Command) => {
+      const { distill } = await import('./commands/distill.js');
+      result.exitCode = await distill(trainingFlags('distill', allOptions(command, options)));
+    });
+
+  configured(program, 'sample', 'sample')
+    .description('Generate samples with a one-step generator, or with a teacher in several steps.')
+    .option('--model <name|folder>', 'a generator: a folder written by dimo distill, or mnist')
+    .option('-o, --out <file>', 'PNG grid (default: samples.png); for sequences a .json or .txt file')
+    .option('--images <folder>', 'also write every image as a PNG')
+    .option('--tokens <file>', 'also write the tokens as JSON')
+    .option('--columns <n>', 'columns of the grid')
+    .option('--json', 'print what was written as JSON')
+    .option('-q, --quiet', 'print nothing')
+    .addHelpText(
+      'after',
+      examples([
+        'dimo sample --model mnist --classes 0-9 --count 64 --seed 1 --out grid.png',
+        'dimo sample --model runs/mnist-one-step/generator --classes 3 --count 16 --out threes.png',
+        'dimo sample --teacher mnist --steps 16 --count 64 --out teacher.png',
+      ]),
+    )
+    .action(async (options: Record<string, unknown>, command: Command) => {
+      const { sample } = await import('./commands/sample.js');
+      const flags = allOptions(command, options);
+      result.exitCode = await sample({
+        typed: typedSettings('sample', flags),
+        teacherGiven: flags['teacher'] !== undefined || flags['teacherPlugin'] !== undefined,
+        model: text(flags['model']),
+        out: text(flags['out']),
+        images: text(flags['images']),
+        tokens: text(flags['tokens']),
+        columns: text(flags['columns']),
+        quiet: flags['quiet'] === true,
+        json: flags['json'] === true,
+      });
+    });
+
+  configured(program, 'eval', 'eval')
+    .description('Measure a teacher at several steps and generators at one: FID, IS, precision, recall and more.')
+    .option('--model <name|folder>', 'a generator to measure; may be repeated', collect, [])
+    .option('-o, --out <file>', 'JSON file with the numbers (default: eval.json in the run of the generator)')
+    .option('--no-teacher', 'measure the generators only')
+    .option('--json', 'print the numbers as JSON')
+    .option('-q, --quiet', 'print only the table')
+    .addHelpText(
+      'after',
+      examples([
+        'dimo eval --teacher mnist --model runs/mnist-one-step/generator --count 5000',
+        'dimo eval --model mnist --no-teacher --seeds [0,1,2] --out eval.json',
+      ]),
+    )
+    .action(async (options: Record<string, unknown>, command: Command) => {
+      const { evaluate } = await import('./commands/eval.js');
+      const flags = allOptions(command, options);
+      result.exitCode = await evaluate({
+        typed: typedSettings('eval', { ...flags, teacher: text(flags['teacher']) }),
+        models: flags['model'] as string[],
+        out: text(flags['out']),
+        withTeacher: flags['teacher'] !== false,
+        quiet: flags['quiet'] === true,
+        json: flags['json'] === true,
+      });
+    });
+
+  program
+    .command('report')
+    .description('Write report.html of a run: table, sample grids, curves and settings in one file.')
+    .argument('<run>', 'folder of a run')
+    .option('-o, --out <file>', 'where to write it (default: report.html in the run)')
+    .addHelpText('after', examples(['dimo report runs/mnist-one-step', 'dimo report runs/demo --out demo.html']))
+    .action(async (run: string, options: Record<string, unknown>) => {
+      const { report } = await import('./commands/report.js');
+      result.exitCode = await report({ run, out: text(options['out']) });
+    });
+
+  program
+    .command('doctor')
+    .description('Show every engine: available, or what is missing and the command that fixes it.')
+    .option('--json', 'print as JSON')
+    .option('--no-bench', 'leave out the one-second matmul rate')
+    .option('--plugin <package|path>', 'adds a plugin; may be repeated', collect, [])
+    .addHelpText('after', examples(['dimo doctor', 'dimo doctor --json']))
+    .action(async (options: Record<string, unknown>) => {
+      const { doctor } = await import('./commands/doctor.js');
+      result.exitCode = await doctor({
+        json: options['json'] === true,
+        bench: options['bench'] !== false,
+        plugins: options['plugin'] as string[],
+      });
+    });
+
+  program
+    .command('info')
+    .description('Describe a teacher, a generator, a run, the plugins or the configuration.')
+    .argument('[what]', 'plugins, config, the name of a teacher, or a folder', 'plugins')
+    .option('-c, --config <file>', 'configuration file instead of dimo.config.{yaml,json,ts}')
+    .option('--set <key=value>', 'sets any key of the configuration; may be repeated', collect, [])
+    .option('--plugin <package|path>', 'adds a plugin; may be repeated', collect, [])
+    .option('--json', 'print as JSON')
+    .option('--allow-nonfinite', 'describe weights that hold NaN or infinity too')
+    .addHelpText(
+      'after',
+      examples(['dimo info', 'dimo info mnist', 'dimo info runs/demo/generator', 'dimo info config']),
+    )
+    .action(async (what: string, options: Record<string, unknown>) => {
+      const { info } = await import('./commands/info.js');
+      result.exitCode = await info({
+        what,
+        typed: typedSettings('demo', options),
+        json: options['json'] === true,
+        allowNonFinite: options['allowNonfinite'] === true,
+      });
+    });
+
+  program
+    .command('completion')
+    .description('Print a script that completes dimo in your shell.')
+    .addArgument(program.createArgument('<shell>', 'your shell').choices(['bash', 'zsh', 'fish', 'powershell']))
+    .addHelpText(
+      'after',
+      examples(['source <(dimo completion bash)', 'source <(dimo completion zsh)', 'dimo completion fish | source']),
+    );
+  for (const command of everyCommand(program))
+    if (!command.options.some((option) => option.long === '--debug'))
+      command.addOption(new Option('--debug', 'print stacks of errors'));
+  return program;
+}
+
+function configured(parent: Command, name: string, key: ConfiguredCommand): Command {
+  return addConfigFlags(parent.command(name), key);
+}
+
+function trainingOptions(command: Command): Command {
+  return command
+    .option('--resume <run>', 'continue a run from its newest checkpoint')
+    .option('--resume-override <keys>', 'keys that may differ from the saved run, separated by commas', collect, [])
+    .option('--json', 'print the result as JSON')
+    .option('-q, --quiet', 'print only the result');
+}
+
+function trainingFlags(name: ConfiguredCommand, options: Readonly<Record<string, unknown>>): TrainingFlags {
+  return {
+    typed: typedSettings(name, options),
+    resume: text(options['resume']),
+    resumeOverride: ((options['resumeOverride'] ?? []) as string[]).flatMap((keys) => keys.split(',')),
+    quiet: options['quiet'] === true,
+    json: options['json'] === true,
+  };
+}
+
+/** Options of a command with those of the commands above it. */
+function allOptions(command: Command, options: Record<string, unknown>): Record<string, unknown> {
+  return { ...command.optsWithGlobals(), ...options };
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined;
+}
+
+function examples(lines: readonly string[]): string {
+  return `\nExamples:\n${lines.map((line) => `  $ ${line}`).join('\n')}\n`;
+}
+
+/** A command and all below it. */
+export function everyCommand(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(everyCommand)];
+}

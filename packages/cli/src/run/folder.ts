@@ -1,0 +1,101 @@
+/** Run folders: their names, their configuration file, and the lock and write probe before anything is computed. */
+import { DimoError, OptionError } from '@dimo/core';
+import { openRunFolder, readFileChecked, writeFileDurably, type RunFolder } from '@dimo/backend-node';
+import { readdir, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import type { DimoConfig } from '../config/schema.js';
+import { maximumConfigBytes, readYaml } from '../config/yaml-source.js';
+import { configError } from '../config/load.js';
+
+/** Name of the resolved configuration in a run folder. */
+export const runConfigName = 'config.yaml';
+
+/** Which folder a new run gets. */
+export interface NewRunName {
+  /** `run.folder` of the configuration. */
+  readonly folder: string;
+  /** `run.name`, if the user chose one. */
+  readonly name: string | undefined;
+  /** Name to use otherwise, with a number behind it where it is taken. */
+  readonly fallback: string;
+}
+
+/**
+ * Opens the folder of a new run: made, locked and probed for writing.
+ *
+ * @throws OptionError if the chosen name already holds a run.
+ * @throws DimoError with code `locked` if another process has it.
+ */
+export async function openNewRun({ folder, name, fallback }: NewRunName): Promise<RunFolder> {
+  const chosen = name ?? (await freeName(folder, fallback));
+  const path = join(folder, chosen);
+  const run = await openRunFolder(path);
+  const isUsed = (await run.checkpoints.list('')).some((entry) => entry.startsWith('step-'));
+  if (!isUsed) return run;
+  await run.release();
+  throw new OptionError(`${path} already holds a run`, {
+    path,
+    hint: `continue it with --resume ${path}, or choose another --name`,
+  });
+}
+
+async function freeName(folder: string, fallback: string): Promise<string> {
+  const clean = fallback.replace(/[^A-Za-z0-9._-]+/g, '-').replace(/^[.-]+/, '') || 'run';
+  const taken = new Set(await readdir(folder).catch(() => []));
+  let name = clean;
+  for (let number = 2; taken.has(name); number++) name = `${clean}-${number}`;
+  return name;
+}
+
+/**
+ * Opens the folder of a run that is continued.
+ *
+ * @throws DimoError with code `io` if there is no such run.
+ */
+export async function openExistingRun(path: string): Promise<RunFolder> {
+  await readRunConfig(path);
+  return openRunFolder(path);
+}
+
+/** Writes a file under a temporary name, flushed, then renames it. */
+export async function writeFileAtomically(path: string, content: string | Uint8Array): Promise<void> {
+  const temporary = `${path}.tmp-${process.pid}`;
+  await writeFileDurably(temporary, typeof content === 'string' ? new TextEncoder().encode(content) : content);
+  try {
+    await rename(temporary, path);
+  } catch (cause) {
+    throw new DimoError('io', `cannot write ${path}`, { path, cause });
+  }
+}
+
+/** Writes the complete, resolved configuration of a run. */
+export async function writeRunConfig(path: string, config: DimoConfig, command: string): Promise<void> {
+  const text = `# Resolved configuration of this run (dimo ${command}); every key is described in docs/configuration.md.\n${stringify(config)}`;
+  await writeFileAtomically(join(path, runConfigName), text);
+}
+
+/**
+ * Reads the configuration of a run, as plain data that still has to be checked.
+ *
+ * @throws DimoError with code `io` if it cannot be read, OptionError if it is not YAML.
+ */
+export async function readRunConfig(path: string): Promise<Record<string, unknown>> {
+  const file = join(path, runConfigName);
+  let bytes: Uint8Array;
+  try {
+    bytes = await readFileChecked(file, maximumConfigBytes);
+  } catch (cause) {
+    if (!DimoError.isInstance(cause)) throw cause;
+    throw new DimoError('io', `${path} is not the folder of a run: ${cause.message}`, {
+      path,
+      cause,
+      hint: 'name a folder such as runs/my-run, which holds config.yaml and checkpoints/',
+    });
+  }
+  const { value, problems } = readYaml(new TextDecoder().decode(bytes), file);
+  if (problems.length > 0 || typeof value !== 'object' || value === null) throw configError(problems);
+  // Whoever sends a run folder sends data: it cannot name code.
+  const { plugins: _plugins, ...rest } = value as Record<string, unknown>;
+  return rest;
+}

@@ -1,0 +1,227 @@
+/**
+ * A training in a run folder: the one loop of core with metrics, progress, samples, checkpoints and signals around it.
+ * All training commands are this function with their own program.
+ */
+import {
+  DimoError,
+  loadLatestCheckpoint,
+  NonFiniteError,
+  runTraining,
+  saveCheckpoint,
+  type CheckpointIdentity,
+  type Engine,
+  type HostTree,
+  type StepReport,
+  type TrainingProgram,
+  type TrainingSnapshot,
+} from '@dimo/core';
+import type { RunFolder } from '@dimo/backend-node';
+import { join } from 'node:path';
+import type { DimoConfig } from '../config/schema.js';
+import { exitFailed, withExitCode } from '../failure.js';
+import { openMetricsLog } from './metrics.js';
+import { createProgress, type Progress } from './progress.js';
+import { listenForStop } from './signals.js';
+import type { EventWriter, SummaryValue } from './tensorboard.js';
+
+/** What a training command brings. */
+export interface TrainRun {
+  /** For progress lines: `distil`. */
+  readonly label: string;
+  /** `images/s` or `sequences/s`. */
+  readonly unit: string;
+  readonly program: TrainingProgram<never>;
+  readonly engine: Engine;
+  readonly run: RunFolder;
+  readonly config: DimoConfig;
+  /** What must be the same for a resumed run: settings that change its numbers, hashes of weights and data. */
+  readonly identity: CheckpointIdentity;
+  /** Continues from the newest checkpoint. */
+  readonly resume: boolean;
+  readonly resumeOverride: readonly string[];
+  readonly quiet: boolean;
+  /** First parts of state names that never change and are made again by `program.initialState`: `teacher`. */
+  readonly frozen?: readonly string[];
+  /** Metrics on the progress line: name in the metrics, and as shown. */
+  readonly shown: readonly (readonly [metric: string, label: string])[];
+  readonly maxSkipped?: number;
+  /** After each step: sample grids, health warnings. */
+  readonly onStep?: (report: StepReport, tools: StepTools) => void | Promise<void>;
+  /** Before the first step, also of a resumed run. */
+  readonly onStart?: (tools: StepTools) => void | Promise<void>;
+}
+
+/** What `onStep` can use. */
+export interface StepTools {
+  readonly note: (line: string) => void;
+  /** Adds values to the TensorBoard log of this step. */
+  readonly summary: (step: number, values: readonly SummaryValue[]) => void;
+}
+
+/** How a run ended. */
+export interface TrainRunResult extends TrainingSnapshot {
+  readonly stopped: boolean;
+  /** Name of the signal that stopped it. */
+  readonly stoppedBy: string | undefined;
+  /** Seconds of training in this process. */
+  readonly seconds: number;
+}
+
+/**
+ * Runs a training to its end, or to a stop request; either way its state is saved when this returns.
+ *
+ * @throws DimoError; failures while training carry exit code 1 and name the last good checkpoint.
+ */
+export async function trainRun(task: TrainRun): Promise<TrainRunResult> {
+  const { program, run, config } = task;
+  const stop = listenForStop();
+  let lastSaved: string | undefined;
+  const progressBox: { progress?: Progress; events?: EventWriter } = {};
+  try {
+    const from = task.resume ? await restore(task) : undefined;
+    const firstStep = from?.step ?? 0;
+    if (from) lastSaved = `step-${firstStep}`;
+    const log = await openMetricsLog(join(run.path, 'metrics.jsonl'), firstStep);
+    const events = config.log.tensorboard ? (await import('./tensorboard.js')).createEventWriter(run.path) : undefined;
+    const progress = await createProgress({
+      label: task.label,
+      numSteps: program.numSteps,
+      firstStep,
+      batchSize: program.batchSize,
+      unit: task.unit,
+      everySeconds: config.log.everySeconds,
+      quiet: task.quiet,
+    });
+    Object.assign(progressBox, { progress, events });
+    const tools: StepTools = {
+      note: (line) => progress.note(line),
+      summary: (step, values) => events?.write(step, values),
+    };
+    await task.onStart?.(tools);
+    const started = performance.now();
+    let savedAt = started;
+    let savedStep = from ? firstStep : -1;
+    const save = async (snapshot: TrainingSnapshot): Promise<void> => {
+      if (snapshot.step === savedStep) return;
+      lastSaved = await saveCheckpoint(
+        run.checkpoints,
+        {
+          step: snapshot.step,
+          groups: toGroups(snapshot.state, task.frozen ?? []),
+          state: { counters: { ...snapshot.counters } },
+          identity: task.identity,
+        },
+        { keep: config.checkpoint.keep },
+      );
+      savedStep = snapshot.step;
+      savedAt = performance.now();
+    };
+    const result = await runTraining(program, {
+      engine: task.engine,
+      signal: stop.signal,
+      ...(from ? { from } : {}),
+      ...(task.maxSkipped === undefined ? {} : { maxSkippedInARow: task.maxSkipped }),
+      onStep: async (report) => {
+        const { step, metrics, counters } = report;
+        if (step % config.log.everySteps === 0 || step === program.numSteps || report.skipped) {
+          const all = report.skipped ? { ...metrics, skipped: counters['skipped'] ?? 0 } : metrics;
+          log.write(step, all);
+          tools.summary(
+            step,
+            Object.entries(all).map(([tag, scalar]) => ({ tag, scalar })),
+          );
+        }
+        if (report.skipped)
+          tools.note(
+            `step ${step} was skipped: a loss or gradient was not finite (${counters['skipped'] ?? 1} so far)`,
+          );
+        await task.onStep?.(report, tools);
+        progress.update({ step, numbers: shownNumbers(task, metrics) });
+        if (isCheckpointDue(config.checkpoint, step, performance.now() - savedAt)) await save(await report.snapshot());
+      },
+    });
+    await save(result);
+    progress.finish();
+    return { ...result, stoppedBy: stop.received(), seconds: (performance.now() - started) / 1000 };
+  } catch (error) {
+    progressBox.progress?.finish();
+    throw progressBox.progress ? duringTraining(error, run.path, lastSaved) : error;
+  } finally {
+    progressBox.events?.close();
+    stop.dispose();
+  }
+}
+
+function isCheckpointDue(rule: DimoConfig['checkpoint'], step: number, millisecondsSince: number): boolean {
+  return (
+    (rule.everySteps > 0 && step % rule.everySteps === 0) ||
+    (rule.everyMinutes > 0 && millisecondsSince >= rule.everyMinutes * 60_000)
+  );
+}
+
+function shownNumbers(task: TrainRun, metrics: Readonly<Record<string, number>>): (readonly [string, number])[] {
+  return task.shown.flatMap(([metric, label]) => (metric in metrics ? [[label, metrics[metric]!] as const] : []));
+}
+
+/** The newest good checkpoint as a snapshot. */
+async function restore(task: TrainRun): Promise<TrainingSnapshot> {
+  const loaded = await loadLatestCheckpoint(task.run.checkpoints, {
+    identity: task.identity,
+    override: task.resumeOverride,
+    onWarning: (message) => process.stderr.write(`warning: ${message.replace(/[^\x20-\x7e]/g, '?')}\n`),
+  });
+  const initial = task.program.initialState();
+  if (!loaded) return { step: 0, counters: task.program.initialCounters, state: initial };
+  const counters = (loaded.state as { counters?: Record<string, number> } | null)?.counters ?? {};
+  return { step: loaded.step, counters, state: fromGroups(loaded.groups, initial, task.frozen ?? []) };
+}
+
+/** Group of a state tensor: the part of its name before the first `/`, as checkpoints write it. */
+function groupOf(name: string): string {
+  return name.slice(0, name.indexOf('/')).replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** State tensors by group; each group becomes one safetensors file, under the tensors' own names. */
+export function toGroups(state: HostTree, frozen: readonly string[]): Record<string, HostTree> {
+  const groups: Record<string, HostTree> = {};
+  for (const [name, tensor] of Object.entries(state)) {
+    const group = groupOf(name);
+    if (frozen.includes(group)) continue;
+    (groups[group] ??= {})[name.slice(name.indexOf('/') + 1)] = tensor;
+  }
+  return groups;
+}
+
+/** Inverse of `toGroups`; names, shapes and dtypes must be those of the program's own initial state. */
+export function fromGroups(
+  groups: Readonly<Record<string, HostTree>>,
+  initial: HostTree,
+  frozen: readonly string[],
+): HostTree {
+  return Object.fromEntries(
+    Object.entries(initial).map(([name, tensor]) => {
+      const group = groupOf(name);
+      if (frozen.includes(group)) return [name, tensor];
+      const saved = groups[group]?.[name.slice(name.indexOf('/') + 1)];
+      if (!saved || saved.dtype !== tensor.dtype || saved.shape.join() !== tensor.shape.join())
+        throw new DimoError(
+          'checkpoint',
+          `the checkpoint does not fit the run: tensor "${name}" is missing or has another shape`,
+        );
+      return [name, saved];
+    }),
+  );
+}
+
+/** Failures from the first step on end with code 1 and name what can be continued. */
+function duringTraining(error: unknown, path: string, lastSaved: string | undefined): unknown {
+  if (!DimoError.isInstance(error)) return withExitCode(error, exitFailed);
+  if (error.code === 'locked') return error;
+  const continued = lastSaved ? `the last good checkpoint is ${lastSaved}; continue with --resume ${path}` : undefined;
+  const hint = [error.hint, continued].filter((part) => part !== undefined).join('; ');
+  const Kind = error.code === 'non-finite' ? NonFiniteError : undefined;
+  const described = Kind
+    ? new Kind(error.message, { hint, path: error.path, cause: error })
+    : new DimoError(error.code, error.message, { hint, path: error.path, cause: error });
+  return withExitCode(described, exitFailed);
+}
