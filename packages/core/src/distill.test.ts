@@ -207,7 +207,9 @@ describe('distillation', () => {
   it('resumes bit for bit: 6 = 3 + 3 steps', async () => {
     const engine = eagerEngine('cpu');
     const { program } = makeDistillation({ auxiliaryRounds: 2, accumulation: 2, batchSize: 2 });
+    const before = tf.memory().numTensors;
     const whole = await runTraining(program, { engine });
+    expect(tf.memory().numTensors).toBe(before);
     const resumed = await runTraining(program, { engine, from: await runTraining(program, { engine, until: 3 }) });
     expect(resumed.state).toEqual(whole.state);
     expect(resumed.counters).toEqual({ generatorUpdates: 3, auxiliaryUpdates: 6, skipped: 0 });
@@ -276,6 +278,26 @@ describe('distillation', () => {
     for (const report of reports)
       for (const [name, value] of Object.entries(report)) expect(Number.isFinite(value), name).toBe(true);
     expect(reports[0]!['generator/codebookUsed']).toBeLessThanOrEqual(1);
+  });
+
+  it('skips only the generator when the teacher is damaged, and goes on as the original does in reference runs', async () => {
+    const engine = eagerEngine('cpu');
+    const damaged = (onNonFinite: 'skip' | 'reference') => {
+      const { program } = makeDistillation({ onNonFinite, learningRateSchedule: {} });
+      const state = program.initialState();
+      state['teacher/output.bias'] = float32([7], new Float32Array(7).fill(NaN));
+      return { program, from: { step: 0, counters: program.initialCounters, state } };
+    };
+    const skip = damaged('skip');
+    const skipped = await runTraining(skip.program, { engine, from: skip.from });
+    for (const [name, { data }] of Object.entries(skipped.state))
+      if (/^(generator|ema|generatorOptimizer)\//.test(name)) expect(data, name).toEqual(skip.from.state[name]!.data);
+    expect(skipped.counters).toEqual({ generatorUpdates: 0, auxiliaryUpdates: 6, skipped: 6 });
+    const reference = damaged('reference');
+    const gone = await runTraining(reference.program, { engine, from: reference.from });
+    // Every NaN of the gradient became 0: an update that moves nothing, made and counted.
+    expect(gone.counters).toEqual({ generatorUpdates: 6, auxiliaryUpdates: 6, skipped: 0 });
+    expect(gone.state['generator/hidden.weight']).toEqual(reference.from.state['generator/hidden.weight']);
   });
 
   it('leaves everything unchanged when a network overflows, counts it, or stops', async () => {

@@ -13,7 +13,7 @@ import { gradientThroughLogits, type LogitGradient, type WeightGradients } from 
 import type { Condition, MaskedDiffusionModel, ModelInputs } from './model.js';
 import { maskedCrossEntropy } from './ops/masked-cross-entropy.js';
 import { guidedTeacherLogits, tokenDivergence } from './ops/token-divergence.js';
-import { applyOptimizer, movingAverage } from './optimizer.js';
+import { applyOptimizer, movingAverage, replaceNonFinite } from './optimizer.js';
 import { sampleTokens } from './sampling.js';
 import { softCrossEntropy } from './soft-cross-entropy.js';
 import { subtree, withPrefix, type TensorTree } from './tensors.js';
@@ -71,10 +71,12 @@ export function generatorGradients(setup: DistillationSetup, state: TensorTree, 
         auxiliaryGuidance(inputs, isGuided(settings.auxiliaryGuidance)),
       );
       const isMasked = tf.cast(inputs['isMasked']!, 'float32') as Tensor2D;
-      const { value, forwardKl, totalVariation, gradient } = tokenDivergence(
+      const { value, forwardKl, totalVariation, ...divergence } = tokenDivergence(
         { ...teacher, auxiliary, weights: ratioWeighted(isMasked, inputs) },
         settings.divergenceAttributes,
       );
+      const gradient =
+        settings.onNonFinite === 'reference' ? replaceNonFinite(divergence.gradient) : divergence.gradient;
       // The surrogate 0.5 ||z - stop(z - g)||^2 has the value 0.5 ||g||^2 and the gradient g, both times the reduction.
       const scale = settings.lossWeight / reductionSize(settings, generated.shape);
       const loss = tf.mul(tf.sum(tf.mul(gradient, gradient)), 0.5 * scale);

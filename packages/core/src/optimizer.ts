@@ -177,7 +177,7 @@ function minimumOfOne(x: Tensor): Tensor {
 }
 
 /** PyTorch's nan_to_num with the official code's arguments: NaN to 0, +-infinity to +-1e5. */
-function replaceNonFinite(gradient: Tensor): Tensor {
+export function replaceNonFinite(gradient: Tensor): Tensor {
   const zeros = tf.zerosLike(gradient);
   const isNumber = tf.equal(gradient, gradient);
   const numbers = tf.where(isNumber, gradient, zeros);
