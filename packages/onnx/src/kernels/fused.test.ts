@@ -1,5 +1,5 @@
 import { attention, embedding, gelu, layerNorm, linear, sampleCategorical } from '@dimo/core';
-import * as tf from '@tensorflow/tfjs-core';
+import type * as tf from '@tensorflow/tfjs-core';
 import { describe, it } from 'vitest';
 import { expectTracedEqualsEager, gradientsOf, numbers, wholeNumbers } from '../test-support/oracle.js';
 
