@@ -18,6 +18,7 @@ import {
   arrangeByClass,
   createReference,
   evaluateSamples,
+  evaluationNotes,
   featureStatistics,
   formatTable,
   frechetDistance,
@@ -131,6 +132,12 @@ describe('evaluation', () => {
     expect(collapsed.recall).toBeLessThan(row.recall);
     expect(collapsed.intraClassVariance!).toBeLessThan(0.1 * row.intraClassVariance!);
     expect(collapsed.steps).toBeUndefined();
+  });
+
+  it('says what the numbers depend on', () => {
+    const notes = evaluationNotes(extractor, reference, { precisionNeighbors: 4 }).join(' ');
+    for (const fact of ['3 numbers of "linear"', 'all 300', 'k = 4', 'k = 5', '50 images', '10 splits'])
+      expect(notes).toContain(fact);
   });
 
   it('refuses other numbers of images, wrong labels and too small datasets', async () => {

@@ -76,6 +76,25 @@ export function imageMetrics(
   };
 }
 
+/**
+ * What the numbers of a table depend on, in sentences for the notes of a report: extractor, reference, neighbours.
+ *
+ * @param extractor - the one that was used.
+ * @param options - as given to `evaluateSamples`.
+ */
+export function evaluationNotes(
+  extractor: Pick<FeatureExtractor, 'name' | 'featureLength'>,
+  reference: EvaluationReference,
+  options: MetricOptions = {},
+): string[] {
+  const { precisionNeighbors = 3, densityNeighbors = 5, inceptionSplits = 10 } = options;
+  return [
+    `Features: ${extractor.featureLength} numbers of "${extractor.name}"; distances of other extractors cannot be compared with these.`,
+    `FID against all ${reference.statistics.count} training images; precision and recall with k = ${precisionNeighbors}, density and coverage with k = ${densityNeighbors}, against ${reference.subset.rows} of them; every row has ${reference.subset.rows} images. Inception score over ${inceptionSplits} splits.`,
+    `Intra-class variance of the training images: ${reference.intraClassVariance.toFixed(1)}.`,
+  ];
+}
+
 /** Arguments of `evaluateSamples`. */
 export interface EvaluateSamplesOptions
   extends MetricOptions, Pick<ExtractOptions, 'batchSize' | 'onProgress' | 'signal'> {

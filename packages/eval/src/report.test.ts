@@ -4,6 +4,7 @@
  */
 import { float32, OptionError } from '@dimo/core';
 import fc from 'fast-check';
+import { Script } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { imageGrid, renderReport, type ReportContent } from './index.js';
 
@@ -76,6 +77,8 @@ describe('renderReport', () => {
     expect(plain.text).toContain('nested.value');
     expect(plain.scripts).toHaveLength(3);
     expect(plain.scripts[1]).toContain('uPlot');
+    // Both scripts are whole: they parse.
+    for (const script of plain.scripts.slice(1)) expect(() => new Script(script)).not.toThrow();
   });
 
   it('is well nested', () => {
