@@ -35,6 +35,12 @@ export interface WorkerOperations {
   close: { request: object; response: undefined };
 }
 
+/** What the worker is started with. */
+export interface WorkerData {
+  /** Shared: [1 while a request is being served, 1 when the process is ending and nothing more may begin]. */
+  readonly gate: Int32Array;
+}
+
 /** Name of a request. */
 export type WorkerOperation = keyof WorkerOperations;
 

@@ -19,6 +19,21 @@ interface Pending {
   reject(error: Error): void;
 }
 
+/** Milliseconds to wait for a running native call when the process exits; a step takes far less. */
+const exitPatience = 60_000;
+const gates = new Set<Int32Array>();
+
+/**
+ * A thread that is stopped inside a native call makes onnxruntime abort the whole process, with a core dump instead of
+ * the exit code. So `process.exit` waits for the call in progress, and no further one begins.
+ */
+function waitForWorkers(): void {
+  for (const gate of gates) {
+    Atomics.store(gate, 1, 1);
+    Atomics.wait(gate, 0, 1, exitPatience);
+  }
+}
+
 /** Starts the thread. It does not keep the process alive while no request is open. */
 export function startOnnxWorker(): OnnxWorker {
   // From the sources (tests) the file is as written; in the published package it is a built entry of its own.
@@ -26,7 +41,10 @@ export function startOnnxWorker(): OnnxWorker {
     ? new URL('./onnx-worker.mjs', import.meta.url)
     : new URL('./onnx-worker.js', import.meta.url);
   // No inherited flags: options for the main thread (loaders, inspectors) do not concern this one.
-  const worker = new Worker(file, { name: 'dimo-onnx', execArgv: [] });
+  const gate = new Int32Array(new SharedArrayBuffer(8));
+  const worker = new Worker(file, { name: 'dimo-onnx', execArgv: [], workerData: { gate } });
+  if (gates.size === 0) process.on('exit', waitForWorkers);
+  gates.add(gate);
   worker.unref();
   const pending = new Map<number, Pending>();
   let nextId = 0;
@@ -52,6 +70,8 @@ export function startOnnxWorker(): OnnxWorker {
   );
   const exit = new Promise<void>((resolve) => {
     worker.on('exit', () => {
+      gates.delete(gate);
+      if (gates.size === 0) process.off('exit', waitForWorkers);
       endWith(new DimoError('device', 'onnx engine: the worker thread has ended', { hint: 'make a new engine' }));
       resolve();
     });

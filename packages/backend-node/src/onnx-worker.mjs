@@ -7,7 +7,7 @@
  * places. So a failed run leaves the state as it was, and nothing is allocated per step.
  */
 import { createRequire } from 'node:module';
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 
 /** @import { InferenceSession, Tensor } from 'onnxruntime-node' */
 /** @import { DType, HostTensor } from '@dimo/core' */
@@ -15,6 +15,9 @@ import { parentPort } from 'node:worker_threads';
 /** @typedef {{ shape: readonly number[], current: Tensor, spare: Tensor | undefined }} StateTensor */
 
 const port = /** @type {import('node:worker_threads').MessagePort} */ (parentPort);
+/** `gate` of onnx-protocol.ts. */
+const gate = /** @type {Int32Array} */ (workerData.gate);
+const [busy, stopping] = [0, 1];
 /** @type {typeof import('onnxruntime-node')} */
 let ort;
 /** @type {Map<number, Map<string, StateTensor>>} */
@@ -178,11 +181,16 @@ function transferable(value) {
 
 /** @param {WorkerRequest} request */
 async function serve({ id, op, body }) {
+  Atomics.store(gate, busy, 1);
   try {
+    if (Atomics.load(gate, stopping)) return; // the process is ending: begin nothing native
     const value = await operations[op](/** @type {any} */ (body));
     port.postMessage({ id, value }, transferable(value));
   } catch (error) {
     port.postMessage({ id, failure: failureOf(op, error) });
+  } finally {
+    Atomics.store(gate, busy, 0);
+    Atomics.notify(gate, busy);
   }
   if (op === 'close') port.close();
 }

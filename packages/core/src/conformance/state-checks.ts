@@ -191,7 +191,7 @@ async function checkIntegers(engine: Engine): Promise<void> {
         counted: tf.sum(tf.cast(isChosen!, 'int32')),
         asFloat: tf.cast(isChosen!, 'float32'),
         truncated: tf.cast(tf.div(tf.cast(a!, 'float32'), 2), 'int32'),
-        position: tf.argMax(a!, 0),
+        position: tf.argMax(tf.stack([a!, b!], 1), 1),
       },
     }),
     inputs,
@@ -206,7 +206,7 @@ async function checkIntegers(engine: Engine): Promise<void> {
     counted: int32([], [2]),
     asFloat: float32([4], [1, 0, 1, 0]),
     truncated: int32([4], [8388608, -3, 1, 50000]),
-    position: int32([], [0]),
+    position: int32([4], [0, 1, 1, 0]),
   };
   for (const [name, tensor] of Object.entries(expected)) requireEqual(name, tensorOf(results, name), tensor);
 }
