@@ -1,5 +1,5 @@
 /** What is particular to the onnx engine; what all engines share is in the conformance suite. */
-import { float32, linear, scalar, specsOf, type Engine, type PureFunction } from '@dimo/core';
+import { float32, int32, linear, scalar, specsOf, type Engine, type HostTree, type PureFunction } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createOnnxEngine } from './onnx-engine.js';
@@ -48,4 +48,82 @@ describe('the onnx engine', () => {
     await step.dispose();
     await state.dispose();
   });
+
+  it('reports a failing kernel as a device error and keeps the state', async () => {
+    const values = { table: float32([2, 2], [1, 2, 3, 4]) };
+    const inputs = { ids: int32([1], [5]) };
+    const state = await engine.upload(values);
+    const lookup = await engine.compile(
+      ({ table }, { ids }) => ({
+        state: { table: tf.mul(table!, 2) },
+        outputs: { row: tf.gather(table!, ids as tf.Tensor1D) },
+      }),
+      { state: specsOf(values), inputs: specsOf(inputs) },
+    );
+    await expect(lookup.run(state, inputs)).rejects.toMatchObject({ name: 'DimoError', code: 'device' });
+    expect(await state.download()).toEqual(values);
+    await lookup.run(state, { ids: int32([1], [1]) });
+    expect([...(await state.download())['table']!.data]).toEqual([2, 4, 6, 8]);
+    await lookup.dispose();
+    await state.dispose();
+  });
+
+  it('reports what cannot be traced', async () => {
+    const captured = await withCpu(() => tf.tensor1d([1, 2]));
+    const signature = { state: {}, inputs: { x: { dtype: 'float32', shape: [2] } } } as const;
+    const capture: PureFunction = (_, { x }) => ({ outputs: { y: tf.add(x!, captured) } });
+    await expect(engine.compile(capture, signature)).rejects.toMatchObject({ code: 'trace' });
+    captured.dispose();
+  });
+
+  it('refuses a model that onnxruntime cannot read', async () => {
+    const broken = await createOnnxEngine({ emit: () => Uint8Array.of(1, 2, 3) });
+    await expect(broken.compile(descend, { state: {}, inputs: {} })).rejects.toMatchObject({ code: 'trace' });
+    await broken.dispose();
+  });
+
+  it('refuses the device tree of another engine', async () => {
+    const other = await createOnnxEngine({ threads: 1 });
+    const foreign = await other.upload({ x: float32([1]) });
+    const identity = await engine.compile(({ x }) => ({ outputs: { x: x! } }), {
+      state: { x: { dtype: 'float32', shape: [1] } },
+      inputs: {},
+    });
+    await expect(identity.run(foreign, {})).rejects.toMatchObject({ code: 'option' });
+    await identity.dispose();
+    await other.dispose();
+  });
+
+  it('gives the same bits for any number of threads', async () => {
+    const values = {
+      weight: float32(
+        [64, 64],
+        Float32Array.from({ length: 4096 }, (_, i) => Math.sin(i)),
+      ),
+    };
+    const results: HostTree[] = [];
+    for (const threads of [1, 2, 3]) {
+      const one = await createOnnxEngine({ threads });
+      const state = await one.upload(values);
+      const step = await one.compile(
+        ({ weight }) => {
+          const product = tf.softmax(tf.matMul(weight as tf.Tensor2D, weight as tf.Tensor2D, false, true));
+          return { state: { weight: tf.add(weight!, product) }, outputs: { total: tf.sum(product, 0) } };
+        },
+        { state: specsOf(values), inputs: {} },
+      );
+      for (let i = 0; i < 3; i++) await step.run(state, {});
+      results.push({ ...(await state.download()), ...(await step.run(state, {})) });
+      await one.dispose();
+    }
+    expect(results[1]).toEqual(results[0]);
+    expect(results[2]).toEqual(results[0]);
+  });
 });
+
+/** A tensor of another backend; tracing restores that backend afterwards. */
+async function withCpu<T>(make: () => T): Promise<T> {
+  await import('@tensorflow/tfjs-backend-cpu');
+  await tf.setBackend('cpu');
+  return make();
+}

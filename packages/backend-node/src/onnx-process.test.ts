@@ -4,10 +4,11 @@
  */
 import { build } from 'esbuild';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const source = fileURLToPath(new URL('.', import.meta.url));
 // Inside the workspace, so that onnxruntime-node resolves; not in a folder that is published.
@@ -31,9 +32,8 @@ beforeAll(async () => {
 });
 
 /** Runs a script that has `createOnnxEngine` in scope and a compiled identity function on one tensor. */
-function run(script: string, environment: Record<string, string> = {}) {
-  mkdirSync(folder, { recursive: true });
-  const file = path.join(folder, `script-${process.pid}.mjs`);
+function run(script: string, environment: Record<string, string> = {}, where = folder) {
+  const file = path.join(where, `script-${process.pid}.mjs`);
   writeFileSync(
     file,
     `import { createOnnxEngine } from './engine.js';
@@ -109,6 +109,39 @@ describe('a process with an onnx engine', () => {
     expect(run(script, { DIMO_THREADS: 'many' })).toEqual({
       ...success,
       stdout: 'option environment variable DIMO_THREADS: expected an integer from 1 to 1024, got "many"',
+    });
+  });
+});
+
+describe('where onnxruntime-node does not work', () => {
+  const report = `await createOnnxEngine().catch(({ code, message, hint }) => console.log([code, message, hint].join('|')));`;
+  let elsewhere: string;
+  beforeAll(() => {
+    elsewhere = mkdtempSync(path.join(tmpdir(), 'dimo-onnx-'));
+    cpSync(folder, elsewhere, { recursive: true });
+    writeFileSync(path.join(elsewhere, 'package.json'), '{"type":"module"}');
+  });
+  afterAll(() => rmSync(elsewhere, { recursive: true }));
+
+  it('says that it is missing and how to install it', () => {
+    expect(run(report, {}, elsewhere)).toEqual({
+      ...success,
+      stdout:
+        'backend-unavailable|onnx engine: the package onnxruntime-node is not installed|run `npm install onnxruntime-node`; ' +
+        'where its download host is blocked, `ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node`',
+    });
+  });
+
+  it('says why its native library does not load', () => {
+    const broken = path.join(elsewhere, 'node_modules/onnxruntime-node');
+    mkdirSync(broken, { recursive: true });
+    writeFileSync(path.join(broken, 'package.json'), '{"name":"onnxruntime-node","main":"index.js"}');
+    writeFileSync(path.join(broken, 'index.js'), 'throw new Error("libexample.so.1: cannot open shared object file");');
+    expect(run(report, {}, elsewhere)).toEqual({
+      ...success,
+      stdout:
+        'backend-unavailable|onnx engine: onnxruntime-node cannot be loaded: libexample.so.1: cannot open shared object file|' +
+        'reinstall it for this platform: `npm uninstall onnxruntime-node && npm install onnxruntime-node`',
     });
   });
 });

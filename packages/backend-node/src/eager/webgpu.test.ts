@@ -1,0 +1,64 @@
+/** A lost GPU stops a run with a typed error, and a new engine can be made. Skipped without a WebGPU adapter. */
+import { float32, specsOf, type PureFunction } from '@dimo/core';
+import * as tf from '@tensorflow/tfjs-core';
+import { describe, expect, it } from 'vitest';
+import { nodeEngines } from '../plugin.js';
+import { watchDevice } from './device-health.js';
+import { createWebgpuEngine, isSoftwareAdapter, loseWebgpuDevice } from './webgpu.js';
+
+const availability = await nodeEngines.find(({ name }) => name === 'webgpu')!.probe();
+const title = availability.available ? 'webgpu engine' : `webgpu engine, skipped: ${availability.reason}`;
+
+describe.skipIf(!availability.available)(title, () => {
+  it('reports the loss of the device, and works again on a new one', async () => {
+    const values = { x: float32([2], [1, 2]) };
+    const double: PureFunction = ({ x }) => ({ state: { x: tf.mul(x!, 2) }, outputs: { x: x! } });
+    const engine = await createWebgpuEngine();
+    const state = await engine.upload(values);
+    const compiled = await engine.compile(double, { state: specsOf(values), inputs: {} });
+    await compiled.run(state, {});
+    const downloaded = await state.download();
+
+    await loseWebgpuDevice();
+    await expect(compiled.run(state, {})).rejects.toMatchObject({ code: 'device' });
+    await expect(state.download()).rejects.toThrow(/GPU device was lost/);
+    await engine.dispose();
+
+    const another = await createWebgpuEngine();
+    const restored = await another.upload(downloaded);
+    const again = await another.compile(double, { state: specsOf(values), inputs: {} });
+    await again.run(restored, {});
+    expect([...(await restored.download())['x']!.data]).toEqual([4, 8]);
+    await another.dispose();
+  });
+});
+
+describe('isSoftwareAdapter', () => {
+  const adapter = (info: object) =>
+    isSoftwareAdapter({ vendor: '', architecture: '', device: '', description: '', ...info });
+
+  it('knows llvmpipe, SwiftShader and WARP', () => {
+    expect(adapter({ vendor: 'mesa', description: 'llvmpipe: Mesa 25.0.7 (LLVM 15.0.6)' })).toBe(true);
+    expect(adapter({ vendor: 'google', architecture: 'swiftshader' })).toBe(true);
+    expect(adapter({ vendor: 'microsoft', description: 'Microsoft Basic Render Driver' })).toBe(true);
+    expect(adapter({ vendor: 'unknown', isFallbackAdapter: true })).toBe(true);
+  });
+
+  it('takes GPUs for GPUs', () => {
+    expect(adapter({ vendor: 'nvidia', architecture: 'ampere', device: 'NVIDIA A100', isFallbackAdapter: false })).toBe(
+      false,
+    );
+    expect(adapter({ vendor: 'apple', architecture: 'metal-3', description: 'Apple M2' })).toBe(false);
+  });
+});
+
+describe('watchDevice', () => {
+  it('turns an error event into the failure of the run, once', () => {
+    const device = Object.assign(new EventTarget(), { lost: new Promise<never>(() => {}), destroy: () => {} });
+    const health = watchDevice(device, () => {});
+    health.check();
+    device.dispatchEvent(Object.assign(new Event('uncapturederror'), { error: { message: 'Out of memory: 3 GB' } }));
+    expect(() => health.check()).toThrow('webgpu engine: the GPU reported: Out of memory: 3 GB');
+    health.check();
+  });
+});
