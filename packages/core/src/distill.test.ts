@@ -72,7 +72,7 @@ async function drawsOf(distillation: Distillation, phase: DistillationPhase): Pr
 function rowsOf(draws: PhaseDraws, rows: number[]): PhaseDraws {
   const pick = (tree: HostTree) =>
     Object.fromEntries(Object.entries(tree).map(([name, tensor]) => [name, gatherRows(tensor, rows)]));
-  const { condition, ...others } = draws;
+  const { condition, dropout: _dropout, ...others } = draws;
   return { ...(pick(others as unknown as HostTree) as unknown as PhaseDraws), condition: pick(condition) };
 }
 
@@ -160,6 +160,30 @@ describe('generator gradients', () => {
     const { outputs } = run(distillation, 'generator', await drawsOf(distillation, 'generator'), state);
     for (const token of outputs['tokens']!) expect(token).toBeLessThan(6);
     expect(outputs['tokenEntropy']![0]).toBeLessThan(0.01);
+  });
+});
+
+describe('dropout', () => {
+  it('acts in the networks that ask for it, and the guided passes drop out independently', async () => {
+    const plain = makeDistillation({ teacherGuidance: 2 });
+    const base = run(plain, 'generator', await drawsOf(plain, 'generator')).outputs;
+    const changed = { generator: 'generatorLogits', auxiliary: 'auxiliaryLogits', teacher: 'teacherLogits' } as const;
+    for (const role of ['generator', 'auxiliary', 'teacher'] as const) {
+      const distillation = makeDistillation({ teacherGuidance: 2, dropout: { [role]: 0.5 } });
+      const draws = await drawsOf(distillation, 'generator');
+      expect(draws.dropout![`${role}/hidden`]!.shape).toEqual([role === 'teacher' ? 8 : 4, 6, 8]);
+      const { outputs } = run(distillation, 'generator', draws);
+      expect(outputs[changed[role]]).not.toEqual(base[changed[role]]);
+      if (role !== 'generator') expect(outputs['generatorLogits']).toEqual(base['generatorLogits']);
+    }
+    const engine = eagerEngine('cpu');
+    const all = makeDistillation({
+      dropout: { teacher: 0.1, auxiliary: 0.1, generator: 0.1 },
+      auxiliaryTrainingGuidance: 2,
+    });
+    const { counters } = await runTraining(all.program, { engine });
+    expect(counters['generatorUpdates']).toBe(6);
+    expect(() => resolveDistillation({ dropout: { teacher: 1 } })).toThrow('distillation.dropout');
   });
 });
 

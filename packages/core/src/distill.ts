@@ -7,7 +7,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor, Tensor1D, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
-import type { ResolvedDistillation } from './distillation-options.js';
+import type { NetworkRole, ResolvedDistillation } from './distillation-options.js';
 import { conditionalPair, guidedLogits, isGuided, type ConditionalPair } from './guidance.js';
 import { gradientThroughLogits, type LogitGradient, type WeightGradients } from './logit-gradient.js';
 import type { Condition, MaskedDiffusionModel, ModelInputs } from './model.js';
@@ -56,7 +56,7 @@ export function generatorGradients(setup: DistillationSetup, state: TensorTree, 
   return gradientThroughLogits(
     trained,
     // The generator maps hybrid noise, random and masked tokens, to the logits of the whole image in one pass.
-    (weights) => networks.generator.logits({ ...frozen, ...weights }, generatorInputs(inputs)),
+    (weights) => networks.generator.logits({ ...frozen, ...weights }, generatorInputs(setup, inputs)),
     (logits): LogitGradient => {
       const generated = logits as Tensor3D;
       // x_0 ~ softmax(z_theta), and x_t from the forward process.
@@ -67,7 +67,7 @@ export function generatorGradients(setup: DistillationSetup, state: TensorTree, 
       const auxiliary = guidedLogits(
         networks.auxiliary,
         subtree('auxiliary', state),
-        intermediate,
+        { ...intermediate, ...dropoutOf(setup, inputs, 'auxiliary') },
         auxiliaryGuidance(inputs, isGuided(settings.auxiliaryGuidance)),
       );
       const isMasked = tf.cast(inputs['isMasked']!, 'float32') as Tensor2D;
@@ -146,7 +146,7 @@ export function generatorUpdate(setup: DistillationSetup, state: TensorTree, ste
 export function auxiliaryGradients(setup: DistillationSetup, state: TensorTree, inputs: TensorTree): WeightGradients {
   const { networks, settings } = setup;
   const { softWeight, softTemperature } = settings;
-  const generated = networks.generator.logits(subtree('generator', state), generatorInputs(inputs));
+  const generated = networks.generator.logits(subtree('generator', state), generatorInputs(setup, inputs));
   const tokens = sampleTokens(generated, uniformsOf(inputs), networks.teacher.tokenSpace, settings.sampling);
   const intermediate = intermediateInputs(setup, inputs, tokens);
   const { trained, frozen } = splitWeights(subtree('auxiliary', state), setup.trained.auxiliary);
@@ -156,7 +156,7 @@ export function auxiliaryGradients(setup: DistillationSetup, state: TensorTree, 
       guidedLogits(
         networks.auxiliary,
         { ...frozen, ...weights },
-        intermediate,
+        { ...intermediate, ...dropoutOf(setup, inputs, 'auxiliary') },
         auxiliaryGuidance(inputs, isGuided(settings.auxiliaryTrainingGuidance)),
       ),
     (logits): LogitGradient => {
@@ -221,14 +221,20 @@ export function splitWeights(
   };
 }
 
-function generatorInputs(inputs: TensorTree): ModelInputs {
+function generatorInputs(setup: DistillationSetup, inputs: TensorTree): ModelInputs {
   const noise = inputs['embeddingNoise'];
   return {
     tokens: inputs['initialTokens'] as Tensor2D,
     condition: subtree('condition', inputs),
     maskRatio: inputs['initialMaskRatio'] as Tensor1D,
     ...(noise ? { embeddingNoise: { noise: noise as Tensor3D, scale: inputs['embeddingNoiseScale'] as Scalar } } : {}),
+    ...dropoutOf(setup, inputs, 'generator'),
   };
+}
+
+function dropoutOf(setup: DistillationSetup, inputs: TensorTree, role: NetworkRole): Pick<ModelInputs, 'dropout'> {
+  const rate = setup.settings.dropout[role];
+  return rate === 0 ? {} : { dropout: { rate, uniforms: subtree(`dropout/${role}`, inputs) } };
 }
 
 /** x_t: the sampled tokens with the mask id where the forward process masks. */
@@ -253,8 +259,9 @@ function teacherLogits(
 ): { conditional: Tensor3D } | (ConditionalPair & { guidanceScale: Tensor1D }) {
   const model = setup.networks.teacher;
   const weights = subtree('teacher', state);
-  if (!isGuided(setup.settings.teacherGuidance)) return { conditional: model.logits(weights, intermediate) };
-  const pair = conditionalPair(model, weights, intermediate, nullConditionOf(inputs));
+  const modelInputs = { ...intermediate, ...dropoutOf(setup, inputs, 'teacher') };
+  if (!isGuided(setup.settings.teacherGuidance)) return { conditional: model.logits(weights, modelInputs) };
+  const pair = conditionalPair(model, weights, modelInputs, nullConditionOf(inputs));
   return { ...pair, guidanceScale: inputs['teacherGuidanceScale'] as Tensor1D };
 }
 

@@ -3,8 +3,8 @@
  * here, on the host, from streams keyed by seed and step; a saved set of draws replays a step on any engine.
  */
 import { dropConditions } from './condition-drop.js';
-import type { ResolvedDistillation } from './distillation-options.js';
-import { conditionSpecs, guidanceScales, isGuided, nullConditionInputs } from './guidance.js';
+import type { NetworkRole, ResolvedDistillation } from './distillation-options.js';
+import { conditionSpecs, guidanceScales, isGuided, nullConditionInputs, type Guidance } from './guidance.js';
 import { scheduledMask } from './masking.js';
 import { sequenceLength, type MaskedDiffusionModel, type Teacher } from './model.js';
 import { randomStream, type RandomStream } from './random.js';
@@ -42,6 +42,8 @@ export interface PhaseDraws {
   readonly maskUniforms: HostTensor<'float32'>;
   /** float32 [batch]: condition drop of the auxiliary model. */
   readonly dropUniforms: HostTensor<'float32'>;
+  /** Dropout uniforms, `<network>/<site>`; guided networks have a leading axis of twice the batch. */
+  readonly dropout?: HostTree;
 }
 
 /** Random numbers of one iteration. */
@@ -64,6 +66,7 @@ export interface DistillationInputs {
 export interface DrawContext {
   readonly teacher: Pick<Teacher, 'conditions' | 'nullCondition' | 'model'>;
   readonly generator: MaskedDiffusionModel;
+  readonly auxiliary: MaskedDiffusionModel;
   readonly settings: ResolvedDistillation;
   /** Multiplies the standard normal embedding noise. */
   readonly noiseUnit: number;
@@ -84,7 +87,9 @@ export async function drawDistillation(context: DrawContext, step: number): Prom
   const { settings } = context;
   const stream = (name: string) => randomStream(settings.seed, step, `distillation/${name}`);
   const microSteps = (phase: DistillationPhase) =>
-    Promise.all(Array.from({ length: settings.accumulation }, (_, i) => drawPhase(context, stream(`${phase}/${i}`))));
+    Promise.all(
+      Array.from({ length: settings.accumulation }, (_, i) => drawPhase(context, phase, stream(`${phase}/${i}`))),
+    );
   return {
     initialMaskRatio: initialMaskRatio(settings.tokenInit.maskRatio, stream('initial-mask-ratio').uniform(1)[0]!),
     generator: isGeneratorStep(settings, step) ? await microSteps('generator') : [],
@@ -92,7 +97,7 @@ export async function drawDistillation(context: DrawContext, step: number): Prom
   };
 }
 
-async function drawPhase(context: DrawContext, stream: RandomStream): Promise<PhaseDraws> {
+async function drawPhase(context: DrawContext, phase: DistillationPhase, stream: RandomStream): Promise<PhaseDraws> {
   const { settings, generator, teacher } = context;
   const { batchSize } = settings;
   const { tokenSpace, embeddingWidth } = generator;
@@ -113,6 +118,12 @@ async function drawPhase(context: DrawContext, stream: RandomStream): Promise<Ph
     maskRatioUniforms: uniform('mask-ratio', [batchSize]),
     maskUniforms: uniform('mask', [batchSize, length]),
     dropUniforms: uniform('drop', [batchSize]),
+    dropout: Object.fromEntries(
+      Object.entries(dropoutSpecs(context, phase)).map(([name, { shape }]) => [
+        name,
+        uniform(`dropout/${name}`, shape),
+      ]),
+    ),
   };
 }
 
@@ -170,7 +181,7 @@ export function phaseInputs(context: DrawContext, draws: PhaseDraws, options: Ph
     );
   }
   if (needsNullCondition(settings, phase)) Object.assign(inputs, nullConditionInputs(teacher.nullCondition));
-  return inputs;
+  return { ...inputs, ...withPrefix('dropout', draws.dropout ?? {}) };
 }
 
 /** Specifications of what `phaseInputs` returns. */
@@ -198,6 +209,21 @@ export function phaseInputSpecs(context: DrawContext, phase: DistillationPhase):
   if (!isGenerator && settings.conditionDrop > 0)
     Object.assign(specs, conditionSpecs(teacher.model, batchSize, 'auxiliaryCondition'));
   if (needsNullCondition(settings, phase)) Object.assign(specs, conditionSpecs(teacher.model, 1, 'nullCondition'));
+  return { ...specs, ...withPrefix('dropout', dropoutSpecs(context, phase)) };
+}
+
+/** Dropout uniforms of the networks that a phase runs, `<network>/<site>`; none where the rate is 0. */
+function dropoutSpecs({ settings, teacher, generator, auxiliary }: DrawContext, phase: DistillationPhase): SpecTree {
+  const specs: Record<string, SpecTree[string]> = {};
+  const add = (role: NetworkRole, model: MaskedDiffusionModel, guidance: Guidance) => {
+    if (settings.dropout[role] === 0) return;
+    const rows = settings.batchSize * (isGuided(guidance) ? 2 : 1);
+    for (const [site, { dtype, shape }] of Object.entries(model.dropoutSites ?? {}))
+      specs[`${role}/${site}`] = { dtype, shape: [rows, ...shape] };
+  };
+  add('generator', generator, 1);
+  add('auxiliary', auxiliary, auxiliaryGuidanceOf(settings, phase));
+  if (phase === 'generator') add('teacher', teacher.model, settings.teacherGuidance);
   return specs;
 }
 

@@ -84,6 +84,11 @@ export interface DistillationOptions {
   readonly generatorOptimizer?: OptimizerOptions;
   /** @default the same */
   readonly auxiliaryOptimizer?: OptimizerOptions;
+  /**
+   * Dropout rates of the networks, [0, 1). The official run drops out 0.1 in all three, the teacher included; its uniforms
+   * are drawn on the host, so this is for small models. @default 0
+   */
+  readonly dropout?: Partial<Record<NetworkRole, number>>;
   /** Whether `embeddingParameters` are trained too. @default false */
   readonly trainEmbeddings?: boolean;
   /** Limit of the decay of the generator's moving average. @default 0.99 */
@@ -94,10 +99,14 @@ export interface DistillationOptions {
   readonly onNonFinite?: NonFinitePolicy;
 }
 
+/** The networks of a distillation. */
+export type NetworkRole = 'teacher' | 'auxiliary' | 'generator';
+
 /** `DistillationOptions` with defaults filled in. */
 export type ResolvedDistillation = Required<
-  Omit<DistillationOptions, 'tokenInit' | 'generatorOptimizer' | 'auxiliaryOptimizer'>
+  Omit<DistillationOptions, 'tokenInit' | 'generatorOptimizer' | 'auxiliaryOptimizer' | 'dropout'>
 > & {
+  readonly dropout: Readonly<Record<NetworkRole, number>>;
   readonly tokenInit: ResolvedTokenInit;
   readonly generatorOptimizer: ResolvedOptimizerOptions;
   readonly auxiliaryOptimizer: ResolvedOptimizerOptions;
@@ -169,6 +178,7 @@ export function resolveDistillation(options: DistillationOptions = {}, where = '
     },
     generatorOptimizer: resolveOptimizer(options.generatorOptimizer ?? { beta1: 0 }, `${where}.generatorOptimizer`),
     auxiliaryOptimizer: resolveOptimizer(options.auxiliaryOptimizer ?? { beta1: 0 }, `${where}.auxiliaryOptimizer`),
+    dropout: { teacher: 0, auxiliary: 0, generator: 0, ...options.dropout },
     trainEmbeddings: options.trainEmbeddings ?? false,
     averageDecay: options.averageDecay ?? 0.99,
     averageEvery: options.averageEvery ?? 1,
@@ -201,6 +211,9 @@ function check(settings: ResolvedDistillation, where: string): void {
     require(settings[name] >= 0 && settings[name] < 1, name, 'in [0, 1)');
   for (const name of ['auxiliaryGuidance', 'auxiliaryTrainingGuidance', 'lossWeight'] as const)
     require(Number.isFinite(settings[name]), name, 'a finite number');
+  const rates = Object.values(settings.dropout);
+  require(rates.length === 3 &&
+    rates.every((rate) => rate >= 0 && rate < 1), 'dropout', 'rates in [0, 1) of teacher, auxiliary and generator');
   oneOf('ratioWeight', ['constant', 'ratio', 'inverse-ratio']);
   oneOf('lossReduction', ['sum', 'mean']);
   oneOf('onNonFinite', ['throw', 'skip', 'reference']);

@@ -106,6 +106,7 @@ export function createDistillation(
   const context: DrawContext = {
     teacher,
     generator: networks.generator,
+    auxiliary: networks.auxiliary,
     settings,
     noiseUnit: isRelative ? embeddingRms(networks.generator, firstWeights.generator()) : 1,
   };

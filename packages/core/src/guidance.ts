@@ -52,7 +52,10 @@ export interface ConditionalPair {
   readonly unconditional: Tensor3D;
 }
 
-/** Both passes as one batch of twice the size, conditional samples first. */
+/**
+ * Both passes as one batch of twice the size, conditional samples first. Dropout uniforms, if any, are for that batch: the
+ * two passes drop out independently.
+ */
 export function conditionalPair(
   model: MaskedDiffusionModel,
   weights: TensorTree,
@@ -69,6 +72,7 @@ export function conditionalPair(
     tokens: tf.concat([inputs.tokens, inputs.tokens], 0),
     condition,
     ...(inputs.maskRatio ? { maskRatio: tf.concat([inputs.maskRatio, inputs.maskRatio], 0) } : {}),
+    ...(inputs.dropout ? { dropout: inputs.dropout } : {}),
   });
   const [, length, numLogits] = logits.shape;
   return {

@@ -45,6 +45,15 @@ describe('teacher training', () => {
     expect(resumed.counters).toEqual({ updates: 6, skipped: 0 });
   });
 
+  it('trains with dropout', async () => {
+    const engine = eagerEngine('cpu');
+    const make = (dropout: number) =>
+      teacherTrainingProgram(tinyTeacher(), labelledSequences(20), { ...options, numSteps: 2, dropout });
+    const dropped = await runTraining(make(0.3), { engine });
+    expect(dropped.counters).toEqual({ updates: 2, skipped: 0 });
+    expect(dropped.state).not.toEqual((await runTraining(make(0), { engine })).state);
+  });
+
   it('goes through every sequence once per epoch', () => {
     const data = {
       tokens: int32(

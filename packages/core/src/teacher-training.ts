@@ -11,7 +11,7 @@ import { OptionError, ShapeError } from './errors.js';
 import { conditionSpecs } from './guidance.js';
 import { gradientThroughLogits } from './logit-gradient.js';
 import { maskTokens, scheduledMask } from './masking.js';
-import { sequenceLength, type TeacherDefinition } from './model.js';
+import { sequenceLength, type MaskedDiffusionModel, type TeacherDefinition } from './model.js';
 import { modelState, type ModelState } from './model-state.js';
 import { maskedCrossEntropy } from './ops/masked-cross-entropy.js';
 import {
@@ -54,6 +54,8 @@ export interface TeacherTrainingOptions {
   readonly labelSmoothing?: number;
   /** Probability with which a sample's condition is replaced by "no condition", [0, 1]. @default 0.1 */
   readonly conditionDrop?: number;
+  /** Dropout rate of the model, [0, 1); the uniforms are drawn on the host. @default 0 */
+  readonly dropout?: number;
   /** @default AdamW, beta 0.9 and 0.96, weight decay 0.01, clipped to norm 1 */
   readonly optimizer?: OptimizerOptions;
   /** Peak learning rate. @default 2e-3 */
@@ -83,6 +85,7 @@ export function resolveTeacherTraining(
     maskSchedule: options.maskSchedule ?? 'arccos',
     labelSmoothing: options.labelSmoothing ?? 0.1,
     conditionDrop: options.conditionDrop ?? 0.1,
+    dropout: options.dropout ?? 0,
     optimizer: resolveOptimizer(
       options.optimizer ?? { kind: 'adamw', beta1: 0.9, beta2: 0.96, weightDecay: 0.01, clipNorm: 1 },
       `${where}.optimizer`,
@@ -99,6 +102,7 @@ export function resolveTeacherTraining(
   require(Number.isInteger(resolved.batchSize) && resolved.batchSize >= 1, 'batchSize', 'a positive integer');
   require(resolved.labelSmoothing >= 0 && resolved.labelSmoothing < 1, 'labelSmoothing', 'in [0, 1)');
   require(resolved.conditionDrop >= 0 && resolved.conditionDrop <= 1, 'conditionDrop', 'in [0, 1]');
+  require(resolved.dropout >= 0 && resolved.dropout < 1, 'dropout', 'in [0, 1)');
   require(resolved.learningRate > 0 && resolved.learningRate < Infinity, 'learningRate', 'a positive number');
   require(resolved.averageDecay >= 0 && resolved.averageDecay < 1, 'averageDecay', 'in [0, 1)');
   checkLearningRateSchedule(resolved.learningRateSchedule, `${where}.learningRateSchedule`);
@@ -140,6 +144,7 @@ export function teacherTrainingProgram(
     lossWeights: { dtype: 'float32', shape: row.shape },
     maskRatio: { dtype: 'float32', shape: [batchSize] },
     ...conditionSpecs(model, batchSize),
+    ...withPrefix('dropout', dropoutSpecs(model, settings)),
     ...withPrefix('optimizer', optimizerScalarSpecs),
     averageRate: { dtype: 'float32', shape: [] },
   };
@@ -203,6 +208,7 @@ function trainStep(
         tokens: inputs['tokens'] as Tensor2D,
         condition: subtree('condition', inputs),
         maskRatio: inputs['maskRatio'] as Tensor1D,
+        ...(settings.dropout > 0 ? { dropout: { rate: settings.dropout, uniforms: subtree('dropout', inputs) } } : {}),
       }),
     (logits) => {
       const { loss, negativeLogLikelihood, gradient } = maskedCrossEntropy(
@@ -269,7 +275,24 @@ function drawBatch(
     ),
     maskRatio,
     ...withPrefix('condition', dropConditions(condition, teacher.nullCondition, isDropped)),
+    ...Object.fromEntries(
+      Object.entries(withPrefix('dropout', dropoutSpecs(teacher.model, settings))).map(([name, { shape }]) => [
+        name,
+        uniform(name, shape),
+      ]),
+    ),
   };
+}
+
+/** Dropout uniforms by site; none where the rate is 0. */
+function dropoutSpecs(model: MaskedDiffusionModel, settings: ResolvedTeacherTraining): SpecTree {
+  if (settings.dropout === 0) return {};
+  return Object.fromEntries(
+    Object.entries(model.dropoutSites ?? {}).map(([site, { dtype, shape }]) => [
+      site,
+      { dtype, shape: [settings.batchSize, ...shape] },
+    ]),
+  );
 }
 
 /** Rows of each step: every epoch goes through the data in a new random order. */

@@ -51,10 +51,11 @@ export function tinyModel(options: TinyModelOptions = {}): MaskedDiffusionModel 
         ]),
       ),
     logits: tinyLogits,
+    dropoutSites: { hidden: spec(grid[0] * grid[1], width) },
   };
 }
 
-function tinyLogits(weights: TensorTree, { tokens, condition, embeddingNoise }: ModelInputs): Tensor3D {
+function tinyLogits(weights: TensorTree, { tokens, condition, embeddingNoise, dropout }: ModelInputs): Tensor3D {
   let embedded = embedding<Tensor3D>(weights['tokens.weight']!, tokens);
   if (embeddingNoise) {
     const { noise, scale } = embeddingNoise;
@@ -64,7 +65,12 @@ function tinyLogits(weights: TensorTree, { tokens, condition, embeddingNoise }: 
   const context = tf.mean(embedded, 1, true);
   const label = tf.expandDims(embedding<Tensor2D>(weights['labels.weight']!, condition['label']!), 1);
   const hidden = linear(tf.add(tf.add(embedded, context), label), weights['hidden.weight']!, weights['hidden.bias']!);
-  return linear(gelu(hidden), weights['output.weight']!, weights['output.bias']!) as Tensor3D;
+  let activation = gelu(hidden);
+  if (dropout) {
+    const isKept = tf.cast(tf.greaterEqual(dropout.uniforms['hidden']!, dropout.rate), 'float32');
+    activation = tf.div(tf.mul(activation, isKept), 1 - dropout.rate);
+  }
+  return linear(activation, weights['output.weight']!, weights['output.bias']!) as Tensor3D;
 }
 
 /** The tiny model as a teacher definition; class `numClasses` is "no condition". */
