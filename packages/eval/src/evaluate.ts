@@ -87,7 +87,7 @@ export function evaluationNotes(
   reference: EvaluationReference,
   options: MetricOptions = {},
 ): string[] {
-  const { precisionNeighbors = 3, densityNeighbors = 5, inceptionSplits = 10 } = options;
+  const { precisionNeighbors = 5, densityNeighbors = 5, inceptionSplits = 10 } = options;
   return [
     `Features: ${extractor.featureLength} numbers of "${extractor.name}"; distances of other extractors cannot be compared with these.`,
     `FID against all ${reference.statistics.count} training images; precision and recall with k = ${precisionNeighbors}, density and coverage with k = ${densityNeighbors}, against ${reference.subset.rows} of them; every row has ${reference.subset.rows} images. Inception score over ${inceptionSplits} splits.`,
