@@ -11,14 +11,13 @@ import {
   type HostTensor,
   type HostTree,
   type PureFunction,
-  type SpecTree,
 } from '@dimo/core';
 import { createOnnxEngine } from '@dimo/backend-node';
 import '@tensorflow/tfjs-backend-cpu';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { MaskTransformerConfig, VqganConfig } from '@dimo/teacher-maskgit';
+import { readTorchStateDict, type MaskTransformerConfig, type VqganConfig } from '@dimo/teacher-maskgit';
 
 const root = process.env['DIMO_FIXTURES'] ?? fileURLToPath(new URL('../fixtures', import.meta.url));
 export const maskgitRoot = join(root, 'maskgit');
@@ -74,13 +73,12 @@ const configs = foldersWith('config.json', 'io.safetensors').map((folder) => ({
 export const transformerFolders = configs.filter(({ config }) => 'hidden_dim' in config).map(({ folder }) => folder);
 
 /** Folders with a VQGAN. */
-export const vqganFolders = configs
-  .filter(({ folder, config }) => 'ddconfig' in config && existsSync(join(maskgitRoot, folder, 'model.safetensors')))
-  .map(({ folder }) => folder);
+export const vqganFolders = configs.filter(({ config }) => 'ddconfig' in config).map(({ folder }) => folder);
 
-/** Weights of a VQGAN. */
-export function vqganWeights(folder: string, _parameters: SpecTree): HostTree {
-  return readTensors(folder, 'model.safetensors');
+/** Weights of a VQGAN, from a safetensors file or the original's checkpoint. */
+export function vqganWeights(folder: string): HostTree {
+  if (existsSync(join(maskgitRoot, folder, 'model.safetensors'))) return readTensors(folder, 'model.safetensors');
+  return readTorchStateDict(readBytes(folder, 'last.ckpt'), { only: (name) => !name.startsWith('loss.') });
 }
 
 export function transformerConfig(folder: string): MaskTransformerConfig {

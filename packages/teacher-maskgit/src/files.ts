@@ -1,6 +1,7 @@
 /**
  * Files of a teacher's folder: `config.json`, `transformer.safetensors`, `tokenizer.safetensors`. A folder with the
- * first and the last of them is a tokenizer's.
+ * first and the last of them is a tokenizer's. In place of a safetensors file there may be the public checkpoint of the
+ * original: a `.pth` or `.bin` file for the transformer, a `.ckpt` file for the VQGAN.
  */
 import {
   checkWeights,
@@ -18,6 +19,7 @@ import {
 import { requireObject, type PlainObject } from './check-options.js';
 import { defineMaskgit } from './teacher-config.js';
 import { defineTokenizer, type DefinedTokenizer } from './tokenizer/any-tokenizer.js';
+import { readTorchStateDict } from './torch/state-dict.js';
 
 /** Names of the files. */
 export const teacherFileNames = {
@@ -90,20 +92,37 @@ export async function readTeacher(config: PlainObject, source: WeightSource): Pr
   return { ...definition, weights, decoderWeights: await readWeights(source, teacherFileNames.tokenizer, decoder) };
 }
 
+/** Files of PyTorch that hold each kind of weights, by ending; read where there is no safetensors file. */
+const torchEndings: Readonly<Record<string, readonly string[]>> = {
+  [teacherFileNames.transformer]: ['.pth', '.pt', '.bin'],
+  [teacherFileNames.tokenizer]: ['.ckpt'],
+};
+
 async function readWeights(
   source: WeightSource,
   file: string,
   model: { readonly name: string; readonly parameters: SpecTree },
 ): Promise<HostTree> {
-  const path = `${source.location}/${file}`;
   const files = await source.list();
-  if (!files.includes(file))
+  const endings = torchEndings[file]!;
+  const torchFiles = files.filter((name) => endings.some((ending) => name.endsWith(ending)));
+  const chosen = files.includes(file) ? file : torchFiles[0];
+  if (chosen === undefined || (chosen !== file && torchFiles.length > 1))
     throw new WeightError(
-      `${escapeText(source.location)}: expected the weights of ${model.name} in ${file}, found ${files.map((name) => escapeText(name)).join(', ') || 'no files'}`,
-      { path, hint: 'name the folder of a teacher that `dimo train teacher` has written, or a preset' },
+      `${escapeText(source.location)}: expected the weights of ${model.name} in ${file} or in one ${endings.join(' or ')} file, found ${files.map((name) => escapeText(name)).join(', ') || 'no files'}`,
+      {
+        path: `${source.location}/${file}`,
+        hint: 'name the folder of a teacher that `dimo train teacher` has written, or a preset',
+      },
     );
-  const { tensors } = readSafetensors(await source.read(file), { path });
-  checkWeights(tensors, model.parameters, { model: model.name, path });
+  const path = `${source.location}/${chosen}`;
+  const check = (tensors: SpecTree): void => checkWeights(tensors, model.parameters, { model: model.name, path });
+  const bytes = await source.read(chosen);
+  if (chosen !== file)
+    // The checkpoint of a VQGAN also holds the networks of its training losses.
+    return readTorchStateDict(bytes, { path, check, only: (name) => !name.startsWith('loss.') });
+  const { tensors } = readSafetensors(bytes, { path });
+  check(tensors);
   return tensors;
 }
 

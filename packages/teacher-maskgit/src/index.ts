@@ -30,3 +30,4 @@ export {
 } from './tokenizer/training-options.js';
 export type { VqganConfig, VqganNetworkConfig } from './vqgan/config.js';
 export { vqganTokenizer } from './vqgan/vqgan.js';
+export { readTorchStateDict, type TorchStateDictOptions } from './torch/state-dict.js';

@@ -120,7 +120,7 @@ describe('files', () => {
     const files = teacherFiles(madeTeacher());
     const { 'tokenizer.safetensors': _, ...incomplete } = files;
     await expect(maskgitTeacher.load({}, folder(incomplete))).rejects.toThrow(
-      /tokenizer.safetensors, found config.json/,
+      /tokenizer.safetensors or in one .ckpt file, found config.json/,
     );
     const wider = { ...config.transformer, mlp: 16, numClasses: 3 };
     await expect(maskgitTeacher.load({ transformer: wider }, folder(files))).rejects.toThrow(WeightError);

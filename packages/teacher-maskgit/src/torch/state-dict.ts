@@ -1,0 +1,69 @@
+/** State dicts in torch files: bare, or inside a trainer's checkpoint. */
+import { escapeText, WeightError, type HostTree, type SpecTree } from '@dimo/core';
+import { PickleDict, TensorReference, type PickleValue } from './pickle-values.js';
+import { openTorchFile } from './torch-file.js';
+import { dtypeOf, readTorchTensor, type TorchTensorOptions } from './torch-tensor.js';
+
+/** Options of `readTorchStateDict`. */
+export interface TorchStateDictOptions extends TorchTensorOptions {
+  /** Which tensors to read; the others are not looked at. @default all */
+  readonly only?: (name: string) => boolean;
+  /**
+   * Called with the shapes and dtypes of the chosen tensors before any of them is read, to refuse weights of another
+   * architecture.
+   */
+  readonly check?: (specs: SpecTree) => void;
+}
+
+/** Keys under which trainers keep the weights: MaskGIT-PyTorch and Lightning. */
+const containers = ['model_state_dict', 'state_dict'];
+
+/**
+ * Weights of a `.pth`, `.bin` or `.ckpt` file: what is under `model_state_dict` or `state_dict`, or the whole file if it
+ * is a state dict itself. Everything else in a checkpoint is ignored.
+ *
+ * @param bytes - the whole file. Borrowed.
+ * @throws WeightError if the file is damaged, hostile, or holds no state dict; NonFiniteError for NaN and infinity.
+ */
+export function readTorchStateDict(bytes: Uint8Array, options: TorchStateDictOptions = {}): HostTree {
+  const { path, only = () => true, check } = options;
+  const file = openTorchFile(bytes, path);
+  const chosen = new Map<string, TensorReference>();
+  for (const [name, value] of stateDictOf(file.root, path)) {
+    if (!only(name)) continue;
+    if (!(value instanceof TensorReference))
+      throw new WeightError(`torch file: "${escapeText(name)}" in the state dict is no tensor`, { path });
+    chosen.set(name, value);
+  }
+  check?.(
+    Object.fromEntries(
+      [...chosen].map(([name, { shape, storage }]) => [name, { shape, dtype: dtypeOf(storage.dtype) }]),
+    ),
+  );
+  const tree = Object.create(null) as HostTree;
+  for (const [name, reference] of chosen) tree[name] = readTorchTensor(file, name, reference, options);
+  return tree;
+}
+
+function stateDictOf(root: PickleValue, path: string | undefined): Map<string, PickleValue> {
+  if (!(root instanceof PickleDict))
+    throw new WeightError('torch file: holds something other than a dictionary', {
+      path,
+      hint: 'save the state dict of the model: torch.save(model.state_dict(), file)',
+    });
+  const inner = containers.map((key) => root.entries.get(key)).find((value) => value instanceof PickleDict);
+  const entries = (inner instanceof PickleDict ? inner : root).entries;
+  const named = new Map<string, PickleValue>();
+  for (const [name, value] of entries) if (typeof name === 'string') named.set(name, value);
+  if (named.size !== entries.size || ![...named.values()].some((value) => value instanceof TensorReference))
+    throw new WeightError(
+      `torch file: found no state dict; the keys are ${
+        [...named.keys()]
+          .slice(0, 10)
+          .map((key) => escapeText(key, 40))
+          .join(', ') || 'none'
+      }`,
+      { path, hint: `expected named tensors, at the top or under ${containers.join(' or ')}` },
+    );
+  return named;
+}
