@@ -46,6 +46,8 @@ function define(config: Readonly<Record<string, unknown>>): TeacherDefinition {
     model: convolutionModel(resolved),
     nullCondition: { chain: int32([], [nullChain]) },
     conditions,
+    // Any order of filling in is right for a Markov chain; MaskGIT's most-confident-first prefers likely sequences.
+    sampler: { numSteps: 16, confidence: 'random' },
     config: { ...resolved },
   };
 }

@@ -36,7 +36,7 @@ function meanOverChains(
 }
 
 /**
- * Mean of -log p(sequence | chain), nats. True sequences have the chains' entropy (about 18.4); more is unlikely
+ * Mean of -log p(sequence | chain), nats. True sequences have the chains' entropy (16.8); more is unlikely
  * sequences, less is a loss of variety.
  */
 export const negativeLogLikelihood: MetricPlugin = {
@@ -61,7 +61,7 @@ export const bigramDivergence: MetricPlugin = {
     meanOverChains(samples, (chain, tokens) => divergence(empiricalBigrams(tokens), trueBigrams(chain))),
 };
 
-/** Entropy of neighbours in the samples, nats; the guard against collapse. The truth has about 3.17. */
+/** Entropy of neighbours in the samples, nats; the guard against collapse. The truth has 3.06. */
 export const bigramEntropy: MetricPlugin = {
   name: 'bigram-entropy',
   description: 'entropy of neighbouring symbols, nats (a low value means collapse)',
