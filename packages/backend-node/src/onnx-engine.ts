@@ -63,6 +63,8 @@ export async function createOnnxEngine(options: OnnxEngineOptions = {}): Promise
     executionMode: 'sequential',
     graphOptimizationLevel: 'all',
     logSeverityLevel: 4, // errors are thrown, so onnxruntime need not print them as well
+    // Planned memory patterns nearly double the resident memory of two training graphs and save no measurable time.
+    enableMemPattern: false,
     // Spinning threads wait for work at full power, which costs more than waking them.
     extra: { session: { intra_op: { allow_spinning: '0' } } },
     ...options.sessionOptions,
