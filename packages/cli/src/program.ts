@@ -1,6 +1,7 @@
 /** The commands, their flags and their help. Each command's work is imported when it runs. */
 import { Command, Option } from 'commander';
 import { addConfigFlags, collect, typedSettings, type ConfiguredCommand, type TypedSettings } from './flags.js';
+import { cleanText } from './terminal.js';
 import { version } from './version.js';
 
 /** Receives the exit code of the command that ran. */
@@ -28,7 +29,11 @@ export function buildProgram(result: ProgramResult): Command {
     .option('--debug', 'print stacks of errors')
     .showSuggestionAfterError(true)
     .exitOverride();
-  program.configureOutput({ outputError: (text, write) => write(text) });
+  // Commander repeats what was typed: an argument with escape sequences must not reach the terminal raw.
+  program.configureOutput({
+    writeOut: (text) => process.stdout.write(cleanText(text)),
+    writeErr: (text) => process.stderr.write(cleanText(text)),
+  });
 
   configured(program, 'demo', 'demo')
     .description('Distil the bundled MNIST teacher, evaluate teacher and generator, write a report with pictures.')

@@ -45,12 +45,14 @@ export async function runTrainingCommand<R extends TrainRunResult>(command: Trai
       ? await openNewRun({ ...config.run, name: config.run.name, fallback: command.fallbackName(project) })
       : await openExistingRun(flags.resume);
   try {
-    if (flags.resume === undefined) await writeRunConfig(run.path, config, name);
     const { engine, explanation } = await openEngine(config.engine, project.registry);
     try {
       if (!flags.quiet) printError(`${explanation}\nrun folder ${run.path}`);
       const session: TrainingSession = { project, config, run, engine, resume: flags.resume !== undefined };
+      if (flags.resume === undefined) await writeRunConfig(run.path, config, name);
       const result = await command.train(session);
+      // Kept as the run's own only now: training refuses settings that were not allowed to differ.
+      if (flags.resumeOverride.length > 0) await writeRunConfig(run.path, config, name);
       finish(command, result, session);
       return exitOk;
     } finally {

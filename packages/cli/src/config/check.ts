@@ -71,11 +71,17 @@ function closest<T>(key: string, candidates: readonly T[], nameOf: (candidate: T
     .map(({ candidate, name }) => ({
       candidate,
       edits: distance(key.toLowerCase().replace(/[-_]/g, ''), name.toLowerCase()),
+      // Exchanged letters cost two edits but leave the letters the same.
+      otherLetters: distance(sortedLetters(key), sortedLetters(name)),
       allowed: Math.max(2, Math.floor(name.length / 3)),
     }))
     .filter(({ edits, allowed }) => edits <= allowed && edits < key.length)
-    .sort((a, b) => a.edits - b.edits);
+    .sort((a, b) => a.edits - b.edits || a.otherLetters - b.otherLetters);
   return ranked[0]?.candidate;
+}
+
+function sortedLetters(text: string): string {
+  return [...text.toLowerCase()].sort().join('');
 }
 
 function valueAt(root: unknown, path: KeyPath): unknown {

@@ -1,0 +1,80 @@
+/** Runs the command line from its sources in a process of its own. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const main = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta.url));
+const loader = fileURLToPath(new URL('./source-loader.mjs', import.meta.url));
+const counter = fileURLToPath(new URL('./import-counter.mjs', import.meta.url));
+
+/** How a process is started. */
+export interface RunDimoOptions {
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Prints `IMPORTED <url>` to stderr for every module outside this repository. */
+  readonly importCounter?: boolean;
+}
+
+/** What it printed, and how it ended. */
+export interface DimoResult {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A running command. */
+export interface RunningDimo {
+  readonly process: ChildProcess;
+  /** What it has printed so far. */
+  readonly output: () => { stdout: string; stderr: string };
+  readonly ended: Promise<DimoResult>;
+  /** Settles when stderr or stdout holds the text, or the process has ended. */
+  printed(text: string): Promise<void>;
+}
+
+/** Starts a command. */
+export function startDimo(args: readonly string[], options: RunDimoOptions = {}): RunningDimo {
+  const imports = [loader, ...(options.importCounter ? [counter] : [])].flatMap((path) => [
+    '--import',
+    pathToFileURL(path).href,
+  ]);
+  const child = spawn(process.execPath, ['--conditions=@dimo/source', ...imports, main, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    cwd: options.cwd,
+    env: { ...process.env, NO_COLOR: '1', ...options.env },
+  });
+  const output = { stdout: '', stderr: '' };
+  let waiting: (() => void)[] = [];
+  const wake = (): void => {
+    for (const resolve of waiting) resolve();
+    waiting = [];
+  };
+  for (const name of ['stdout', 'stderr'] as const)
+    child[name].setEncoding('utf8').on('data', (chunk: string) => {
+      output[name] += chunk;
+      wake();
+    });
+  let hasEnded = false;
+  const ended = new Promise<DimoResult>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code, signal) => {
+      hasEnded = true;
+      wake();
+      resolve({ code, signal, ...output });
+    });
+  });
+  return {
+    process: child,
+    output: () => ({ ...output }),
+    ended,
+    async printed(text) {
+      while (!hasEnded && !output.stderr.includes(text) && !output.stdout.includes(text))
+        await new Promise<void>((resolve) => waiting.push(resolve));
+    },
+  };
+}
+
+/** Runs a command to its end. */
+export function runDimo(args: readonly string[], options?: RunDimoOptions): Promise<DimoResult> {
+  return startDimo(args, options).ended;
+}
