@@ -1,6 +1,6 @@
 /** Our side of the training benchmark: a child process that trains as many steps as it is asked for. */
 import { createOnnxEngine } from '@dimo/backend-node';
-import { float32, phaseInputs, randomStream, runTraining, writeSafetensors } from '@dimo/core';
+import { drawDistillation, float32, phaseInputs, randomStream, runTraining, writeSafetensors } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { writeFileSync } from 'node:fs';
 import { serve } from './child.mjs';
@@ -47,7 +47,7 @@ async function oneStep() {
 
 await serve({
   async start({ model, step, batch, threads, weights, seed }) {
-    engine = await createOnnxEngine({ threads });
+    engine = await createOnnxEngine({ threads, sessionOptions: JSON.parse(process.env.DIMO_BENCH_SESSION_OPTIONS ?? '{}') });
     const made = benchDistillation({ model, batch, step, seed });
     distillation = made.distillation;
     writeFileSync(weights, writeSafetensors(made.weights));
@@ -57,7 +57,7 @@ await serve({
   /** Starts the loop with step 0 and saves that step's random numbers for the other side. */
   async compare({ draws }) {
     const { program, context } = distillation;
-    const drawn = await program.draw(0);
+    const drawn = await drawDistillation(context, 0);
     const tensors = {};
     for (const phase of ['generator', 'auxiliary']) {
       const numbers = drawn[phase][0];
