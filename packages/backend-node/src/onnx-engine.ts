@@ -38,11 +38,15 @@ export interface OnnxEngineOptions extends EngineOptions {
 
 const installCommand = 'npm install onnxruntime-node';
 
-/** The tracer, loaded with the first function. */
-const emitTraced: ModelEmitter = async (fn, signature) => {
-  const { emitModel, trace } = await import('@dimo/onnx');
-  return emitModel(trace(fn, signature));
-};
+/** The tracer, loaded while the worker loads onnxruntime. */
+function tracingEmitter(): ModelEmitter {
+  const loading = import('@dimo/onnx');
+  loading.catch(() => {}); // reported by the first function
+  return async (fn, signature) => {
+    const { emitModel, trace } = await loading;
+    return emitModel(trace(fn, signature));
+  };
+}
 
 /**
  * Makes an engine that runs traced graphs on onnxruntime (CPU).
@@ -52,9 +56,9 @@ const emitTraced: ModelEmitter = async (fn, signature) => {
  */
 export async function createOnnxEngine(options: OnnxEngineOptions = {}): Promise<Engine> {
   const threads = resolveThreads(options.threads);
-  const emit = options.emit ?? emitTraced;
   requirePackage();
   const worker = startOnnxWorker();
+  const emit = options.emit ?? tracingEmitter();
   const { versions } = await loadRuntime(worker);
   const sessionOptions = {
     executionProviders: ['cpu'],

@@ -8,6 +8,7 @@ import '../gradients.js';
 import type { Engine } from '../engine.js';
 import { opChecks } from './op-checks.js';
 import { stateChecks } from './state-checks.js';
+import { trainingChecks } from './training-checks.js';
 
 /** One named check. */
 export interface EngineCheck {
@@ -34,5 +35,5 @@ export interface EngineCheckOptions {
 /** All checks of an engine; each leaves it as it found it. */
 export function engineChecks(options: Partial<EngineCheckOptions> = {}): EngineCheck[] {
   const resolved: EngineCheckOptions = { tolerance: 2e-5, isDeterministic: true, ...options };
-  return [...stateChecks(resolved), ...opChecks(resolved)];
+  return [...stateChecks(), ...trainingChecks(resolved), ...opChecks(resolved)];
 }
