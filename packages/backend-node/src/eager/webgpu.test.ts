@@ -3,7 +3,6 @@ import { float32, specsOf, type PureFunction } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { nodeEngines } from '../plugin.js';
-import { watchDevice } from './device-health.js';
 import { createWebgpuEngine, isSoftwareAdapter, loseWebgpuDevice } from './webgpu.js';
 
 const availability = await nodeEngines.find(({ name }) => name === 'webgpu')!.probe();
@@ -49,16 +48,5 @@ describe('isSoftwareAdapter', () => {
       false,
     );
     expect(adapter({ vendor: 'apple', architecture: 'metal-3', description: 'Apple M2' })).toBe(false);
-  });
-});
-
-describe('watchDevice', () => {
-  it('turns an error event into the failure of the run, once', () => {
-    const device = Object.assign(new EventTarget(), { lost: new Promise<never>(() => {}), destroy: () => {} });
-    const health = watchDevice(device, () => {});
-    health.check();
-    device.dispatchEvent(Object.assign(new Event('uncapturederror'), { error: { message: 'Out of memory: 3 GB' } }));
-    expect(() => health.check()).toThrow('webgpu engine: the GPU reported: Out of memory: 3 GB');
-    health.check();
   });
 });
