@@ -3,7 +3,6 @@
  * root; every folder below `<root>/maskgit` is used by its form, whatever it is called.
  */
 import {
-  eagerEngine,
   float32,
   readSafetensors,
   specsOf,
@@ -12,8 +11,7 @@ import {
   type HostTree,
   type PureFunction,
 } from '@dimo/core';
-import { createOnnxEngine } from '@dimo/backend-node';
-import '@tensorflow/tfjs-backend-cpu';
+import { nodeEngines } from '@dimo/backend-node';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -22,11 +20,8 @@ import { readTorchStateDict, type MaskTransformerConfig, type VqganConfig } from
 const root = process.env['DIMO_FIXTURES'] ?? fileURLToPath(new URL('../fixtures', import.meta.url));
 export const maskgitRoot = join(root, 'maskgit');
 
-/** Engines under test. */
-export const engines: readonly { readonly name: string; readonly create: () => Promise<Engine> }[] = [
-  { name: 'cpu', create: async () => eagerEngine('cpu') },
-  { name: 'onnx', create: () => createOnnxEngine() },
-];
+/** Engines under test: all that need neither a GPU nor a build. */
+export const engines = nodeEngines.filter(({ name }) => ['cpu', 'onnx', 'wasm'].includes(name));
 
 /** Folders that hold all of `files`. */
 export function foldersWith(...files: string[]): string[] {

@@ -8,6 +8,7 @@ export {
   type LoadedTokenizer,
   type TeacherFileOptions,
 } from './files.js';
+export { imagenet256Config } from './imagenet.js';
 export { maskgitPlugin, maskgitTeacher } from './plugin.js';
 export { defineMaskgit, type MaskgitConfig, type MaskgitDefinition } from './teacher-config.js';
 export { maskTransformer } from './transformer/mask-transformer.js';

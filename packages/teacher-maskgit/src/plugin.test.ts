@@ -1,8 +1,18 @@
-import { OptionError, randomStream, WeightError, treeDifference, type Teacher, type WeightSource } from '@dimo/core';
+import {
+  OptionError,
+  randomStream,
+  sizeOf,
+  treeDifference,
+  WeightError,
+  type SpecTree,
+  type Teacher,
+  type WeightSource,
+} from '@dimo/core';
 import { describe, expect, it } from 'vitest';
 import {
   defineMaskgit,
   defineTokenizer,
+  imagenet256Config,
   maskgitPlugin,
   maskgitTeacher,
   readTokenizer,
@@ -56,6 +66,15 @@ describe('defineMaskgit', () => {
     expect(model.name).toBe('maskgit-h96-d4');
     expect(decoder?.grid).toEqual([7, 7]);
     expect(model.tokenSpace.codebookSize).toBe(64);
+  });
+
+  it('has the published numbers of parameters for ImageNet', () => {
+    const { model, decoder } = defineMaskgit(imagenet256Config);
+    const count = (specs: SpecTree) => Object.values(specs).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+    expect(count(model.parameters)).toBe(174_160_874);
+    expect(count(decoder!.parameters)).toBe(72_141_699);
+    expect(Object.keys(decoder!.parameters).length).toBe(343);
+    expect(decoder!.grid).toEqual([16, 16]);
   });
 
   it.each([
