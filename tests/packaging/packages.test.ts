@@ -109,7 +109,7 @@ describe('the dimo command', () => {
   const dimo = (...args: string[]) => node([path.join('node_modules', '@dimo', 'cli', 'dist', 'main.js'), ...args]);
 
   it('is installed as a program, and npx finds it', () => {
-    const { status, stdout, stderr } = spawnSync('npx', ['--no', 'dimo', '--help'], {
+    const { status, stdout, stderr } = spawnSync('npx', ['--no', '--', 'dimo', '--help'], {
       cwd: folder,
       encoding: 'utf8',
       env: environment,
