@@ -2,17 +2,13 @@
  * Row D1 of the fault list: unknown, misspelt, duplicate, wrong-type and out-of-range configuration keys. Every key of
  * the schema is misspelt in four ways, and 5,000 random documents are read (seed printed by fast-check on failure).
  */
+import { allKeyPaths, checkConfig, configSchema, loadConfig, maximumConfigBytes, pathText, readYaml } from '@dimo/cli';
 import { DimoError } from '@dimo/core';
 import fc from 'fast-check';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { checkConfig } from '../../packages/cli/src/config/check.js';
-import { allKeyPaths } from '../../packages/cli/src/config/describe-schema.js';
-import { loadConfig } from '../../packages/cli/src/config/load.js';
-import { configSchema } from '../../packages/cli/src/config/schema.js';
-import { maximumConfigBytes, pathText, readYaml } from '../../packages/cli/src/config/yaml-source.js';
 
 let folder: string;
 beforeAll(async () => {

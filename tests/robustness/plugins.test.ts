@@ -2,12 +2,12 @@
  * Row D2 of the fault list: what may name code. Hostile plugin specifiers are refused before anything is imported; a
  * loader hook that counts imports sees none of theirs.
  */
+import { checkPluginSpecifier, loadPlugin, loadRegistry } from '@dimo/cli';
 import { definePlugin, PluginError } from '@dimo/core';
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { checkPluginSpecifier, loadPlugin, loadRegistry } from '../../packages/cli/src/plugins.js';
 import { runDimo } from '../support/run-dimo.js';
 
 let outside: string;

@@ -2,17 +2,13 @@
  * Row D3 of the fault list: labels, paths, tensor names and messages with escapes, carriage returns, bells, bidirectional
  * marks and C1 bytes never reach the terminal, the log or the report raw.
  */
+import { cleanText, configError, createProgress, print, printError, printFailure } from '@dimo/cli';
 import { DimoError, escapeText } from '@dimo/core';
 import { renderReport } from '@dimo/eval';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { configError } from '../../packages/cli/src/config/load.js';
-import { printFailure } from '../../packages/cli/src/failure.js';
-import { createProgress } from '../../packages/cli/src/run/progress.js';
-import { cleanText, print, printError } from '../../packages/cli/src/terminal.js';
 import { runDimo } from '../support/run-dimo.js';
 
-// eslint-disable-next-line no-control-regex, no-misleading-character-class
 const unsafe = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]/u;
 const hostile = fc
   .array(

@@ -3,7 +3,8 @@
  * `dimo complete -- <words>` while one types.
  */
 import tab from '@bomb.sh/tab';
-import { Command, CommanderError } from 'commander';
+import type { Command } from 'commander';
+import { CommanderError } from 'commander';
 import { configFlags, type ConfigFlag } from './flags.js';
 import { buildProgram, everyCommand } from './program.js';
 import { printError } from './terminal.js';

@@ -1,3 +1,24 @@
+/** The command line as a library: run it, read its configuration, load what it writes. */
+export { checkConfig, nearestKey, type CheckedConfig } from './config/check.js';
+export { allKeyPaths, configJsonSchema, type SchemaNode } from './config/describe-schema.js';
+export { configError, loadConfig, type ConfigRequest, type ConfigSetting, type LoadedConfig } from './config/load.js';
+export { configSchema, type DimoConfig } from './config/schema.js';
+export {
+  maximumConfigBytes,
+  maximumConfigDepth,
+  pathText,
+  readYaml,
+  type ConfigProblem,
+  type ConfigSource,
+} from './config/yaml-source.js';
+export { distillationOptions, teacherTrainingOptions } from './distillation-settings.js';
+export { exitCodeOf, printFailure } from './failure.js';
+export { watchHealth, type HealthWatch } from './health.js';
+export { findGenerator, findTeacher, loadGenerator } from './models.js';
+export { checkPluginSpecifier, loadPlugin, loadRegistry, type PluginSpecifier } from './plugins.js';
+export { createProgress, type Progress, type ProgressOptions } from './run/progress.js';
+export { readMetrics, type MetricsLine } from './run/metrics.js';
+export { createEventWriter, eventRecord, summaryEvent, type EventWriter } from './run/tensorboard.js';
+export { trainRun, type TrainRun, type TrainRunResult } from './run/train-run.js';
 export { run } from './run-program.js';
-export { loadGenerator } from './models.js';
-export type { DimoConfig } from './config/schema.js';
+export { cleanText, print, printError } from './terminal.js';

@@ -31,7 +31,7 @@ export async function checkPluginSpecifier(specifier: unknown, projectFolder: st
   if (typeof specifier !== 'string' || specifier === '' || specifier.length > 512)
     throw refuse('is not a name of 1 to 512 characters');
   // Printable ASCII and letters of other scripts; no controls, bidirectional marks, backslashes or percent escapes.
-  // eslint-disable-next-line no-control-regex
+
   if (/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufffe\uffff\\%?#*]/u.test(specifier))
     throw refuse('holds a control, escape or wildcard character');
   if (specifier.includes(':')) throw refuse('is a URL or names a protocol or drive; neither is allowed');

@@ -22,9 +22,8 @@ export function usesColor(stream: NodeJS.WriteStream): boolean {
  * The same set as core's `escapeText`, kept here so that `dimo --help` need not load core; a test compares the two.
  */
 const unsafeCharacters =
-  // eslint-disable-next-line no-control-regex, no-misleading-character-class
   /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff\u{e0000}-\u{e007f}]/gu;
-// eslint-disable-next-line no-control-regex
+
 const colorSequence = /(\u001b\[[0-9]{1,2}m)/;
 
 /**

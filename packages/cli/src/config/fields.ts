@@ -23,14 +23,12 @@ export function belowOne(): z.ZodNumber {
 
 /** Text without control characters, of bounded length. */
 export function text(): z.ZodString {
-  return (
-    z
-      .string()
-      .min(1)
-      .max(4096)
-      // eslint-disable-next-line no-control-regex
-      .regex(/^[^\u0000-\u001f\u007f-\u009f]*$/, 'must not hold control characters')
-  );
+  return z
+    .string()
+    .min(1)
+    .max(4096)
+
+    .regex(/^[^\u0000-\u001f\u007f-\u009f]*$/, 'must not hold control characters');
 }
 
 /** An object whose keys all have defaults, so that it can be left out. */
