@@ -76,6 +76,24 @@ describe('the onnx engine', () => {
     captured.dispose();
   });
 
+  it('traces while another backend is starting', async () => {
+    const backend = Object.assign(new tf.KernelBackend(), { dispose: () => {} });
+    const slowly = () => new Promise<tf.KernelBackend>((resolve) => setTimeout(() => resolve(backend), 50));
+    tf.registerBackend('slow-start', slowly, 0);
+    const previous = tf.engine().backendName;
+    const starting = tf.setBackend('slow-start');
+    const inputs = { x: float32([2], [1, 2]) };
+    const state = await engine.upload({});
+    const double = await engine.compile((_, { x }) => ({ outputs: { x: tf.mul(x!, 2) } }), {
+      state: {},
+      inputs: specsOf(inputs),
+    });
+    await starting;
+    if (previous) await tf.setBackend(previous);
+    tf.removeBackend('slow-start');
+    expect([...(await double.run(state, inputs))['x']!.data]).toEqual([2, 4]);
+  });
+
   it('refuses a model that onnxruntime cannot read', async () => {
     const broken = await createOnnxEngine({ emit: () => Uint8Array.of(1, 2, 3) });
     await expect(broken.compile(descend, { state: {}, inputs: {} })).rejects.toMatchObject({ code: 'trace' });

@@ -17,6 +17,7 @@ import {
   type PureFunction,
   type SpecTree,
 } from '@dimo/core';
+import * as tf from '@tensorflow/tfjs-core';
 import { createRequire } from 'node:module';
 import { portSpecs, prefixes } from './onnx-protocol.js';
 import { detachedCopy, startOnnxWorker, type OnnxWorker } from './onnx-worker-client.js';
@@ -44,6 +45,8 @@ function tracingEmitter(): ModelEmitter {
   loading.catch(() => {}); // reported by the first function
   return async (fn, signature) => {
     const { emitModel, trace } = await loading;
+    // While another backend starts (asynchronously), tfjs refuses every op on any backend, the tracer's included.
+    await (tf.engine() as unknown as { pendingBackendInit?: Promise<boolean> | null }).pendingBackendInit;
     return emitModel(trace(fn, signature));
   };
 }
