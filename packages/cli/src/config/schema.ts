@@ -91,6 +91,11 @@ const distill = section({
   auxiliaryOptimizer: optimizer({ kind: 'adam', beta1: 0, beta2: 0.999, weightDecay: 0 }).describe(
     'Optimizer of the auxiliary model.',
   ),
+  dropout: section({
+    teacher: belowOne().default(0).describe('Of the teacher; 0.1 in the official run.'),
+    auxiliary: belowOne().default(0).describe('Of the auxiliary model.'),
+    generator: belowOne().default(0).describe('Of the generator.'),
+  }).describe('Dropout rates, for models that have dropout.'),
   trainEmbeddings: z.boolean().default(false).describe('Train token and position embeddings too.'),
   averageDecay: belowOne().default(0.99).describe('Decay of the moving average of the generator.'),
   averageEvery: whole(1).default(1).describe('Generator updates per update of the average.'),
@@ -118,6 +123,7 @@ const trainTeacher = section({
   maskSchedule: maskSchedule.default('arccos').describe('Distribution of the mask ratio.'),
   labelSmoothing: belowOne().default(0.1).describe('Label smoothing of the cross-entropy.'),
   conditionDrop: number(0, 1).default(0.1).describe('Probability of training without condition, for guidance.'),
+  dropout: belowOne().default(0).describe('Dropout rate, for models that have dropout.'),
   learningRate: positive().default(2e-3).describe('Peak learning rate.'),
   learningRateSchedule: learningRateSchedule({ kind: 'cosine', warmupSteps: 100, finalFraction: 0 }).describe(
     'Course of the learning rate.',
