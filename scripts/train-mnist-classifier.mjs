@@ -25,6 +25,12 @@ const seconds = Math.round((performance.now() - start) / 1000);
 await engine.dispose();
 const folder = new URL('../packages/eval/presets/', import.meta.url);
 writeFileSync(new URL('mnist-classifier.safetensors', folder), writeSafetensors(weights, { float: 'F16' }));
-const record = { command: `node scripts/train-mnist-classifier.mjs ${seed}`, seed, testAccuracy, seconds, storedAs: 'F16' };
+const record = {
+  command: `node scripts/train-mnist-classifier.mjs ${seed}`,
+  seed,
+  testAccuracy,
+  seconds,
+  storedAs: 'F16',
+};
 writeFileSync(new URL('mnist-classifier.json', folder), `${JSON.stringify(record, null, 2)}\n`);
 console.log(`test accuracy ${testAccuracy}, ${seconds} s`);
