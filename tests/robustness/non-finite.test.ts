@@ -51,7 +51,7 @@ describe('a step that is not finite', { timeout: 60_000 }, () => {
     ['infinity in the generator loss', { fn: 'generator', input: 'ratioWeight', value: Infinity }],
     ['NaN in the generator gradient', { fn: 'generator', input: 'embeddingNoise', value: NaN }],
     ['NaN in the teacher logits', { fn: 'generator', input: 'teacherGuidanceScale', value: NaN }],
-    ['NaN in the auxiliary loss', { fn: 'auxiliary', input: 'embeddingNoise', value: NaN }],
+    ['NaN in the auxiliary loss', { fn: 'auxiliary', input: 'condition/strength', value: NaN }],
   ] as const;
 
   it.each(injected)('%s: weights before = after, and it is counted', async (_name, fault) => {

@@ -22,7 +22,10 @@ const parameters = {
 
 const initialize = (random) =>
   Object.fromEntries(
-    Object.entries(parameters).map(([name, { shape }]) => [name, float32(shape, random.fork(name).normal(sizeOf(shape)))]),
+    Object.entries(parameters).map(([name, { shape }]) => [
+      name,
+      float32(shape, random.fork(name).normal(sizeOf(shape))),
+    ]),
   );
 
 const model = {
@@ -33,8 +36,12 @@ const model = {
   parameters,
   embeddingParameters: ['tokens.weight'],
   initialize,
-  logits(weights, { tokens, condition }) {
-    const embedded = embedding(weights['tokens.weight'], tokens);
+  logits(weights, { tokens, condition, embeddingNoise }) {
+    let embedded = embedding(weights['tokens.weight'], tokens);
+    if (embeddingNoise) {
+      const { noise, scale } = embeddingNoise;
+      embedded = tf.add(tf.mul(scale, noise), tf.mul(tf.sqrt(tf.sub(1, tf.mul(scale, scale))), embedded));
+    }
     const label = tf.expandDims(embedding(weights['labels.weight'], condition.label), 1);
     const scaled = tf.mul(label, tf.reshape(condition.strength, [-1, 1, 1]));
     const hidden = tf.tanh(tf.add(tf.add(embedded, tf.mean(embedded, 1, true)), scaled));
@@ -50,7 +57,10 @@ const decoder = {
   codebookSize,
   decode: (weights, tokens) =>
     tf.clipByValue(
-      tf.mul(tf.reshape(tf.cast(tokens, 'float32'), [tokens.shape[0], 2, 3, 1]), tf.div(weights.gain, codebookSize - 1)),
+      tf.mul(
+        tf.reshape(tf.cast(tokens, 'float32'), [tokens.shape[0], 2, 3, 1]),
+        tf.div(weights.gain, codebookSize - 1),
+      ),
       0,
       1,
     ),

@@ -7,9 +7,20 @@ import type { Command } from 'commander';
 import { CommanderError } from 'commander';
 import { configFlags, type ConfigFlag } from './flags.js';
 import { buildProgram, everyCommand } from './program.js';
-import { printError } from './terminal.js';
+import { print, printError } from './terminal.js';
 
 const shells = ['bash', 'zsh', 'fish', 'powershell'];
+
+/** The script uses a function of the package bash-completion, which not every machine has. */
+const bashFallback = `if ! type -t _get_comp_words_by_ref > /dev/null; then
+    _get_comp_words_by_ref() {
+        cur="\${COMP_WORDS[COMP_CWORD]}"
+        prev="\${COMP_WORDS[COMP_CWORD > 0 ? COMP_CWORD - 1 : 0]}"
+        words=("\${COMP_WORDS[@]}")
+        cword=$COMP_CWORD
+    }
+fi
+`;
 
 /**
  * Answers `completion <shell>` and `complete -- <words>`.
@@ -27,6 +38,7 @@ export async function runCompletion(argv: readonly string[]): Promise<number> {
       throw new CommanderError(2, 'dimo.completion', 'no shell');
     }
     describe(program);
+    if (shell === 'bash') print(bashFallback);
     tab.setup('dimo', 'dimo', shell);
     return 0;
   }
