@@ -181,9 +181,12 @@ export async function sampleOneStep(
   const total = numRows(condition);
   const length = sequenceLength(model.tokenSpace);
   const tokens = new Int32Array(total * length);
+  let draws = randomOneStepDraws(seed, 0, sampler);
   for (let first = 0; first < total; first += batchSize) {
-    const draws = randomOneStepDraws(seed, first, sampler);
-    const batch = await sampler.sample(weights, takeRows(condition, first, batchSize), draws);
+    const pending = sampler.sample(weights, takeRows(condition, first, batchSize), draws);
+    // The next batch's numbers are made while the device works.
+    if (first + batchSize < total) draws = randomOneStepDraws(seed, first + batchSize, sampler);
+    const batch = await pending;
     const used = Math.min(batchSize, total - first);
     tokens.set(batch.data.subarray(0, used * length), first * length);
   }
