@@ -108,7 +108,9 @@ describe('folders', { timeout: 120_000 }, () => {
     const refused = await runDimo(other, { cwd: tests });
     expect(refused.code).toBe(2);
     expect(refused.stderr).toContain('config.distill.generatorLearningRate: saved 0.0002, now 1');
-    const allowed = await runDimo([...other, '--resume-override', 'config.distill.generatorLearningRate'], { cwd: tests });
+    const allowed = await runDimo([...other, '--resume-override', 'config.distill.generatorLearningRate'], {
+      cwd: tests,
+    });
     expect(allowed.code, allowed.stderr).toBe(0);
     expect((await generatorBytes('busy')).equals(await generatorBytes('whole'))).toBe(false);
   });
