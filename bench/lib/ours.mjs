@@ -47,7 +47,7 @@ async function oneStep() {
 
 await serve({
   async start({ model, step, batch, threads, weights, seed }) {
-    engine = await createOnnxEngine({ threads, sessionOptions: JSON.parse(process.env.DIMO_BENCH_SESSION_OPTIONS ?? '{}') });
+    engine = await createOnnxEngine({ threads });
     const made = benchDistillation({ model, batch, step, seed });
     distillation = made.distillation;
     writeFileSync(weights, writeSafetensors(made.weights));
