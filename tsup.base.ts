@@ -1,6 +1,6 @@
 /**
  * The one build recipe of all packages: ESM only, declarations, source maps. A package's `tsup.config.ts` names its
- * entries. `DIMO_NO_DTS=1` skips the declarations (a faster build while developing).
+ * entries.
  */
 import { defineConfig, type Options } from 'tsup';
 
@@ -9,7 +9,7 @@ export function packageConfig(options: Options = {}): ReturnType<typeof defineCo
     entry: ['src/index.ts'],
     format: ['esm'],
     target: 'es2022',
-    dts: process.env['DIMO_NO_DTS'] ? false : true,
+    dts: true,
     clean: true,
     sourcemap: true,
     treeshake: true,
