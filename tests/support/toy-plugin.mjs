@@ -5,7 +5,17 @@
  * Environment: `TOY_STEP_DELAY` milliseconds that each draw of conditions takes; `TOY_NAN_AFTER` draws of conditions after
  * which they hold NaN.
  */
-import { definePlugin, embedding, float32, int32, linear, OptionError, randomStream, sizeOf } from '@dimo/core';
+import {
+  definePlugin,
+  embedding,
+  float32,
+  int32,
+  linear,
+  OptionError,
+  randomStream,
+  readSafetensors,
+  sizeOf,
+} from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 
 const codebookSize = 6;
@@ -113,11 +123,30 @@ export default definePlugin({
       name: 'toy',
       description: 'for tests',
       define,
-      load(config) {
+      async load(config, source) {
         const definition = define(config);
-        const weights = initialize(randomStream(definition.config.seed, 0, 'toy'));
-        return Promise.resolve({ ...definition, weights, decoderWeights: { gain: float32([], [1]) } });
+        const decoderWeights = { gain: float32([], [1]) };
+        const isTrained = (await source.list()).includes('model.safetensors');
+        const weights = isTrained
+          ? readSafetensors(await source.read('model.safetensors')).tensors
+          : initialize(randomStream(definition.config.seed, 0, 'toy'));
+        return { ...definition, weights, decoderWeights };
       },
+    },
+  ],
+  tokenDatasets: [
+    {
+      name: 'toy-tokens',
+      description: 'rows of one token each',
+      load: () => ({
+        name: 'toy-tokens',
+        codebookSize,
+        tokens: int32(
+          [60, 6],
+          Int32Array.from({ length: 360 }, (_, i) => Math.floor(i / 6) % codebookSize),
+        ),
+        condition: conditions.parse(Array.from({ length: 60 }, (_, i) => String(Math.floor((i % 6) / 2)))),
+      }),
     },
   ],
   metrics: [

@@ -58,7 +58,7 @@ export interface ReportContent {
 export function renderReport(content: ReportContent): string {
   const { title, summary, rows = [], notes = [], grids = [], curves = [], settings, machine } = content;
   const sections = [
-    rows.length > 0 ? section('Results', table(rows) + notes.map((note) => `<p>${htmlText(note)}</p>`).join('\n')) : '',
+    results(rows, notes),
     grids.length > 0 ? section('Samples', `<div class="grids">${grids.map(figure).join('\n')}</div>`) : '',
     curves.length > 0 ? section('Training', charts(curves)) : '',
     settings ? section('Settings', facts(settings)) : '',
@@ -80,6 +80,13 @@ ${sections.filter((text) => text !== '').join('\n')}
 </body>
 </html>
 `;
+}
+
+/** Table and notes; notes stand alone where a teacher has no images to be measured. */
+function results(rows: readonly EvaluationRow[], notes: readonly string[]): string {
+  if (rows.length === 0 && notes.length === 0) return '';
+  const text = notes.map((note) => `<p>${htmlText(note)}</p>`).join('\n');
+  return section('Results', `${rows.length > 0 ? table(rows) : ''}${text}`);
 }
 
 function section(title: string, body: string): string {

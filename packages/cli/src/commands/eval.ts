@@ -1,7 +1,7 @@
 /** `dimo eval`: one table for a teacher at several steps and generators at one. */
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { requireDataset } from '../datasets.js';
+import { evaluationDataset } from '../datasets.js';
 import { evaluationFileName, evaluationText, writeEvaluation } from '../evaluation-files.js';
 import { evaluateModels } from '../evaluation.js';
 import { exitOk } from '../failure.js';
@@ -31,7 +31,7 @@ export async function evaluate(args: EvalArguments): Promise<number> {
   const generators = [];
   for (const name of args.models) generators.push({ name, generator: await findGenerator(name, registry) });
   const definition = found?.teacher ?? generators[0]?.generator.definition;
-  const dataset = definition?.decoder ? await requireDataset(config.dataset, registry) : undefined;
+  const dataset = await evaluationDataset(project, definition?.decoder);
   const { engine, explanation } = await openEngine(config.engine, registry);
   try {
     if (!args.quiet) printError(explanation);

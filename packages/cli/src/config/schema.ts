@@ -164,7 +164,7 @@ export const configSchema = z.strictObject({
     plugin: text().optional().describe('Teacher plugin by name, for teachers that are made from `config` alone.'),
     config: freeForm.default({}).describe('Passed to the teacher plugin; only together with `plugin`.'),
   }).describe('The teacher.'),
-  distill,
+  distill: distill.describe('dimo distill: settings of the distillation; the defaults suit a small teacher.'),
   train: section({
     tokenizer: trainTokenizer.describe('dimo train tokenizer.'),
     teacher: trainTeacher.describe('dimo train teacher.'),
