@@ -10,9 +10,14 @@ const model = convolutionModel({ hidden: 8, depth: 1 });
 const weights = model.initialize(randomStream(1, 0, 'weights'));
 
 /** Logits [batch, L, K] on the host. */
-function logitsOf(tokens: number[][], chain: number[]): number[][][] {
+function logitsOf(
+  tokens: number[][],
+  chain: number[],
+  given: { model: typeof model; weights: typeof weights } = { model, weights },
+): number[][][] {
+  const { weights } = given;
   return tf.tidy(() =>
-    model
+    given.model
       .logits(Object.fromEntries(Object.entries(weights).map(([name, t]) => [name, tf.tensor(t.data, [...t.shape])])), {
         tokens: tf.tensor2d(tokens, undefined, 'int32'),
         condition: { chain: tf.tensor1d(chain, 'int32') },
@@ -40,10 +45,17 @@ describe('the convolutional model', () => {
     expect(difference(both[1]!, logitsOf([other], [1])[0]!)).toBeLessThan(1e-5);
   });
 
-  it('lets every position see every other one, and the condition', () => {
-    const changed = [...sequence];
-    changed[15] = 0;
-    expect(logitsOf([changed], [0])[0]![0]).not.toEqual(logitsOf([sequence], [0])[0]![0]);
+  it('lets a position see 14 others to either side at the default depth, and the condition', () => {
+    const deep = convolutionModel({ hidden: 8, depth: 6 });
+    const given = { model: deep, weights: deep.initialize(randomStream(1, 0, 'deep')) };
+    const firstRow = (changedPosition?: number) => {
+      const tokens = [...sequence];
+      if (changedPosition !== undefined) tokens[changedPosition] = 4;
+      return logitsOf([tokens], [0], given)[0]![0];
+    };
+    // Dilations 1, 2, 4, 1, 2, 4 reach 14 positions.
+    expect(firstRow(14)).not.toEqual(firstRow());
+    expect(firstRow(15)).toEqual(firstRow());
     expect(logitsOf([sequence], [1])[0]).not.toEqual(logitsOf([sequence], [0])[0]);
   });
 });
