@@ -1,0 +1,25 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { openMetricsLog, readMetrics } from './metrics.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'dimo-metrics-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+describe('metrics.jsonl', () => {
+  it('a resumed run drops the lines after its checkpoint, and one that was cut', async () => {
+    const path = join(folder, 'metrics.jsonl');
+    writeFileSync(path, '{"step":1,"loss":3}\n{"step":2,"loss":2}\n{"step":3,"loss":1}\n{"step":4,"lo');
+    const log = await openMetricsLog(path, 2);
+    log.write(3, { loss: 1.23456789012, bad: NaN });
+    expect(readFileSync(path, 'utf8')).toBe(
+      '{"step":1,"loss":3}\n{"step":2,"loss":2}\n{"step":3,"loss":1.234568,"bad":"NaN"}\n',
+    );
+    expect((await readMetrics(path)).map(({ step }) => step)).toEqual([1, 2, 3]);
+  });
+
+  it('a missing file is an io error', async () => {
+    await expect(readMetrics(join(folder, 'none'))).rejects.toMatchObject({ code: 'io' });
+  });
+});

@@ -1,0 +1,76 @@
+import { describe, expect, it } from 'vitest';
+import { createProgress, formatDuration, formatNumber } from './progress.js';
+
+/** A stream that keeps what is written. */
+function fakeStream(isTTY: boolean): { stream: NodeJS.WriteStream; text: () => string } {
+  let text = '';
+  const stream = {
+    isTTY,
+    columns: 120,
+    write: (chunk: string) => ((text += chunk), true),
+    cursorTo() {},
+    clearLine() {},
+    on() {},
+    removeListener() {},
+  };
+  return { stream: stream as unknown as NodeJS.WriteStream, text: () => text };
+}
+
+const options = {
+  label: 'distil',
+  numSteps: 100,
+  firstStep: 20,
+  batchSize: 4,
+  unit: 'images/s',
+  everySeconds: 5,
+  quiet: false,
+};
+
+describe('progress', () => {
+  it('plain lines: every few seconds and at the end, with rate and time left of this process', async () => {
+    const { stream, text } = fakeStream(false);
+    let now = 0;
+    const progress = await createProgress({ ...options, stream, now: () => now });
+    for (const [time, step] of [
+      [1000, 30],
+      [2000, 40],
+      [6000, 60],
+      [8000, 100],
+    ] as const) {
+      now = time;
+      progress.update({ step, numbers: [['loss', 1.25]] });
+    }
+    // 10 steps of 4 in 1 s are 40/s, 70 steps are left: 7 s. Then 40 steps in 6 s, 40 left.
+    expect(text()).toBe(
+      [
+        'distil 30/100  loss 1.25  40.00 images/s  ETA 7 s',
+        'distil 60/100  loss 1.25  26.67 images/s  ETA 6 s',
+        'distil 100/100  loss 1.25  40.00 images/s  ETA 0 s',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  it('a bar on a terminal', async () => {
+    const { stream, text } = fakeStream(true);
+    const progress = await createProgress({ ...options, stream });
+    progress.update({ step: 50, numbers: [] });
+    progress.note('a note');
+    progress.finish();
+    expect(text()).toContain('a note\n');
+  });
+
+  it('formats numbers and durations', () => {
+    expect([0, 0.00012, 0.1234, 1.234, 123.45, 12345.6, 1e7, NaN].map(formatNumber)).toEqual([
+      '0.0000',
+      '1.20e-4',
+      '0.1234',
+      '1.23',
+      '123.5',
+      '12346',
+      '1.00e+7',
+      'NaN',
+    ]);
+    expect([0.4, 59.4, 187, 8040, Infinity].map(formatDuration)).toEqual(['0 s', '59 s', '3:07 min', '2:14 h', '?']);
+  });
+});
