@@ -34,6 +34,7 @@ export * from './check-tree.js';
 export * from './eager-engine.js';
 export * from './guidance.js';
 export * from './masking.js';
+export { mergeCalls } from './merge-calls.js';
 export * from './model-state.js';
 export * from './multi-step-host.js';
 export * from './multi-step.js';
