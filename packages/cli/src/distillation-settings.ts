@@ -1,5 +1,6 @@
 /** From the configuration to the options of core's trainings. */
 import type { DistillationOptions, TeacherTrainingOptions } from '@dimo/core';
+import type { TokenizerTrainingOptions } from '@dimo/teacher-maskgit';
 import type { DimoConfig } from './config/schema.js';
 
 /** Options of a distillation. */
@@ -36,6 +37,15 @@ export function distillationOptions({ distill, seed }: Pick<DimoConfig, 'distill
 /** Options of teacher training. */
 export function teacherTrainingOptions({ train, seed }: Pick<DimoConfig, 'train' | 'seed'>): TeacherTrainingOptions {
   const { tokenizer: _tokenizer, config: _config, optimizer, ...same } = train.teacher;
+  return { ...same, seed, optimizer: optimizerOptions(optimizer) };
+}
+
+/** Options of tokenizer training. */
+export function tokenizerTrainingOptions({
+  train,
+  seed,
+}: Pick<DimoConfig, 'train' | 'seed'>): TokenizerTrainingOptions {
+  const { config: _config, optimizer, ...same } = train.tokenizer;
   return { ...same, seed, optimizer: optimizerOptions(optimizer) };
 }
 

@@ -6,12 +6,12 @@ import {
   tokenizerFiles,
   tokenizerTrainingProgram,
   tokenizerTrainingResult,
-  type TokenizerTrainingOptions,
 } from '@dimo/teacher-maskgit';
 import { splitSource } from '@dimo/eval';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { requireDataset } from '../datasets.js';
+import { tokenizerTrainingOptions } from '../distillation-settings.js';
 import type { TrainingFlags } from '../program.js';
 import { writeFileAtomically } from '../run/folder.js';
 import { trainRun, type TrainRunResult } from '../run/train-run.js';
@@ -43,20 +43,12 @@ export function trainTokenizer(flags: TrainingFlags): Promise<number> {
 async function train(session: TrainingSession, flags: TrainingFlags): Promise<TokenizerResult> {
   const { config, engine, run, project } = session;
   const dataset = await requireDataset(config.dataset, project.registry);
-  const { options, config: architecture } = config.train.tokenizer;
-  const { tokenizer, config: resolved } = defineTokenizer(
-    { kind: 'patch-vq', ...architecture },
-    'train.tokenizer.config',
-  );
+  const { tokenizer, config: resolved } = defineTokenizer(config.train.tokenizer.config, 'train.tokenizer.config');
   if (tokenizer.imageShape.join() !== dataset.imageShape.join())
     throw new OptionError(
       `train.tokenizer.config: the tokenizer is for images [${tokenizer.imageShape.join(', ')}], ${dataset.name} has [${dataset.imageShape.join(', ')}]`,
     );
-  const program = tokenizerTrainingProgram(tokenizer, dataset.train, {
-    onNonFinite: 'skip',
-    ...(options as TokenizerTrainingOptions),
-    seed: config.seed,
-  });
+  const program = tokenizerTrainingProgram(tokenizer, dataset.train, tokenizerTrainingOptions(config));
   const result = await trainRun({
     label: 'train tokenizer',
     unit: 'images/s',
@@ -65,7 +57,7 @@ async function train(session: TrainingSession, flags: TrainingFlags): Promise<To
     run,
     config,
     identity: {
-      config: { dataset: config.dataset, tokenizer: resolved, options },
+      config: { dataset: config.dataset, tokenizer: resolved, training: config.train.tokenizer },
       seed: config.seed,
       engine: engine.info.name,
       version,

@@ -107,8 +107,23 @@ const distill = section({
 });
 
 const trainTokenizer = section({
-  config: freeForm.default({}).describe('Architecture, passed to the plugin. Empty: its default for the dataset.'),
-  options: freeForm.default({}).describe('Training settings, passed to the plugin: steps, batch size, loss weights.'),
+  config: freeForm
+    .default({ kind: 'patch-vq' })
+    .describe('Architecture, passed to the tokenizer: kind (patch-vq or vqgan) and its sizes.'),
+  numSteps: whole(1, 2 ** 32 - 1)
+    .default(1500)
+    .describe('Training steps.'),
+  batchSize: whole(1, 65536).default(64).describe('Images per step.'),
+  learningRate: positive().default(2e-3).describe('Peak learning rate.'),
+  learningRateSchedule: learningRateSchedule({ kind: 'cosine', warmupSteps: 50, finalFraction: 0.05 }).describe(
+    'Course of the learning rate.',
+  ),
+  optimizer: optimizer({ kind: 'adam', beta1: 0.9, beta2: 0.95, weightDecay: 0 }).describe('Optimizer.'),
+  commitment: number(0).default(0.25).describe('Weight of the pull of the encoder to its codes.'),
+  codebookDecay: belowOne().default(0.98).describe('Decay of the moving averages of the codebook.'),
+  deadBelow: belowOne().default(0.01).describe('Codes chosen less often than this part of the mean are re-seeded.'),
+  reseedFraction: number(0, 1).default(0.7).describe('Part of the run, from its start, that re-seeds dead codes.'),
+  onNonFinite: onNonFinite.default('skip').describe('A loss or gradient that is not finite: see distill.onNonFinite.'),
 });
 
 const trainTeacher = section({
