@@ -110,7 +110,7 @@ function report({ flops, target, rounds }) {
   const perStep = (side, key) => median(rounds.map((round) => round[side][key] / given.steps));
   const line = (label, side) =>
     console.log(
-      `  ${label} ${(1000 * perStep(side, 'seconds')).toFixed(0)} ms a step (generator ${(1000 * perStep(side, 'generator')).toFixed(0)}, auxiliary ${(1000 * perStep(side, 'auxiliary')).toFixed(0)}), CPU ${(1000 * perStep(side, 'cpuSeconds')).toFixed(0)} ms, ${gigaflops(flops / perStep(side, 'seconds'))}, peak ${megabytes(rounds.at(-1)[side].peakRss)}`,
+      `  ${label} ${(1000 * perStep(side, 'seconds')).toFixed(0)} ms a step, CPU ${(1000 * perStep(side, 'cpuSeconds')).toFixed(0)} ms, ${gigaflops(flops / perStep(side, 'seconds'))}, peak ${megabytes(rounds.at(-1)[side].peakRss)}`,
     );
   line('ours   ', 'a');
   if (!rounds[0].b) return;

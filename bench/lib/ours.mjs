@@ -1,6 +1,14 @@
 /** Our side of the training benchmark: a child process that trains as many steps as it is asked for. */
 import { createOnnxEngine } from '@dimo/backend-node';
-import { drawDistillation, float32, phaseInputs, randomStream, runTraining, writeSafetensors } from '@dimo/core';
+import {
+  drawDistillation,
+  float32,
+  mergeCalls,
+  phaseInputs,
+  randomStream,
+  runTraining,
+  writeSafetensors,
+} from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { writeFileSync } from 'node:fs';
 import { serve } from './child.mjs';
@@ -9,31 +17,10 @@ import { cpuSeconds, peakRss } from './statistics.mjs';
 
 let engine;
 let distillation;
-let seconds = { generator: 0, auxiliary: 0 };
 /** Set while the training loop waits for the next request. */
 let proceed;
 let stepDone;
 let training;
-
-/** The engine, with the time of each compiled function added up. */
-function timed(inner) {
-  return {
-    ...inner,
-    async compile(fn, signature) {
-      const compiled = await inner.compile(fn, signature);
-      const phase = 'averageRate' in signature.inputs ? 'generator' : 'auxiliary';
-      return {
-        ...compiled,
-        async run(state, inputs) {
-          const start = performance.now();
-          const outputs = await compiled.run(state, inputs);
-          seconds[phase] += (performance.now() - start) / 1000;
-          return outputs;
-        },
-      };
-    },
-  };
-}
 
 /** Runs the training loop up to its next pause. */
 async function oneStep() {
@@ -74,8 +61,8 @@ await serve({
     }
     writeFileSync(draws, writeSafetensors(tensors));
     const start = performance.now();
-    training = runTraining(program, {
-      engine: timed(engine),
+    training = runTraining(mergeCalls(program), {
+      engine,
       onStep: (report) =>
         new Promise((resolve) => {
           proceed = resolve;
@@ -91,7 +78,6 @@ await serve({
   },
 
   async run({ steps }) {
-    seconds = { generator: 0, auxiliary: 0 };
     const start = performance.now();
     const cpu = cpuSeconds();
     let metrics;
@@ -99,7 +85,6 @@ await serve({
     return {
       seconds: (performance.now() - start) / 1000,
       cpuSeconds: cpuSeconds() - cpu,
-      ...seconds,
       losses: [metrics['generator/loss'], metrics['auxiliary/loss']],
       peakRss: peakRss(),
     };
