@@ -6,6 +6,7 @@ import {
   describeGenerator,
   generatorFiles,
   generatorTokenInit,
+  mergeCalls,
   sampleOneStep,
   sha256Hex,
   writeSafetensors,
@@ -47,6 +48,11 @@ export interface DistillResult extends TrainRunResult {
 /** Name of the generator's folder in a run. */
 export const generatorFolderName = 'generator';
 
+/** One device call a step where that is possible: less working memory, the same numbers. */
+function stepProgram({ program, settings }: Distillation): Distillation['program'] {
+  return settings.accumulation === 1 && settings.auxiliaryRounds === 1 ? mergeCalls(program) : program;
+}
+
 /** Distils; when this returns, checkpoint and generator are on the disk, also after a stop request. */
 export async function distillRun(task: DistillTask): Promise<DistillResult> {
   const { config, found, engine, run } = task;
@@ -58,7 +64,7 @@ export async function distillRun(task: DistillTask): Promise<DistillResult> {
     const result = await trainRun({
       label: 'distil',
       unit: teacher.decoder ? 'images/s' : 'sequences/s',
-      program: distillation.program as never,
+      program: stepProgram(distillation) as never,
       engine,
       run,
       config,

@@ -53,6 +53,7 @@ export const configFlags = {
   distill: [
     teacher,
     teacherPlugin,
+    dataset,
     { flags: '--steps <n>', key: 'distill.numSteps', description: 'iterations' },
     { flags: '--batch <n>', key: 'distill.batchSize', description: 'samples per step' },
     { flags: '--guidance <scale>', key: 'distill.teacherGuidance.scale', description: 'guidance scale of the teacher' },

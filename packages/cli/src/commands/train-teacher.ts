@@ -56,7 +56,7 @@ async function train(session: TrainingSession, flags: TrainingFlags): Promise<Te
   const result = await trainRun({
     label: 'train teacher',
     unit: definition.decoder ? 'images/s' : 'sequences/s',
-    program: program as never,
+    program,
     engine,
     run,
     config,

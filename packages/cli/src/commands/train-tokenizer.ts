@@ -52,7 +52,7 @@ async function train(session: TrainingSession, flags: TrainingFlags): Promise<To
   const result = await trainRun({
     label: 'train tokenizer',
     unit: 'images/s',
-    program: program as never,
+    program,
     engine,
     run,
     config,

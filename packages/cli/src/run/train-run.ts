@@ -19,18 +19,19 @@ import type { RunFolder } from '@dimo/backend-node';
 import { join } from 'node:path';
 import type { DimoConfig } from '../config/schema.js';
 import { exitFailed, withExitCode } from '../failure.js';
+import { printError } from '../terminal.js';
 import { openMetricsLog } from './metrics.js';
 import { createProgress, type Progress } from './progress.js';
 import { listenForStop } from './signals.js';
 import type { EventWriter, SummaryValue } from './tensorboard.js';
 
 /** What a training command brings. */
-export interface TrainRun {
+export interface TrainRun<Draws> {
   /** For progress lines: `distil`. */
   readonly label: string;
   /** `images/s` or `sequences/s`. */
   readonly unit: string;
-  readonly program: TrainingProgram<never>;
+  readonly program: TrainingProgram<Draws>;
   readonly engine: Engine;
   readonly run: RunFolder;
   readonly config: DimoConfig;
@@ -72,7 +73,7 @@ export interface TrainRunResult extends TrainingSnapshot {
  *
  * @throws DimoError; failures while training carry exit code 1 and name the last good checkpoint.
  */
-export async function trainRun(task: TrainRun): Promise<TrainRunResult> {
+export async function trainRun<Draws>(task: TrainRun<Draws>): Promise<TrainRunResult> {
   const { program, run, config } = task;
   const stop = listenForStop();
   let lastSaved: string | undefined;
@@ -159,16 +160,19 @@ function isCheckpointDue(rule: DimoConfig['checkpoint'], step: number, milliseco
   );
 }
 
-function shownNumbers(task: TrainRun, metrics: Readonly<Record<string, number>>): (readonly [string, number])[] {
+function shownNumbers<Draws>(
+  task: TrainRun<Draws>,
+  metrics: Readonly<Record<string, number>>,
+): (readonly [string, number])[] {
   return task.shown.flatMap(([metric, label]) => (metric in metrics ? [[label, metrics[metric]!] as const] : []));
 }
 
 /** The newest good checkpoint as a snapshot. */
-async function restore(task: TrainRun): Promise<TrainingSnapshot> {
+async function restore<Draws>(task: TrainRun<Draws>): Promise<TrainingSnapshot> {
   const loaded = await loadLatestCheckpoint(task.run.checkpoints, {
     identity: task.identity,
     override: task.resumeOverride,
-    onWarning: (message) => process.stderr.write(`warning: ${message.replace(/[^\x20-\x7e]/g, '?')}\n`),
+    onWarning: (message) => printError(`warning: ${message}`),
   });
   const initial = task.program.initialState();
   if (!loaded) return { step: 0, counters: task.program.initialCounters, state: initial };
