@@ -1,0 +1,294 @@
+/**
+ * The conformance suite of teachers: what core relies on when it trains, distils and samples a teacher. With vitest:
+ *
+ *     for (const check of teacherChecks(myTeacher.define({}))) it(check.name, () => check.run(engine));
+ *
+ * Run it with a small configuration; any engine will do.
+ */
+import '../gradients.js';
+import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
+import { createDistillation } from '../distillation.js';
+import type { Engine } from '../engine.js';
+import { conditionSpecs } from '../guidance.js';
+import { sequenceLength, type Teacher, type TeacherDefinition } from '../model.js';
+import { compileMultiStep, sampleMultiStep } from '../multi-step.js';
+import { compileOneStep, sampleOneStep } from '../one-step.js';
+import { randomStream } from '../random.js';
+import { weightDifferences } from '../storage/weights.js';
+import { float32, int32, scalar, specsOf, subtree, withPrefix, type HostTensor, type HostTree } from '../tensors.js';
+import { runTraining } from '../training.js';
+import { require, requireClose, requireEqual, tensorOf } from './expectations.js';
+
+/** One named check. */
+export interface TeacherCheck {
+  readonly name: string;
+  /** Resolves if the teacher passes. @throws ConformanceError that says what was expected and what came. */
+  readonly run: (engine: Engine) => Promise<void>;
+}
+
+/** All checks of a teacher. */
+export function teacherChecks(teacher: TeacherDefinition): TeacherCheck[] {
+  const check = (name: string, run: (teacher: TeacherDefinition, engine: Engine) => unknown): TeacherCheck => ({
+    name,
+    run: async (engine) => void (await run(teacher, engine)),
+  });
+  return [
+    check('its facts fit each other', checkFacts),
+    check('it initializes every parameter, and the same ones from the same stream', checkInitialization),
+    check('its conditions fit the model', checkConditions),
+    check('its logits are finite and have the shape that the token space says', checkLogits),
+    check('its samples do not depend on their neighbours in the batch', checkBatch),
+    check('embedding noise of scale 0 changes nothing, more of it does', checkEmbeddingNoise),
+    check('every parameter has a finite gradient', checkGradients),
+    check('it is distilled, and sampled in one step and in several, to tokens of the codebook', checkDistillation),
+  ];
+}
+
+function checkFacts({ contract, name, model, nullCondition, config }: TeacherDefinition): void {
+  const { codebookSize, numLogits, maskTokenId, grid } = model.tokenSpace;
+  require(contract === 1, () => `contract must be 1, got ${String(contract)}`);
+  require(name !== '' && model.name !== '', () => 'teacher and model need a name');
+  for (const [fact, value] of Object.entries({ codebookSize, numLogits, rows: grid[0], columns: grid[1] }))
+    require(Number.isInteger(value) && value >= 1, () => `${fact} must be a positive integer, got ${value}`);
+  require(numLogits >= codebookSize, () => `numLogits ${numLogits} must be at least codebookSize ${codebookSize}`);
+  require(Number.isInteger(maskTokenId) && maskTokenId >= codebookSize, () =>
+    `maskTokenId must be an integer of at least codebookSize ${codebookSize}, got ${maskTokenId}`);
+  for (const parameter of model.embeddingParameters)
+    require(parameter in model.parameters, () => `embeddingParameters names "${parameter}", which is no parameter`);
+  requireSpecs('nullCondition', nullCondition, model.condition);
+  require(JSON.stringify(JSON.parse(JSON.stringify(config))) === JSON.stringify(config), () =>
+    'config must be plain JSON');
+}
+
+function checkInitialization({ model }: TeacherDefinition): void {
+  const weights = initialWeights(model);
+  requireSpecs('initialize', weights, model.parameters);
+  const again = initialWeights(model);
+  for (const [name, tensor] of Object.entries(weights)) {
+    requireFinite(name, tensor);
+    requireEqual(`initialize: "${name}" from the same stream`, tensorOf(again, name), tensor);
+  }
+}
+
+async function checkConditions({ model, conditions }: TeacherDefinition): Promise<void> {
+  const draw = () => conditions.sample(randomStream(1, 0, 'conditions'), 3);
+  const drawn = await draw();
+  requireSpecs('conditions.sample', drawn, subtree('condition', conditionSpecs(model, 3)));
+  const again = await draw();
+  for (const [name, tensor] of Object.entries(drawn))
+    requireEqual(`conditions.sample: "${name}" from the same stream`, tensorOf(again, name), tensor);
+  const { classNames } = conditions;
+  if (!classNames) return;
+  const parsed = await conditions.parse(classNames);
+  requireSpecs(
+    'conditions.parse of all classNames',
+    parsed,
+    subtree('condition', conditionSpecs(model, classNames.length)),
+  );
+}
+
+async function checkLogits(teacher: TeacherDefinition, engine: Engine): Promise<void> {
+  const { model } = teacher;
+  const length = sequenceLength(model.tokenSpace);
+  const expected = [2, length, model.tokenSpace.numLogits].join(', ');
+  const allMasked = int32([2, length], new Int32Array(2 * length).fill(model.tokenSpace.maskTokenId));
+  const inputs = {
+    'all tokens masked': { tokens: allMasked, condition: await sampled(teacher, 2) },
+    'some tokens masked': { tokens: partlyMasked(teacher, 2), condition: await sampled(teacher, 2) },
+    'no condition': { tokens: partlyMasked(teacher, 2), condition: repeated(teacher.nullCondition, 2) },
+  };
+  for (const [where, given] of Object.entries(inputs)) {
+    const logits = await logitsOf(engine, teacher, given);
+    require(logits.shape.join(', ') === expected, () =>
+      `logits with ${where} must be [${expected}], got [${logits.shape.join(', ')}]`);
+    requireFinite(`logits with ${where}`, logits);
+  }
+}
+
+async function checkBatch(teacher: TeacherDefinition, engine: Engine): Promise<void> {
+  const tokens = partlyMasked(teacher, 3);
+  const condition = await sampled(teacher, 3);
+  const together = await logitsOf(engine, teacher, { tokens, condition });
+  for (let row = 0; row < 3; row++) {
+    const alone = await logitsOf(engine, teacher, {
+      tokens: rowOf(tokens, row),
+      condition: Object.fromEntries(Object.entries(condition).map(([name, tensor]) => [name, rowOf(tensor, row)])),
+    });
+    // The order of summation inside an engine may depend on the batch.
+    requireClose(`logits of sample ${row}, alone against in a batch`, alone, rowOf(together, row), 1e-4);
+  }
+}
+
+async function checkEmbeddingNoise(teacher: TeacherDefinition, engine: Engine): Promise<void> {
+  const given = { tokens: partlyMasked(teacher, 2), condition: await sampled(teacher, 2) };
+  const plain = await logitsOf(engine, teacher, given);
+  requireClose(
+    'logits with noise of scale 0',
+    await logitsOf(engine, teacher, { ...given, noiseScale: 0 }),
+    plain,
+    1e-4,
+  );
+  const noisy = await logitsOf(engine, teacher, { ...given, noiseScale: 0.5 });
+  require(noisy.data.some((value, i) => Math.abs(value - plain.data[i]!) > 1e-6), () =>
+    'logits must change with embeddingNoise of scale 0.5; is it ignored?');
+}
+
+async function checkGradients(teacher: TeacherDefinition, engine: Engine): Promise<void> {
+  const { model } = teacher;
+  const tokens = partlyMasked(teacher, 2);
+  const condition = await sampled(teacher, 2);
+  const names = Object.keys(model.parameters);
+  const gradients = await evaluate(engine, teacher, { tokens, condition }, (weights, logits) => {
+    const { grads } = tf.valueAndGrads((...values) => {
+      const changed = Object.fromEntries(names.map((name, i) => [name, values[i]!]));
+      return tf.sum(tf.square(logits(changed)));
+    })(names.map((name) => weights[name]!));
+    return Object.fromEntries(names.map((name, i) => [name, grads[i]!]));
+  });
+  requireSpecs('gradients', gradients, model.parameters);
+  for (const [name, gradient] of Object.entries(gradients)) requireFinite(`gradient of "${name}"`, gradient);
+  require(Object.values(gradients).some(({ data }) => data.some((value) => value !== 0)), () => 'all gradients are 0');
+}
+
+async function checkDistillation(definition: TeacherDefinition, engine: Engine): Promise<void> {
+  const { model } = definition;
+  const teacher: Teacher = { ...definition, weights: initialWeights(model) };
+  const { program, context } = createDistillation(teacher, { numSteps: 1, batchSize: 2, teacherGuidance: 2 });
+  const { counters } = await runTraining(program, { engine });
+  require(counters['generatorUpdates'] === 1 && counters['auxiliaryUpdates'] === 1, () =>
+    `one step must update generator and auxiliary model once, got ${JSON.stringify(counters)}`);
+  const weights = await engine.upload(teacher.weights);
+  const condition = await sampled(definition, 2);
+  const tokenInit = { maskRatio: 0.6, embeddingNoise: 0.1, noiseDeviation: context.noiseUnit };
+  const oneStep = await compileOneStep(engine, model, { batchSize: 2, tokenInit });
+  const multiStep = await compileMultiStep(engine, teacher, { ...teacher.sampler, batchSize: 2, numSteps: 3 });
+  try {
+    for (const [where, tokens] of Object.entries({
+      'one step': await sampleOneStep(oneStep, { weights, condition, seed: 1 }),
+      'three steps': await sampleMultiStep(multiStep, model, { weights, condition, seed: 1 }),
+    }))
+      require(tokens.data.every((token) => token >= 0 && token < model.tokenSpace.codebookSize), () =>
+        `tokens of ${where} must be in [0, ${model.tokenSpace.codebookSize})`);
+  } finally {
+    await oneStep.dispose();
+    await multiStep.dispose();
+    await weights.dispose();
+  }
+}
+
+interface Given {
+  readonly tokens: HostTensor<'int32'>;
+  readonly condition: HostTree;
+  readonly noiseScale?: number;
+}
+
+async function logitsOf(engine: Engine, teacher: TeacherDefinition, given: Given): Promise<HostTensor> {
+  return tensorOf(await evaluate(engine, teacher, given, (weights, logits) => ({ logits: logits(weights) })), 'logits');
+}
+
+type Trees = Record<string, tf.Tensor>;
+
+/** Outputs of `compute`, which gets weights and the logits as a function of them. */
+async function evaluate(
+  engine: Engine,
+  { model }: TeacherDefinition,
+  given: Given,
+  compute: (weights: Trees, logits: (weights: Trees) => Tensor3D) => Trees,
+): Promise<HostTree> {
+  const [batch, length] = given.tokens.shape as readonly [number, number];
+  const masked = (row: number) =>
+    given.tokens.data
+      .subarray(row * length, (row + 1) * length)
+      .filter((token) => token === model.tokenSpace.maskTokenId);
+  const noiseShape = [batch, length, model.embeddingWidth];
+  const inputs: HostTree = {
+    tokens: given.tokens,
+    maskRatio: float32(
+      [batch],
+      Array.from({ length: batch }, (_, row) => masked(row).length / length),
+    ),
+    ...withPrefix('condition', given.condition),
+    ...(given.noiseScale === undefined
+      ? {}
+      : {
+          noise: float32(noiseShape, randomStream(3, 0, 'noise').normal(batch * length * model.embeddingWidth)),
+          noiseScale: scalar(given.noiseScale),
+        }),
+  };
+  const state = await engine.upload(initialWeights(model));
+  try {
+    const compiled = await engine.compile(
+      (weights, values) => ({
+        outputs: compute(weights, (trained) =>
+          model.logits(trained, {
+            tokens: values['tokens'] as Tensor2D,
+            condition: subtree('condition', values),
+            maskRatio: values['maskRatio'] as tf.Tensor1D,
+            ...(values['noise']
+              ? { embeddingNoise: { noise: values['noise'] as Tensor3D, scale: values['noiseScale'] as tf.Scalar } }
+              : {}),
+          }),
+        ),
+      }),
+      { state: model.parameters, inputs: specsOf(inputs) },
+    );
+    try {
+      return await compiled.run(state, inputs);
+    } finally {
+      await compiled.dispose();
+    }
+  } finally {
+    await state.dispose();
+  }
+}
+
+function initialWeights(model: TeacherDefinition['model']): HostTree {
+  return model.initialize(randomStream(7, 0, 'conformance/weights'));
+}
+
+async function sampled({ conditions }: TeacherDefinition, count: number): Promise<HostTree> {
+  return conditions.sample(randomStream(2, 0, 'conformance/conditions'), count);
+}
+
+/** Random codes with every third position masked. */
+function partlyMasked({ model }: TeacherDefinition, count: number): HostTensor<'int32'> {
+  const { codebookSize, maskTokenId } = model.tokenSpace;
+  const length = sequenceLength(model.tokenSpace);
+  const codes = randomStream(4, 0, 'conformance/tokens').integers(count * length, codebookSize);
+  return int32(
+    [count, length],
+    codes.map((code, i) => (i % 3 === 0 ? maskTokenId : code)),
+  );
+}
+
+/** The tensors with a leading axis of `count` equal rows. */
+function repeated(tree: HostTree, count: number): HostTree {
+  return Object.fromEntries(
+    Object.entries(tree).map(([name, { dtype, shape, data }]) => {
+      const rows = new (data.constructor as new (length: number) => typeof data)(count * data.length);
+      for (let row = 0; row < count; row++) rows.set(data, row * data.length);
+      return [name, { dtype, shape: [count, ...shape], data: rows }];
+    }),
+  );
+}
+
+/** Row `index` as a batch of one. */
+function rowOf<T extends HostTensor>({ dtype, shape, data }: T, index: number): T {
+  const size = data.length / shape[0]!;
+  return {
+    dtype,
+    shape: [1, ...shape.slice(1)],
+    data: data.slice(index * size, (index + 1) * size),
+  } as HostTensor as T;
+}
+
+function requireSpecs(where: string, tree: HostTree, specs: TeacherDefinition['model']['parameters']): void {
+  const differences = weightDifferences(tree, specs).map(({ kind, name }) => `${kind} "${name}"`);
+  require(differences.length === 0, () => `${where}: ${differences.slice(0, 5).join(', ')}`);
+}
+
+function requireFinite(where: string, { data }: HostTensor): void {
+  const wrong = (data as Float32Array).findIndex((value) => !Number.isFinite(value));
+  require(wrong < 0, () => `${where}: element ${wrong} is ${data[wrong]}, all must be finite`);
+}
