@@ -100,7 +100,10 @@ function generatorMethod(
   const { batchSize } = config.eval;
   const { temperature, topK, topP } = config.sample;
   return {
-    name: generators.length > 1 ? `generator ${name}` : 'generator',
+    name: [
+      generators.length > 1 ? `generator ${name}` : 'generator',
+      ...(temperature === 1 ? [] : [`temperature ${temperature}`]),
+    ].join(', '),
     steps: 1,
     open: () => generatorSampler(engine, generator, { batchSize, sampling: { temperature, topK, topP } }),
   };

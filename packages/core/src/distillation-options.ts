@@ -49,7 +49,7 @@ export interface DistillationOptions {
   readonly teacherTemperature?: number;
   /** Divides the auxiliary logits in the divergence. @default 1 */
   readonly auxiliaryTemperature?: number;
-  /** Guidance of the teacher; 1 = off. @default 1.5 */
+  /** Guidance of the teacher; 1 = off. @default 1.35 */
   readonly teacherGuidance?: Guidance;
   /** Guidance of the auxiliary model in the generator phase; 1 = off. @default 1 */
   readonly auxiliaryGuidance?: number;
@@ -158,7 +158,7 @@ export function resolveDistillation(options: DistillationOptions = {}, where = '
       teacherTemperature,
       auxiliaryTemperature,
     },
-    teacherGuidance: options.teacherGuidance ?? 1.5,
+    teacherGuidance: options.teacherGuidance ?? 1.35,
     auxiliaryGuidance,
     auxiliaryTrainingGuidance,
     conditionDrop: options.conditionDrop ?? defaultDrop,
