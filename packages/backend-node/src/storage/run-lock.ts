@@ -54,7 +54,8 @@ export async function acquireRunLock(folder: string): Promise<RunLock> {
           await rm(join(lockFolder, fileName(number)), { force: true });
           continue;
         }
-        await removeBelow(lockFolder, number);
+        // Tidying must not cost the lock: another process may be writing the very file that is looked at.
+        await removeBelow(lockFolder, number).catch(() => undefined);
         return { release: () => release(lockFolder, number, own) };
       }
     } finally {
