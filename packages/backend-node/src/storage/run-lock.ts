@@ -54,8 +54,7 @@ export async function acquireRunLock(folder: string): Promise<RunLock> {
           await rm(join(lockFolder, fileName(number)), { force: true });
           continue;
         }
-        // Tidying must not cost the lock: another process may be writing the very file that is looked at.
-        await removeBelow(lockFolder, number).catch(() => undefined);
+        await removeBelow(lockFolder, number);
         return { release: () => release(lockFolder, number, own) };
       }
     } finally {
@@ -105,8 +104,9 @@ async function removeBelow(lockFolder: string, number: number): Promise<void> {
   }
 }
 
+/** A candidate that cannot be read is left alone: its process may be writing it, and tidying must not cost the lock. */
 async function isAbandoned(path: string): Promise<boolean> {
-  const content = await readLock(path);
+  const content = await readLock(path).catch(() => 'gone' as const);
   return content !== 'gone' && content.host !== '' && !mayBeAlive(content);
 }
 

@@ -123,6 +123,16 @@ describe('acquireRunLock', () => {
     expect(DimoError.isInstance(outcome) ? outcome.code : 'taken').toBe(isTaken ? 'taken' : 'locked');
     if (isTaken) expect(await readdir(join(folder, '.lock'))).toEqual(['00000042']);
   });
+
+  it('is not lost over a candidate file that cannot be read, as while another process writes it', async () => {
+    await mkdir(join(folder, '.lock'));
+    const candidate = join(folder, '.lock', `new-${process.pid}-unreadable`);
+    await writeFile(candidate, 'x'.repeat(20_000)); // more than a lock may have: reading it is an error
+    const lock = await acquireRunLock(folder);
+    expect((await failure(acquireRunLock(folder))).code).toBe('locked');
+    expect(await readdir(join(folder, '.lock'))).toContain(`new-${process.pid}-unreadable`);
+    await lock.release();
+  });
 });
 
 describe('folderWeightSource', () => {
