@@ -19,7 +19,9 @@ const depConstraints = [
 ];
 
 /** Packages whose sources must run in a browser too. */
-const backendAgnostic = ['core', 'onnx', 'teacher-maskgit'].map((name) => `packages/${name}/src/**/*.ts`);
+const backendAgnostic = ['core', 'onnx', 'teacher-maskgit', 'teacher-meissonic'].map(
+  (name) => `packages/${name}/src/**/*.ts`,
+);
 
 export default tseslint.config(
   { ignores: ['**/dist/**', '**/node_modules/**', '.nx/**', 'tests/fixtures/**', '**/*.py', '**/presets/**'] },
