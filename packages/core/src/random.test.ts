@@ -3,6 +3,7 @@
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { normalsFromWords } from './random-normal.js';
 import { philox4x32, randomStream } from './random.js';
 
 const hex = (words: Uint32Array) => [...words].map((word) => word.toString(16).padStart(8, '0')).join(' ');
@@ -35,6 +36,48 @@ describe('randomStream', () => {
         expect(stream.integers(50, below).every((i) => i >= 0 && i < below)).toBe(true);
       }),
     );
+  });
+
+  it('gives the same numbers however they are taken', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 0, max: 11 }), { maxLength: 6 }), (counts) => {
+        const pieces = randomStream(3, 1, 'pieces');
+        const total = counts.reduce((sum, count) => sum + count, 0);
+        expect(counts.flatMap((count) => [...pieces.uniform(count)])).toEqual([
+          ...randomStream(3, 1, 'pieces').uniform(total),
+        ]);
+      }),
+    );
+  });
+
+  it('transforms words as Box and Muller do with exact functions', () => {
+    const corners = [
+      0,
+      1,
+      2,
+      2 ** 29 - 1,
+      2 ** 29,
+      2 ** 30 - 1,
+      2 ** 30,
+      2 ** 31,
+      3 * 2 ** 29,
+      2 ** 32 - 2,
+      2 ** 32 - 1,
+    ];
+    const pairs = corners.flatMap((a) => corners.map((b) => [a, b] as const));
+    const random = randomStream(1, 1, 'words').integers(4000, 2 ** 31);
+    for (let i = 0; i < random.length; i += 2) pairs.push([2 * random[i]!, 2 * random[i + 1]! + 1]);
+    const values = normalsFromWords(Uint32Array.from(pairs.flat()), 2 * pairs.length);
+    pairs.forEach(([a, b], i) => {
+      const radius = Math.sqrt(-2 * Math.log((a + 1) * 2 ** -32));
+      const angle = 2 * Math.PI * b * 2 ** -32;
+      // Half a float32 step at the largest radius, 6.66, is 2.4e-7.
+      expect(Math.abs(values[2 * i]! - radius * Math.cos(angle))).toBeLessThan(3e-7);
+      expect(Math.abs(values[2 * i + 1]! - radius * Math.sin(angle))).toBeLessThan(3e-7);
+    });
+    // Words that leave almost no radius keep their relative precision.
+    const [small] = normalsFromWords(Uint32Array.of(2 ** 32 - 2, 0), 1);
+    expect(small! / Math.sqrt(2 * 2 ** -32)).toBeCloseTo(1, 6);
   });
 
   it('draws normals with mean 0, variance 1, and a normal tail', () => {

@@ -4,6 +4,7 @@
  * source of randomness in the project.
  */
 import { OptionError } from './errors.js';
+import { normalsFromWords } from './random-normal.js';
 
 /** Numbers of one (seed, step, stream), in order. The same key gives the same numbers. */
 export interface RandomStream {
@@ -25,40 +26,47 @@ const weyl0 = 0x9e3779b9;
 const weyl1 = 0xbb67ae85;
 
 /**
- * One Philox-4x32-10 block.
+ * Philox-4x32-10 blocks with counters {first + i, high, step, stream}, i = 0, 1, ...
  *
- * @param counter - four uint32 words.
+ * @param counter - four uint32 words of the first block; its low word must not wrap within the run.
  * @param key - two uint32 words.
- * @param out - receives four uint32 words.
+ * @param out - receives four uint32 words a block; its length, divided by 4, is the number of blocks.
  */
 export function philox4x32(
   counter: readonly [number, number, number, number],
   key: readonly [number, number],
   out: Uint32Array,
 ): void {
-  // Indexed, and int32 from the start: this loop makes every random number of a training step.
-  let c0 = counter[0] | 0;
-  let c1 = counter[1] | 0;
-  let c2 = counter[2] | 0;
-  let c3 = counter[3] | 0;
-  let k0 = key[0] | 0;
-  let k1 = key[1] | 0;
-  for (let round = 0; round < 10; round++) {
-    const high0 = multiplyHigh(multiplier0, c0);
-    const low0 = Math.imul(multiplier0, c0);
-    const high1 = multiplyHigh(multiplier1, c2);
-    const low1 = Math.imul(multiplier1, c2);
-    c0 = high1 ^ c1 ^ k0;
-    c1 = low1;
-    c2 = high0 ^ c3 ^ k1;
-    c3 = low0;
-    k0 = (k0 + weyl0) | 0;
-    k1 = (k1 + weyl1) | 0;
+  const high = counter[1] | 0;
+  const step = counter[2] | 0;
+  const stream = counter[3] | 0;
+  const key0 = key[0] | 0;
+  const key1 = key[1] | 0;
+  // Local int32 variables from the start: this loop makes every random number of a training step.
+  for (let i = 0; i + 4 <= out.length; i += 4) {
+    let c0 = (counter[0] + (i >>> 2)) | 0;
+    let c1 = high;
+    let c2 = step;
+    let c3 = stream;
+    let k0 = key0;
+    let k1 = key1;
+    for (let round = 0; round < 10; round++) {
+      const high0 = multiplyHigh(multiplier0, c0);
+      const low0 = Math.imul(multiplier0, c0);
+      const high1 = multiplyHigh(multiplier1, c2);
+      const low1 = Math.imul(multiplier1, c2);
+      c0 = high1 ^ c1 ^ k0;
+      c1 = low1;
+      c2 = high0 ^ c3 ^ k1;
+      c3 = low0;
+      k0 = (k0 + weyl0) | 0;
+      k1 = (k1 + weyl1) | 0;
+    }
+    out[i] = c0;
+    out[i + 1] = c1;
+    out[i + 2] = c2;
+    out[i + 3] = c3;
   }
-  out[0] = c0;
-  out[1] = c1;
-  out[2] = c2;
-  out[3] = c3;
 }
 
 /** Upper 32 bits of the product of two uint32, as an int32. In int32 arithmetic throughout, which is what is fast. */
@@ -95,49 +103,55 @@ export function randomStream(seed: number, step: number, name: string): RandomSt
     throw new OptionError(`randomStream: step must be an integer in [0, 2^32), got ${step}`);
   const key = [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0] as const;
   const stream = hashName(name);
-  const words = new Uint32Array(4);
-  const counter: [number, number, number, number] = [0, 0, step, stream];
   let block = 0;
-  let used = 4;
+  /** Words of the last block that nobody has taken yet. */
+  let rest = new Uint32Array(0);
 
-  function word(): number {
-    if (used === 4) {
-      counter[0] = block % 2 ** 32;
-      counter[1] = Math.floor(block / 2 ** 32);
-      philox4x32(counter, key, words);
-      block++;
-      used = 0;
+  /** The next `count` words of the stream. */
+  function take(count: number): Uint32Array {
+    const words = new Uint32Array(count);
+    words.set(rest.subarray(0, count));
+    let filled = Math.min(rest.length, count);
+    rest = rest.subarray(filled);
+    while (filled < count) {
+      // A run of blocks must not carry into the second word of the counter.
+      const blocks = Math.min(Math.ceil((count - filled) / 4), 2 ** 32 - (block % 2 ** 32));
+      const whole = Math.floor((count - filled) / 4) >= blocks;
+      const run = whole ? words.subarray(filled, filled + 4 * blocks) : new Uint32Array(4 * blocks);
+      philox4x32([block % 2 ** 32, Math.floor(block / 2 ** 32), step, stream], key, run);
+      block += blocks;
+      if (!whole) {
+        words.set(run.subarray(0, count - filled), filled);
+        rest = run.slice(count - filled);
+      }
+      filled = Math.min(count, filled + 4 * blocks);
     }
-    return words[used++]!;
+    return words;
   }
 
   return {
     uniform(count) {
+      const words = take(count);
       const values = new Float32Array(count);
-      for (let i = 0; i < count; i++) values[i] = (word() >>> 8) * 2 ** -24;
+      for (let i = 0; i < count; i++) values[i] = (words[i]! >>> 8) * 2 ** -24;
       return values;
     },
     normal(count) {
-      const values = new Float32Array(count);
-      for (let i = 0; i < count; i += 2) {
-        const radius = Math.sqrt(-2 * Math.log((word() + 1) * 2 ** -32));
-        const angle = 2 * Math.PI * (word() * 2 ** -32);
-        values[i] = radius * Math.cos(angle);
-        if (i + 1 < count) values[i + 1] = radius * Math.sin(angle);
-      }
-      return values;
+      return normalsFromWords(take(count + (count % 2)), count);
     },
     integers(count, below) {
       if (!Number.isInteger(below) || below < 1 || below > 2 ** 31)
         throw new OptionError(`RandomStream.integers: below must be an integer in [1, 2^31], got ${below}`);
+      const words = take(count);
       const values = new Int32Array(count);
-      for (let i = 0; i < count; i++) values[i] = Math.floor((word() * below) / 2 ** 32);
+      for (let i = 0; i < count; i++) values[i] = Math.floor((words[i]! * below) / 2 ** 32);
       return values;
     },
     permutation(length) {
       const order = Int32Array.from({ length }, (_, i) => i);
+      const words = take(Math.max(0, length - 1));
       for (let i = length - 1; i > 0; i--) {
-        const j = Math.floor((word() * (i + 1)) / 2 ** 32);
+        const j = Math.floor((words[length - 1 - i]! * (i + 1)) / 2 ** 32);
         const moved = order[i]!;
         order[i] = order[j]!;
         order[j] = moved;
