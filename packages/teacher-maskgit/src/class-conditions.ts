@@ -1,6 +1,5 @@
 /** Class labels as conditions. */
-import { int32, OptionError, type ConditionSource, type HostTree } from '@dimo/core';
-import { describe } from './check-options.js';
+import { describeValue, int32, OptionError, type ConditionSource, type HostTree } from '@dimo/core';
 
 /** Options of `classConditions`. */
 export interface ClassConditionsOptions {
@@ -21,7 +20,7 @@ export function classConditions({ numClasses, classNames }: ClassConditionsOptio
     const id = /^\d{1,9}$/.test(trimmed) ? Number(trimmed) : numClasses;
     if (id < numClasses) return id;
     const names = classNames ? ` or one of ${listed(classNames)}` : '';
-    throw new OptionError(`class must be an id from 0 to ${numClasses - 1}${names}, got ${describe(text)}`);
+    throw new OptionError(`class must be an id from 0 to ${numClasses - 1}${names}, got ${describeValue(text)}`);
   }
 
   return {

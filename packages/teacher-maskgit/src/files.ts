@@ -8,15 +8,16 @@ import {
   escapeText,
   OptionError,
   readSafetensors,
+  requireObject,
   WeightError,
   writeSafetensors,
   type HostTree,
+  type PlainObject,
   type SafetensorsWriteOptions,
   type SpecTree,
   type Teacher,
   type WeightSource,
 } from '@dimo/core';
-import { requireObject, type PlainObject } from './check-options.js';
 import { defineMaskgit } from './teacher-config.js';
 import { defineTokenizer, type DefinedTokenizer } from './tokenizer/any-tokenizer.js';
 import { readTorchStateDict } from './torch/state-dict.js';

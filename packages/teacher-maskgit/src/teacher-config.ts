@@ -1,13 +1,16 @@
 /** Configuration of a MaskGIT teacher: plain JSON to a definition and back. */
 import {
   contractVersion,
+  describeValue,
   int32,
   OptionError,
+  refuseUnknownKeys,
+  requireObject,
   resolveMultiStep,
   type MultiStepOptions,
+  type PlainObject,
   type TeacherDefinition,
 } from '@dimo/core';
-import { describe, refuseUnknownKeys, requireObject, type PlainObject } from './check-options.js';
 import { classConditions } from './class-conditions.js';
 import { defineTokenizer, type TokenizerConfig } from './tokenizer/any-tokenizer.js';
 import type { Tokenizer } from './tokenizer/tokenizer.js';
@@ -91,7 +94,7 @@ export function defineMaskgit(config: MaskgitConfig | PlainObject = {}): Maskgit
 function readClassNames(value: unknown): readonly string[] | undefined {
   if (value === undefined) return undefined;
   if (!Array.isArray(value) || value.length === 0 || !value.every((name) => typeof name === 'string' && name !== ''))
-    throw new OptionError(`${maskgitName}.classNames must be a list of non-empty strings, got ${describe(value)}`);
+    throw new OptionError(`${maskgitName}.classNames must be a list of non-empty strings, got ${describeValue(value)}`);
   return value as readonly string[];
 }
 

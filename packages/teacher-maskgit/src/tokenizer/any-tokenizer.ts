@@ -1,6 +1,5 @@
 /** Tokenizers by configuration. */
-import { OptionError } from '@dimo/core';
-import { describe, requireObject, type PlainObject } from '../check-options.js';
+import { describeValue, OptionError, requireObject, type PlainObject } from '@dimo/core';
 import { vqganTokenizer } from '../vqgan/vqgan.js';
 import { resolveVqgan, type VqganConfig } from '../vqgan/config.js';
 import { patchVqTokenizer, resolvePatchVq, type PatchVqConfig } from './patch-vq.js';
@@ -34,6 +33,6 @@ export function defineTokenizer(config: TokenizerConfig | PlainObject, where = '
       return { tokenizer: vqganTokenizer(resolved), config: { kind, ...resolved } };
     }
     default:
-      throw new OptionError(`${where}.kind must be "patch-vq" or "vqgan", got ${describe(kind)}`);
+      throw new OptionError(`${where}.kind must be "patch-vq" or "vqgan", got ${describeValue(kind)}`);
   }
 }

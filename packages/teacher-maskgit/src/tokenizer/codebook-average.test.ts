@@ -2,19 +2,10 @@ import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { updateCodebook } from './codebook-average.js';
-import { nearestCodes } from './quantizer.js';
 
 beforeAll(() => tf.setBackend('cpu'));
 
 const rows = (t: tf.Tensor) => Array.from(t.dataSync(), (value) => Math.round(value * 1e4) / 1e4);
-
-describe('nearestCodes', () => {
-  it('takes the nearest code, the first one of equals', () => {
-    const codebook = tf.tensor2d([0, 0, 3, 4, 3, 4, -1, 0], [4, 2]);
-    const vectors = tf.tensor2d([0.4, 0, 3, 3.9, -0.6, 0], [3, 2]);
-    expect(Array.from(nearestCodes(vectors, codebook).dataSync())).toEqual([0, 1, 3]);
-  });
-});
 
 describe('updateCodebook', () => {
   // Two codes; three vectors, of which two choose code 0.

@@ -2,12 +2,22 @@
  * Patch-VQ: a small tokenizer whose encoder sees each 4x4 patch on its own. Its tokens say what is in their patch and
  * nothing else, which makes them far easier to predict than those of overlapping encoders. For images such as MNIST's.
  */
-import { OptionError, type TensorTree } from '@dimo/core';
+import {
+  convolution,
+  doublingConvolution,
+  groupNorm,
+  initializeConvolutions,
+  OptionError,
+  parameterList,
+  refuseUnknownKeys,
+  requireInteger,
+  requireIntegers,
+  requireObject,
+  silu,
+  type TensorTree,
+} from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor, Tensor4D } from '@tensorflow/tfjs-core';
-import { refuseUnknownKeys, requireInteger, requireIntegers, requireObject } from '../check-options.js';
-import { convolution, doublingConvolution, groupNorm, silu } from './layers.js';
-import { initializeConvolutions, parameterList } from './parameters.js';
 import { codebookName, createTokenizer, type Reconstruction, type Tokenizer } from './tokenizer.js';
 
 /** Size of a patch-VQ tokenizer. */

@@ -1,8 +1,14 @@
 /** What every tokenizer here is made of: an encoder to code vectors, a codebook, a decoder from code vectors. */
-import { embedding, type HostTree, type RandomStream, type TensorTree, type TokenDecoder } from '@dimo/core';
+import {
+  embedding,
+  nearestCodes,
+  type HostTree,
+  type RandomStream,
+  type TensorTree,
+  type TokenDecoder,
+} from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
-import { nearestCodes } from './quantizer.js';
 
 /** Name of the codebook, float32 [K, codeWidth], in the weights of every tokenizer. */
 export const codebookName = 'quantize.embedding.weight';

@@ -9,9 +9,10 @@ import {
   gradientThroughLogits,
   initialMoments,
   learningRateFactor,
-  OptionError,
+  nearestCodes,
   optimizerScalars,
   optimizerScalarSpecs,
+  OptionError,
   randomStream,
   scalar,
   ShapeError,
@@ -27,7 +28,6 @@ import {
 import * as tf from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor, Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core';
 import { updateCodebook } from './codebook-average.js';
-import { nearestCodes } from './quantizer.js';
 import { codebookName, type Tokenizer } from './tokenizer.js';
 import {
   resolveTokenizerTraining,

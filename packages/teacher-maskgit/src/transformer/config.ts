@@ -1,6 +1,17 @@
 /** Size of a MaskGIT transformer: options, parameter names and shapes, first weights. */
-import { float32, OptionError, sizeOf, type HostTree, type RandomStream, type SpecTree } from '@dimo/core';
-import { refuseUnknownKeys, requireInteger, requireNumber, requireObject, requirePair } from '../check-options.js';
+import {
+  float32,
+  OptionError,
+  refuseUnknownKeys,
+  requireInteger,
+  requireNumber,
+  requireObject,
+  requirePair,
+  sizeOf,
+  type HostTree,
+  type RandomStream,
+  type SpecTree,
+} from '@dimo/core';
 
 /** Size of a MaskGIT transformer. Full size at 256 px: 768, 24, 16, 3072, 1024, 1000, 16. */
 export interface MaskTransformerConfig {

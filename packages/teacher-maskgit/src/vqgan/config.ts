@@ -1,15 +1,17 @@
 /** Size of a VQGAN (Taming VQModel): options in the words of its published `model.yaml`, and parameter names and shapes. */
-import { OptionError, type SpecTree } from '@dimo/core';
 import {
-  describe,
+  describeValue,
+  OptionError,
+  parameterList,
   refuseUnknownKeys,
   requireInteger,
   requireIntegers,
   requireNumber,
   requireObject,
   requirePair,
-} from '../check-options.js';
-import { parameterList, type ParameterList } from '../tokenizer/parameters.js';
+  type ParameterList,
+  type SpecTree,
+} from '@dimo/core';
 import { codebookName } from '../tokenizer/tokenizer.js';
 
 /** Size of a Taming VQModel. */
@@ -59,7 +61,7 @@ export function resolveVqgan(config: VqganConfig, where = 'tokenizer'): Resolved
   const imageSize = requirePair(given['imageSize'] ?? ddconfig.resolution, `${where}.imageSize`);
   const factor = 2 ** (ddconfig.ch_mult.length - 1);
   if (imageSize.some((length) => length % factor !== 0))
-    throw new OptionError(`${where}.imageSize must be multiples of ${factor}, got ${describe(imageSize)}`);
+    throw new OptionError(`${where}.imageSize must be multiples of ${factor}, got ${describeValue(imageSize)}`);
   return {
     embed_dim: requireInteger(given['embed_dim'], `${where}.embed_dim`),
     n_embed: requireInteger(given['n_embed'], `${where}.n_embed`),
@@ -83,7 +85,7 @@ function resolveNetwork(given: Readonly<Record<string, unknown>>, where: string)
     throw new OptionError(`${where}.ch times each entry of ch_mult must be a multiple of 32, got ch ${numbers.ch}`);
   const double_z = given['double_z'] ?? false;
   if (typeof double_z !== 'boolean')
-    throw new OptionError(`${where}.double_z must be true or false, got ${describe(double_z)}`);
+    throw new OptionError(`${where}.double_z must be true or false, got ${describeValue(double_z)}`);
   return {
     ...numbers,
     ch_mult,

@@ -2,11 +2,17 @@
  * VQGAN (Esser et al., "Taming transformers for high-resolution image synthesis", 2021), the tokenizer of MaskGIT: same
  * parameter names, layouts and arithmetic as the Taming VQModel. The network's own range is [-1, 1].
  */
-import { attention, type TensorTree } from '@dimo/core';
+import {
+  attention,
+  convolution,
+  groupNorm,
+  initializeConvolutions,
+  silu,
+  upsampleNearest,
+  type TensorTree,
+} from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
-import { convolution, groupNorm, silu, upsampleNearest } from '../tokenizer/layers.js';
-import { initializeConvolutions } from '../tokenizer/parameters.js';
 import { createTokenizer, type Reconstruction, type Tokenizer } from '../tokenizer/tokenizer.js';
 import {
   decoderLevels,

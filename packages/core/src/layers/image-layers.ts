@@ -2,9 +2,11 @@
  * Convolutional layers on [batch, rows, columns, channels] with weights in PyTorch's layouts. Written so that they trace
  * into few nodes and have right gradients on every engine.
  */
-import { linear, withGradient, type TensorTree } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor4D } from '@tensorflow/tfjs-core';
+import { withGradient } from '../ops/dispatch.js';
+import { linear } from '../ops/linear.js';
+import type { TensorTree } from '../tensors.js';
 
 /** Options of `convolution`. */
 export interface ConvolutionOptions {

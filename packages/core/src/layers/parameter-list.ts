@@ -1,5 +1,6 @@
 /** Parameter lists of convolutional networks, and PyTorch's default first values. */
-import { float32, sizeOf, type HostTree, type RandomStream, type SpecTree } from '@dimo/core';
+import type { RandomStream } from '../random.js';
+import { float32, sizeOf, type HostTree, type SpecTree } from '../tensors.js';
 
 /** Collects parameters by name, in order. */
 export interface ParameterList {

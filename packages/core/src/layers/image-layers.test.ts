@@ -2,11 +2,14 @@
  * Layers against values worked by hand and their gradients against central differences: float32 sums of order 10 have a
  * rounding error of about 1e-6, divided by the step 2e-2 that is 1e-4 relative.
  */
-import { randomStream, type TensorTree } from '@dimo/core';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { convolution, doublingConvolution, groupNorm, silu, upsampleNearest } from './layers.js';
+import '../gradients.js';
+import { randomStream } from '../random.js';
+import type { TensorTree } from '../tensors.js';
+import { convolution, doublingConvolution, groupNorm, silu, upsampleNearest } from './image-layers.js';
+import { nearestCodes } from './nearest-codes.js';
 
 beforeAll(() => tf.setBackend('cpu'));
 
@@ -121,4 +124,12 @@ describe('convolutions', () => {
 it('silu is x * sigmoid(x) with the right gradient', () => {
   expect(silu(tf.scalar(1)).dataSync()[0]).toBeCloseTo(0.7310586, 6);
   expect(gradientError(({ x }) => silu(x!), { x: [7] })).toBeLessThan(2e-3);
+});
+
+describe('nearestCodes', () => {
+  it('takes the nearest code, the first one of equals', () => {
+    const codebook = tf.tensor2d([0, 0, 3, 4, 3, 4, -1, 0], [4, 2]);
+    const vectors = tf.tensor2d([0.4, 0, 3, 3.9, -0.6, 0], [3, 2]);
+    expect(Array.from(nearestCodes(vectors, codebook).dataSync())).toEqual([0, 1, 3]);
+  });
 });

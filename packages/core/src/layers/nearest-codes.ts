@@ -1,7 +1,7 @@
 /** Nearest code of every vector (van den Oord et al., "Neural discrete representation learning", 2017). */
-import { matrixProduct } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
+import { matrixProduct } from '../ops/linear.js';
 
 /**
  * Index of the nearest row of the codebook in squared Euclidean distance, the first one of equals.
