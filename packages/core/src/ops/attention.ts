@@ -1,4 +1,4 @@
-/** Bidirectional multi-head attention. */
+/** Multi-head attention. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
 import { ShapeError } from '../errors.js';
@@ -11,31 +11,40 @@ export interface AttentionOptions {
   readonly numHeads: number;
   /** Factor of the scores. @default 1 / sqrt(width / numHeads) */
   readonly scale?: number;
+  /** Position i attends to positions 0 to i only; needs as many keys as queries. @default false */
+  readonly causal?: boolean;
 }
 
+/** Added to the scores of later positions: far below any score, and finite, so that 0 * mask is not NaN. */
+const maskedScore = -1e9;
+
 /**
- * softmax(scale * q k^T) v in each head, without any mask.
+ * softmax(scale * q k^T) v in each head, over all positions or, if causal, over those up to the query's own.
  *
- * Kernel `DimoAttention` {query, key, value}, {numHeads, scale} -> [batch, S, width], used where no gradient is
+ * Kernel `DimoAttention` {query, key, value}, {numHeads, scale, causal} -> [batch, S, width], used where no gradient is
  * recorded; with a gradient the composition keeps the probabilities.
  *
  * @param query - float32 [batch, S, width].
  * @param key - float32 [batch, T, width].
  * @param value - float32 [batch, T, width].
  * @returns float32 [batch, S, width]; differentiable in all three.
- * @throws ShapeError if the width is no multiple of the number of heads.
+ * @throws ShapeError if the width is no multiple of the number of heads, or causal attention has S other than T.
  */
 export function attention(query: Tensor3D, key: Tensor3D, value: Tensor3D, options: AttentionOptions): Tensor3D {
-  const { numHeads } = options;
+  const { numHeads, causal = false } = options;
   const width = query.shape[2];
   if (width % numHeads !== 0) throw new ShapeError(`attention: width ${width} is no multiple of ${numHeads} heads`);
   const scale = options.scale ?? 1 / Math.sqrt(width / numHeads);
-  const composition = () =>
-    joinHeads(
-      attentionHeads(splitHeads(query, numHeads), splitHeads(key, numHeads), splitHeads(value, numHeads), scale),
-    );
+  if (causal && query.shape[1] !== key.shape[1])
+    throw new ShapeError(`attention: causal needs as many keys as queries, got ${key.shape[1]} and ${query.shape[1]}`);
+  const composition = () => {
+    const [q, k, v] = [query, key, value].map((x) => splitHeads(x, numHeads)) as [Tensor4D, Tensor4D, Tensor4D];
+    return joinHeads(attentionHeads(q, k, v, { scale, causal }));
+  };
   if (isRecordingGradient()) return composition();
-  const [result] = runFusable('DimoAttention', { query, key, value }, { numHeads, scale }, () => [composition()]);
+  const [result] = runFusable('DimoAttention', { query, key, value }, { numHeads, scale, causal }, () => [
+    composition(),
+  ]);
   return result as Tensor3D;
 }
 
@@ -49,13 +58,26 @@ function joinHeads(x: Tensor4D): Tensor3D {
   return tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [batch, length, numHeads * headWidth]);
 }
 
+/** float32 [length, length]: 0 on and below the diagonal, `maskedScore` above. */
+function causalMask(length: number): Tensor {
+  const positions = tf.range(0, length);
+  const isLater = tf.greater(tf.reshape(positions, [1, length]), tf.reshape(positions, [length, 1]));
+  return tf.mul(tf.cast(isLater, 'float32'), maskedScore);
+}
+
 /** Attention on [batch, heads, S, d] with a hand-written gradient that keeps the probabilities. */
-function attentionHeads(query: Tensor4D, key: Tensor4D, value: Tensor4D, scale: number): Tensor4D {
+function attentionHeads(
+  query: Tensor4D,
+  key: Tensor4D,
+  value: Tensor4D,
+  { scale, causal }: { readonly scale: number; readonly causal: boolean },
+): Tensor4D {
   return withGradient([query, key, value], (inputs, save) => {
     const [q, k, v] = inputs as [Tensor, Tensor, Tensor];
     // The scale goes onto the queries: S*d products instead of S*T.
     const scaled = tf.mul(q, scale);
-    const probabilities = tf.softmax(matrixProduct(scaled, k, false, true), -1);
+    const scores = matrixProduct(scaled, k, false, true);
+    const probabilities = tf.softmax(causal ? tf.add(scores, causalMask(q.shape[2]!)) : scores, -1);
     save([scaled, k, v, probabilities]);
     return {
       value: matrixProduct(probabilities, v),

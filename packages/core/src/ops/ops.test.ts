@@ -87,6 +87,19 @@ describe('values', () => {
     const y = attention(query, key, value, { numHeads: 1 }).dataSync();
     expect(y[0]).toBeCloseTo(7, 5);
   });
+
+  it('causal attention averages the values up to each position', () => {
+    const zero = tf.zeros([1, 3, 1]) as tf.Tensor3D;
+    const value = tf.tensor3d([[[1], [3], [8]]]);
+    const y = attention(zero, zero, value, { numHeads: 1, causal: true }).dataSync();
+    expect([...y]).toEqual([1, 2, expect.closeTo(4, 5)]);
+  });
+
+  it('causal attention refuses another number of keys', () => {
+    const query = tf.zeros([1, 2, 4]) as tf.Tensor3D;
+    const keys = tf.zeros([1, 3, 4]) as tf.Tensor3D;
+    expect(() => attention(query, keys, keys, { numHeads: 2, causal: true })).toThrow(/got 3 and 2/);
+  });
 });
 
 describe('gradients equal central differences', () => {
@@ -102,11 +115,11 @@ describe('gradients equal central differences', () => {
   it.each(['none', 'tanh'] as const)('gelu, approximate %s', (approximate) => {
     expect(gradientError((x) => gelu(x!, { approximate }), [normal('x', [20])])).toBeLessThan(2e-3);
   });
-  it('attention', () => {
+  it.each([false, true])('attention, causal %s', (causal) => {
     const args = ['q', 'k', 'v'].map((name) => normal(name, [2, 3, 4]));
     expect(
       gradientError(
-        (q, k, v) => attention(q as tf.Tensor3D, k as tf.Tensor3D, v as tf.Tensor3D, { numHeads: 2 }),
+        (q, k, v) => attention(q as tf.Tensor3D, k as tf.Tensor3D, v as tf.Tensor3D, { numHeads: 2, causal }),
         args,
       ),
     ).toBeLessThan(3e-3);

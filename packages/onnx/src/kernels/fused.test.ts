@@ -1,4 +1,4 @@
-import { attention, embedding, gelu, layerNorm, linear, sampleCategorical } from '@dimo/core';
+import { attention, embedding, gelu, layerNorm, linear, rmsNorm, sampleCategorical } from '@dimo/core';
 import type * as tf from '@tensorflow/tfjs-core';
 import { describe, it } from 'vitest';
 import { expectTracedEqualsEager, gradientsOf, numbers, wholeNumbers } from '../test-support/oracle.js';
@@ -15,6 +15,13 @@ describe('fusable ops: traced equals eager, forward and gradient', () => {
       gradientsOf((t) => layerNorm(t['x']!, t['s']!, t['o']!, { epsilon: 1e-12 }), ['x', 's', 'o']),
       { x, s: numbers([8], 2), o: numbers([8], 3) },
     ));
+  it.each(['microsoft', 'standard'] as const)('rmsNorm, %s operators', (operators) =>
+    expectTracedEqualsEager(
+      gradientsOf((t) => rmsNorm(t['x']!, t['s']!, { epsilon: 1e-6 }), ['x', 's']),
+      { x, s: numbers([8], 2) },
+      { trace: { operators } },
+    ),
+  );
   it.each(['none', 'tanh'] as const)('gelu %s', (approximate) =>
     expectTracedEqualsEager(
       gradientsOf((t) => gelu(t['x']!, { approximate }), ['x']),
@@ -25,6 +32,18 @@ describe('fusable ops: traced equals eager, forward and gradient', () => {
     attention(t['q'] as tf.Tensor3D, t['k'] as tf.Tensor3D, t['v'] as tf.Tensor3D, { numHeads: 2 });
   const qkv = { q: numbers([3, 5, 8], 4, 3), k: numbers([3, 7, 8], 5, 3), v: numbers([3, 7, 8], 6) };
   it('attention forward', () => expectTracedEqualsEager((_, t) => ({ outputs: { y: attend(t) } }), qkv));
+  // Scores of order 10, and values that differ from position to position: a leak of later positions would show.
+  const attendCausally = (t: tf.NamedTensorMap) =>
+    attention(t['q'] as tf.Tensor3D, t['k'] as tf.Tensor3D, t['v'] as tf.Tensor3D, { numHeads: 2, causal: true });
+  const squareInputs = { q: numbers([3, 7, 8], 4, 3), k: numbers([3, 7, 8], 5, 3), v: numbers([3, 7, 8], 6) };
+  it('causal attention forward', () =>
+    expectTracedEqualsEager((_, t) => ({ outputs: { y: attendCausally(t) } }), squareInputs));
+  it('causal attention forward, standard operators', () =>
+    expectTracedEqualsEager((_, t) => ({ outputs: { y: attendCausally(t) } }), squareInputs, {
+      trace: { operators: 'standard' },
+    }));
+  it('causal attention gradient', () =>
+    expectTracedEqualsEager(gradientsOf(attendCausally, ['q', 'k', 'v']), squareInputs));
   it('attention gradient', () => expectTracedEqualsEager(gradientsOf(attend, ['q', 'k', 'v']), qkv));
   it('embedding', () =>
     expectTracedEqualsEager(

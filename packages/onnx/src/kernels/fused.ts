@@ -1,13 +1,24 @@
 /** The fusable ops of core, as the fused operators of ONNX and onnxruntime. */
 import { sizeOf } from '@dimo/core';
 import type { GraphBuilder } from '../builder.js';
+import { elementwiseNode } from '../elementwise.js';
 import { float, int, ints, text } from '../graph.js';
 import { lazy, materialize, permuteLazy, splat, type LazyTensor, type TracedTensor } from '../lazy.js';
 import { reshapeLazy, reshapeTraced, settle } from '../lazy-reshape.js';
-import { multiplyLazy } from './binary.js';
+import { addLazy, multiplyLazy } from './binary.js';
 import { kernel, reshapeKernel, type KernelTable } from './kernel.js';
 import { linearLazy, matmulLazy } from './matmul.js';
-import { softmaxLazy } from './reduce.js';
+import { reduceLazy, softmaxLazy } from './reduce.js';
+
+/** Attributes of `DimoAttention`. */
+interface AttentionAttributes {
+  readonly numHeads: number;
+  readonly scale: number;
+  readonly causal: boolean;
+}
+
+/** Added to the scores of later positions in causal attention, as in core's composition. */
+const maskedScore = -1e9;
 
 /** softmax(scale * q k^T) v per head, from single operators. */
 function composedAttention(
@@ -15,17 +26,34 @@ function composedAttention(
   query: LazyTensor,
   key: LazyTensor,
   value: LazyTensor,
-  numHeads: number,
-  scale: number,
+  { numHeads, scale, causal }: AttentionAttributes,
 ): LazyTensor {
   const heads = (x: LazyTensor) => {
     const [batch, length, width] = x.shape as [number, number, number];
     return permuteLazy(builder, reshapeLazy(builder, x, [batch, length, numHeads, width / numHeads]), [0, 2, 1, 3]);
   };
   const scaled = multiplyLazy(builder, heads(query), splat('float32', [], scale));
-  const probabilities = softmaxLazy(builder, 'Softmax', matmulLazy(builder, scaled, heads(key), false, true));
+  const scores = matmulLazy(builder, scaled, heads(key), false, true);
+  const masked = causal ? addLazy(builder, scores, causalMask(builder, query.shape[1]!)) : scores;
+  const probabilities = softmaxLazy(builder, 'Softmax', masked);
   const result = matmulLazy(builder, probabilities, heads(value), false, false);
   return reshapeLazy(builder, permuteLazy(builder, result, [0, 2, 1, 3]), query.shape);
+}
+
+function causalMask(builder: GraphBuilder, length: number): LazyTensor {
+  const data = new Float32Array(length * length);
+  for (let row = 0; row < length; row++) data.fill(maskedScore, row * length + row + 1, (row + 1) * length);
+  return lazy(builder.constant('float32', [length, length], data));
+}
+
+/** [x / sqrt(mean(x^2) + epsilon) * scale, 1 / sqrt(...)], from single operators. */
+function composedRmsNorm(builder: GraphBuilder, x: LazyTensor, scale: LazyTensor, epsilon: number): LazyTensor[] {
+  const last = x.shape.length - 1;
+  const meanSquare = reduceLazy(builder, 'ReduceMean', multiplyLazy(builder, x, x), [last], true);
+  const shifted = elementwiseNode(builder, 'Add', [meanSquare, splat('float32', [], epsilon)], 'float32');
+  const root = elementwiseNode(builder, 'Sqrt', [shifted], 'float32');
+  const inverse = elementwiseNode(builder, 'Reciprocal', [root], 'float32');
+  return [multiplyLazy(builder, multiplyLazy(builder, x, inverse), scale), inverse];
 }
 
 /** A linear map over the channels of a channels-first image, as a convolution with a 1 by 1 filter. */
@@ -70,6 +98,20 @@ export const fusedKernels: KernelTable = {
       })
       .map(lazy);
   }),
+  DimoRmsNorm: kernel<'x' | 'scale', { epsilon: number }>((builder, { x, scale }, { epsilon }) => {
+    const type = 'float32' as const;
+    const statistics = { type, shape: [...x.shape.slice(0, -1), 1] };
+    if (builder.lowering.operators === 'standard') return composedRmsNorm(builder, x, scale, epsilon);
+    // onnxruntime's own operator, although it is in the standard's domain.
+    return builder
+      .nodes(
+        'SimplifiedLayerNormalization',
+        [materialize(builder, x), materialize(builder, scale)],
+        [{ type, shape: x.shape }, statistics],
+        { attributes: { axis: int(-1), epsilon: float(epsilon) }, numRequiredOutputs: 1 },
+      )
+      .map(lazy);
+  }),
   DimoGelu: kernel<'x', { approximate: 'none' | 'tanh' }>((builder, { x }, { approximate }) => {
     const value = materialize(builder, x);
     const spec = { type: 'float32' as const, shape: x.shape };
@@ -77,22 +119,21 @@ export const fusedKernels: KernelTable = {
       return lazy(builder.node('Gelu', [value], spec, { domain: 'com.microsoft' }));
     return lazy(builder.node('Gelu', [value], spec, { attributes: { approximate: text(approximate) } }));
   }),
-  DimoAttention: kernel<'query' | 'key' | 'value', { numHeads: number; scale: number }>(
-    (builder, { query, key, value }, { numHeads, scale }) => {
-      if (builder.lowering.operators === 'standard' || sizeOf(query.shape) === 0)
-        return composedAttention(builder, query, key, value, numHeads, scale);
-      const inputs = [query, key, value].map((tensor) => materialize(builder, tensor));
-      return lazy(
-        builder.node(
-          'MultiHeadAttention',
-          inputs,
-          { type: 'float32', shape: query.shape },
-          {
-            domain: 'com.microsoft',
-            attributes: { num_heads: int(numHeads), scale: float(scale) },
-          },
-        ),
-      );
-    },
-  ),
+  DimoAttention: kernel<'query' | 'key' | 'value', AttentionAttributes>((builder, { query, key, value }, given) => {
+    const { numHeads, scale, causal } = given;
+    if (builder.lowering.operators === 'standard' || sizeOf(query.shape) === 0)
+      return composedAttention(builder, query, key, value, given);
+    const inputs = [query, key, value].map((tensor) => materialize(builder, tensor));
+    return lazy(
+      builder.node(
+        'MultiHeadAttention',
+        inputs,
+        { type: 'float32', shape: query.shape },
+        {
+          domain: 'com.microsoft',
+          attributes: { num_heads: int(numHeads), scale: float(scale), ...(causal ? { unidirectional: int(1) } : {}) },
+        },
+      ),
+    );
+  }),
 };
