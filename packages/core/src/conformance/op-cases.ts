@@ -1,7 +1,7 @@
 /** Ops with a float64 reference of their value; their gradients are compared with its central differences. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
-import { attention, embedding, gelu, layerNorm, linear, matrixProduct } from '../ops/index.js';
+import { attention, embedding, gelu, layerNorm, linear, matrixProduct, rmsNorm } from '../ops/index.js';
 import { randomStream } from '../random.js';
 import { bool, float32, int32, sizeOf, type HostTree, type TensorTree } from '../tensors.js';
 import { standardNormalDistribution } from '../truncated-normal.js';
@@ -107,6 +107,16 @@ export const opCases: readonly OpCase[] = [
     arguments: { x: normal('x', [2, 3, 6]), scale: normal('scale', [6]), offset: normal('offset', [6]) },
     apply: ({ x, scale, offset }) => layerNorm(x!, scale!, offset!, { epsilon: 1e-5 }),
     reference: ({ x, scale, offset }) => host.layerNorm(x!, scale!, offset!, 1e-5),
+  },
+  {
+    name: 'rmsNorm',
+    arguments: { x: normal('x', [2, 3, 6]), scale: normal('scale', [6]) },
+    apply: ({ x, scale }) => rmsNorm(x!, scale!, { epsilon: 1e-5 }),
+    reference: ({ x, scale }) =>
+      build([2, 3, 6], (i, j, k) => {
+        const meanSquare = sum(6, (d) => at(x!, i, j, d) ** 2) / 6;
+        return (at(x!, i, j, k) / Math.sqrt(meanSquare + 1e-5)) * at(scale!, k);
+      }),
   },
   {
     name: 'attention',
