@@ -9,6 +9,8 @@ export interface ParameterList {
   convolution(name: string, out: number, inner: number, size: number): void;
   /** `<name>.weight` [in, out, size, size], `<name>.bias` [out]. */
   transposedConvolution(name: string, out: number, inner: number, size: number): void;
+  /** `<name>.weight` [out, in], `<name>.bias` [out]. */
+  linear(name: string, out: number, inner: number): void;
   /** `<name>.weight`, `<name>.bias` [channels]. */
   norm(name: string, channels: number): void;
   /** A tensor of its own. */
@@ -32,6 +34,10 @@ export function parameterList(): ParameterList {
       tensor(`${name}.weight`, inner, out, size, size);
       tensor(`${name}.bias`, out);
     },
+    linear(name, out, inner) {
+      tensor(`${name}.weight`, out, inner);
+      tensor(`${name}.bias`, out);
+    },
     norm(name, channels) {
       tensor(`${name}.weight`, channels);
       tensor(`${name}.bias`, channels);
@@ -40,8 +46,8 @@ export function parameterList(): ParameterList {
 }
 
 /**
- * PyTorch's defaults: convolutions uniform in +-1/sqrt(fan-in), norms 1 and 0; the codebook uniform in +-1/K as in
- * Taming Transformers. (PyTorch takes the second axis times the kernel area as fan-in, also for transposed ones.)
+ * PyTorch's defaults: convolutions and linear maps uniform in +-1/sqrt(fan-in), norms 1 and 0; the codebook (a matrix
+ * without bias) uniform in +-1/K as in Taming Transformers. (PyTorch takes the second axis times the kernel area as fan-in, also for transposed ones.)
  */
 export function initializeConvolutions(specs: SpecTree, random: RandomStream): HostTree {
   return Object.fromEntries(
@@ -53,7 +59,8 @@ export function initializeConvolutions(specs: SpecTree, random: RandomStream): H
           .uniform(size)
           .map((value) => (2 * value - 1) * bound);
       const weight = specs[name.replace(/\.bias$/, '.weight')]!.shape;
-      if (weight.length === 2) return [name, float32(shape, uniform(1 / weight[0]!))];
+      const isCodebook = weight.length === 2 && !(name.replace(/\.weight$/, '.bias') in specs);
+      if (isCodebook) return [name, float32(shape, uniform(1 / weight[0]!))];
       if (weight.length === 1)
         return [name, float32(shape, new Float32Array(size).fill(name.endsWith('weight') ? 1 : 0))];
       return [name, float32(shape, uniform(1 / Math.sqrt(sizeOf(weight.slice(1)))))];
