@@ -1,9 +1,10 @@
 /**
- * Training rate against eager PyTorch: the same Di[M]O step (generator and auxiliary), model, batch and threads, in two
- * processes that take turns. Both sides start from the same weights, and the losses of a first step with the same
- * random numbers must agree before anything is measured.
+ * Training rate against eager PyTorch: the same Di[M]O step (generator and auxiliary), model, batch and threads, in
+ * processes that take turns. PyTorch comes in two styles: `plain`, the step as the public code writes it, and `tuned`,
+ * rewritten for speed. All start from the same weights, and the losses of a first step with the same random numbers
+ * must agree before anything is measured.
  *
- *   node bench/train-step.mjs [case=h128-d4|h256-d6|all] [rounds=6] [steps=3] [threads=2]
+ *   node bench/train-step.mjs [case=h128-d4|h256-d6|all] [rounds=6] [steps=3] [threads=2] [peers=plain,tuned]
  *
  * `DIMO_TORCH_PYTHON` names a Python with torch and safetensors; without it only our side runs.
  */
@@ -15,16 +16,17 @@ import { cases, flopsPerStep, step as stepSettings } from './lib/cases.mjs';
 import { startChild } from './lib/child.mjs';
 import { loadLine, median, options } from './lib/statistics.mjs';
 
-const given = options({ case: 'all', rounds: 6, steps: 3, threads: 2 });
+const given = options({ case: 'all', rounds: 6, steps: 3, threads: 2, peers: 'plain,tuned' });
 const python = process.env.DIMO_TORCH_PYTHON;
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 const gigaflops = (rate) => `${(rate / 1e9).toFixed(0)} GFLOP/s`;
 const megabytes = (bytes) => `${(bytes / 2 ** 20).toFixed(0)} MB`;
 
 /** Requests for PyTorch from ours. */
-function torchStart({ model, batch, weights }) {
+function torchStart({ model, batch, weights, style }) {
   return {
     command: 'start',
+    style,
     threads: given.threads,
     batch,
     weights,
@@ -63,7 +65,12 @@ async function runCase(name) {
   const folder = mkdtempSync(path.join(tmpdir(), 'dimo-bench-'));
   const [weights, draws] = [path.join(folder, 'weights.safetensors'), path.join(folder, 'draws.safetensors')];
   const ours = startChild(process.execPath, [here('lib/ours.mjs')]);
-  const theirs = python ? startChild(python, [here('train_step_torch.py'), 'serve']) : undefined;
+  const styles = python ? given.peers.split(',') : [];
+  const peers = styles.map((style) => ({
+    style,
+    label: `PyTorch ${style}`,
+    child: startChild(python, [here('train_step_torch.py'), 'serve']),
+  }));
   try {
     const started = await ours.ask({
       command: 'start',
@@ -78,48 +85,52 @@ async function runCase(name) {
     console.log(
       `  ours: ${started.info.device}, traced, compiled and first step in ${first.startSeconds.toFixed(1)} s`,
     );
-    if (theirs) {
-      const { versions } = await theirs.ask(torchStart({ model, batch, weights }));
-      const theirFirst = await theirs.ask({ command: 'compare', draws });
+    for (const { child, style, label } of peers) {
+      const { versions } = await child.ask(torchStart({ model, batch, weights, style }));
+      const theirFirst = await child.ask({ command: 'compare', draws });
       checkAgreement(first, theirFirst);
       console.log(
-        `  PyTorch ${versions}: same losses in the first step (${theirFirst.generator}, ${theirFirst.auxiliary})`,
+        `  ${label} (${versions}): same losses in the first step (${theirFirst.generator}, ${theirFirst.auxiliary})`,
       );
-    } else console.log('  PyTorch: skipped, DIMO_TORCH_PYTHON does not name a Python with torch');
+    }
+    if (!python) console.log('  PyTorch: skipped, DIMO_TORCH_PYTHON does not name a Python with torch');
     const rounds = [];
     for (let round = -1; round < given.rounds; round++) {
-      const a = await ours.ask({ command: 'run', steps: given.steps });
-      const b = theirs && (await theirs.ask({ command: 'run', steps: given.steps }));
+      const measured = [await ours.ask({ command: 'run', steps: given.steps })];
+      for (const { child } of peers) measured.push(await child.ask({ command: 'run', steps: given.steps }));
       // The first round warms caches and allocators.
-      if (round >= 0) rounds.push({ a, b });
+      if (round >= 0) rounds.push(measured);
     }
-    report({ flops, target, rounds });
+    report({ flops, target, rounds, labels: ['ours', ...peers.map(({ label }) => label)] });
     const oursGemm = (await ours.ask({ command: 'gemm' })).rate;
-    const best = flops / Math.min(...rounds.map(({ a }) => a.seconds / given.steps));
+    const best = flops / Math.min(...rounds.map(([mine]) => mine.seconds / given.steps));
     console.log(
       `  GEMM 1024 through the same engine ${gigaflops(oursGemm)}; best step ${gigaflops(best)}, ${((100 * best) / oursGemm).toFixed(0)} % of it`,
     );
-    if (theirs) console.log(`  GEMM 1024 in PyTorch ${gigaflops((await theirs.ask({ command: 'gemm' })).rate)}`);
+    if (peers[0])
+      console.log(`  GEMM 1024 in PyTorch ${gigaflops((await peers[0].child.ask({ command: 'gemm' })).rate)}`);
   } finally {
-    await Promise.all([ours.close(), theirs?.close()]);
+    await Promise.all([ours, ...peers.map(({ child }) => child)].map((child) => child.close()));
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-function report({ flops, target, rounds }) {
-  const perStep = (side, key) => median(rounds.map((round) => round[side][key] / given.steps));
-  const line = (label, side) =>
+function report({ flops, target, rounds, labels }) {
+  const width = Math.max(...labels.map((label) => label.length));
+  labels.forEach((label, side) => {
+    const perStep = (key) => median(rounds.map((round) => round[side][key] / given.steps));
     console.log(
-      `  ${label} ${(1000 * perStep(side, 'seconds')).toFixed(0)} ms a step, CPU ${(1000 * perStep(side, 'cpuSeconds')).toFixed(0)} ms, ${gigaflops(flops / perStep(side, 'seconds'))}, peak ${megabytes(rounds.at(-1)[side].peakRss)}`,
+      `  ${label.padEnd(width)} ${(1000 * perStep('seconds')).toFixed(0)} ms a step, CPU ${(1000 * perStep('cpuSeconds')).toFixed(0)} ms, ${gigaflops(flops / perStep('seconds'))}, peak ${megabytes(rounds.at(-1)[side].peakRss)}`,
     );
-  line('ours   ', 'a');
-  if (!rounds[0].b) return;
-  line('PyTorch', 'b');
-  const ratio = (key) => median(rounds.map(({ a, b }) => b[key] / a[key]));
-  const memory = rounds.at(-1).a.peakRss / rounds.at(-1).b.peakRss;
-  console.log(
-    `  rate ratio, median of ${rounds.length} rounds: ${ratio('seconds').toFixed(2)}x wall (target ${target}x), ${ratio('cpuSeconds').toFixed(2)}x CPU; peak memory ${memory.toFixed(2)}x (target <= 1.3x)`,
-  );
+  });
+  labels.slice(1).forEach((label, index) => {
+    const ratio = (key) => median(rounds.map((round) => round[index + 1][key] / round[0][key]));
+    const last = rounds.at(-1);
+    const memory = last[0].peakRss / last[index + 1].peakRss;
+    console.log(
+      `  against ${label}, median of ${rounds.length} rounds: ${ratio('seconds').toFixed(2)}x the rate by the clock (target ${target}x), ${ratio('cpuSeconds').toFixed(2)}x by CPU time; peak memory ${memory.toFixed(2)}x (target <= 1.3x)`,
+    );
+  });
 }
 
 const names = given.case === 'all' ? Object.keys(cases) : [given.case];

@@ -260,7 +260,11 @@ def serve():
             torch.set_num_threads(request["threads"])
             model = Model(**request["model"])
             weights = load_file(request["weights"]) if request.get("weights") else model.initialize(request["seed"])
-            run = Distillation(model, request["options"], weights, weights, weights)
+            if request.get("style") == "plain":
+                from train_step_torch_plain import PlainDistillation as Style
+            else:
+                Style = Distillation
+            run = Style(model, request["options"], weights, weights, weights)
             batch = request["batch"]
             answer = {"versions": torch.__version__, "threads": torch.get_num_threads()}
         elif command == "compare":
@@ -288,6 +292,8 @@ def serve():
 
 
 if __name__ == "__main__":
+    # The other style imports this file by its name.
+    sys.modules["train_step_torch"] = sys.modules["__main__"]
     if len(sys.argv) == 3 and sys.argv[1] == "verify":
         verify(sys.argv[2])
     elif len(sys.argv) == 2 and sys.argv[1] == "serve":

@@ -100,8 +100,7 @@ function transformerBlock(
   const numHeads = config.heads;
   const mha = `${attentionName}.fn.mha`;
   const normalized = norm(weights, `${attentionName}.norm`, x, blockEpsilon);
-  const packed = linear(normalized, weights[`${mha}.in_proj_weight`]!, weights[`${mha}.in_proj_bias`]!);
-  const parts = tf.split(packed, 3, 2) as [Tensor3D, Tensor3D, Tensor3D];
+  const parts = projections(normalized, weights[`${mha}.in_proj_weight`]!, weights[`${mha}.in_proj_bias`]!);
   const mixed = dropout ? attentionWithDropout(parts, numHeads, mha, dropout) : attention(...parts, { numHeads });
   const afterAttention = tf.add(x, dense(weights, `${mha}.out_proj`, mixed)) as Tensor3D;
 
@@ -110,6 +109,17 @@ function transformerBlock(
   inner = applyDropout(inner, `${mlpName}.fn.net.2`, dropout);
   inner = dense(weights, `${mlpName}.fn.net.3`, inner);
   return tf.add(afterAttention, applyDropout(inner, `${mlpName}.fn.net.4`, dropout));
+}
+
+/**
+ * Query, key and value. The packed weight is split, not the packed result: the same products, without copying
+ * activations forward and their gradients back.
+ */
+function projections(x: Tensor3D, weight: Tensor, bias: Tensor): [Tensor3D, Tensor3D, Tensor3D] {
+  const width = x.shape[2];
+  const part = (index: number) =>
+    linear(x, tf.slice(weight, [index * width, 0], [width, width]), tf.slice(bias, [index * width], [width]));
+  return [part(0), part(1), part(2)];
 }
 
 function lastLayer(weights: TensorTree, input: Tensor3D, dropout: Dropout | undefined): Tensor3D {
