@@ -144,7 +144,7 @@ function phaseDraws(saved: HostTree, prefix: string, [batch, length]: [number, n
     initialCodes: row<HostTensor<'int32'>>('init_code'),
     initialMaskUniforms: row<HostTensor<'float32'>>('init_mask_uniforms'),
     embeddingNoise: tensors['noise'] as HostTensor<'float32'>,
-    sampleUniforms: row<HostTensor<'float32'>>('sample_uniforms'),
+    tokenDraws: row<HostTensor<'float32'>>('sample_uniforms'),
     maskRatioUniforms: tensors['mask_ratio_r'] as HostTensor<'float32'>,
     maskUniforms: row<HostTensor<'float32'>>('mask_uniforms'),
     dropUniforms:

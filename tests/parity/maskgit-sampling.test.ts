@@ -119,7 +119,7 @@ describe.each(engines)('on $name', ({ create }) => {
       const result = await sampler.sample(weights, {
         condition: { label: get(io, 'labels') },
         draws: {
-          uniforms: (step) => sliceOf('uniforms', step),
+          tokenDraws: (step) => sliceOf('uniforms', step),
           gumbel: (step) => sliceOf('gumbel', step),
           randomConfidence: (step) => sliceOf('rand_confidence', step),
         },
@@ -197,7 +197,7 @@ describe.each(engines)('on $name', ({ create }) => {
         { label: labels },
         {
           initialTokens: tokens,
-          sampleUniforms: uniforms,
+          tokenDraws: uniforms,
           initialMaskRatio: float32([batch], new Float32Array(batch).fill(variant.fixed_ratio)),
           ...(noise ? { embeddingNoise: noise } : {}),
         },

@@ -10,7 +10,7 @@ import type { Scalar, Tensor, Tensor1D, Tensor2D, Tensor3D } from '@tensorflow/t
 import type { NetworkRole, ResolvedDistillation } from './distillation-options.js';
 import { conditionalPair, guidedLogits, isGuided, type ConditionalPair } from './guidance.js';
 import { gradientThroughLogits, type LogitGradient, type WeightGradients } from './logit-gradient.js';
-import type { Condition, MaskedDiffusionModel, ModelInputs } from './model.js';
+import type { MaskedDiffusionModel, ModelInputs } from './model.js';
 import { maskedCrossEntropy } from './ops/masked-cross-entropy.js';
 import { guidedTeacherLogits, tokenDivergence } from './ops/token-divergence.js';
 import { applyOptimizer, movingAverage, replaceNonFinite } from './optimizer.js';
@@ -60,14 +60,14 @@ export function generatorGradients(setup: DistillationSetup, state: TensorTree, 
     (logits): LogitGradient => {
       const generated = logits as Tensor3D;
       // x_0 ~ softmax(z_theta), and x_t from the forward process.
-      const tokens = sampleTokens(generated, uniformsOf(inputs), networks.teacher.tokenSpace, settings.sampling);
+      const tokens = sampleTokens(generated, inputs['tokenDraws']!, networks.teacher.tokenSpace, settings.sampling);
       const intermediate = intermediateInputs(setup, inputs, tokens);
       // What the token distribution should be, and what the generator's currently is.
       const teacher = teacherLogits(setup, state, { inputs, intermediate });
       const auxiliary = guidedLogits(
         networks.auxiliary,
         subtree('auxiliary', state),
-        { ...intermediate, ...dropoutOf(setup, inputs, 'auxiliary') },
+        { ...intermediate, ...timeAndDropoutOf(setup, inputs, 'auxiliary') },
         auxiliaryGuidance(inputs, isGuided(settings.auxiliaryGuidance)),
       );
       const isMasked = tf.cast(inputs['isMasked']!, 'float32') as Tensor2D;
@@ -147,7 +147,7 @@ export function auxiliaryGradients(setup: DistillationSetup, state: TensorTree, 
   const { networks, settings } = setup;
   const { softWeight, softTemperature } = settings;
   const generated = networks.generator.logits(subtree('generator', state), generatorInputs(setup, inputs));
-  const tokens = sampleTokens(generated, uniformsOf(inputs), networks.teacher.tokenSpace, settings.sampling);
+  const tokens = sampleTokens(generated, inputs['tokenDraws']!, networks.teacher.tokenSpace, settings.sampling);
   const intermediate = intermediateInputs(setup, inputs, tokens);
   const { trained, frozen } = splitWeights(subtree('auxiliary', state), setup.trained.auxiliary);
   return gradientThroughLogits(
@@ -156,7 +156,7 @@ export function auxiliaryGradients(setup: DistillationSetup, state: TensorTree, 
       guidedLogits(
         networks.auxiliary,
         { ...frozen, ...weights },
-        { ...intermediate, ...dropoutOf(setup, inputs, 'auxiliary') },
+        { ...intermediate, ...timeAndDropoutOf(setup, inputs, 'auxiliary') },
         auxiliaryGuidance(inputs, isGuided(settings.auxiliaryTrainingGuidance)),
       ),
     (logits): LogitGradient => {
@@ -226,15 +226,22 @@ function generatorInputs(setup: DistillationSetup, inputs: TensorTree): ModelInp
   return {
     tokens: inputs['initialTokens'] as Tensor2D,
     condition: subtree('condition', inputs),
-    maskRatio: inputs['initialMaskRatio'] as Tensor1D,
     ...(noise ? { embeddingNoise: { noise: noise as Tensor3D, scale: inputs['embeddingNoiseScale'] as Scalar } } : {}),
-    ...dropoutOf(setup, inputs, 'generator'),
+    ...timeAndDropoutOf(setup, inputs, 'generator'),
   };
 }
 
-function dropoutOf(setup: DistillationSetup, inputs: TensorTree, role: NetworkRole): Pick<ModelInputs, 'dropout'> {
+/** The inputs that each network has of its own. */
+function timeAndDropoutOf(
+  setup: DistillationSetup,
+  inputs: TensorTree,
+  role: NetworkRole,
+): Pick<ModelInputs, 'time' | 'dropout'> {
   const rate = setup.settings.dropout[role];
-  return rate === 0 ? {} : { dropout: { rate, uniforms: subtree(`dropout/${role}`, inputs) } };
+  return {
+    time: subtree(`time/${role}`, inputs),
+    ...(rate === 0 ? {} : { dropout: { rate, uniforms: subtree(`dropout/${role}`, inputs) } }),
+  };
 }
 
 /** x_t: the sampled tokens with the mask id where the forward process masks. */
@@ -248,7 +255,6 @@ function intermediateInputs(setup: DistillationSetup, inputs: TensorTree, tokens
   return {
     tokens: masked as Tensor2D,
     condition: Object.keys(dropped).length > 0 ? dropped : subtree('condition', inputs),
-    maskRatio: inputs['maskRatio'] as Tensor1D,
   };
 }
 
@@ -259,23 +265,15 @@ function teacherLogits(
 ): { conditional: Tensor3D } | (ConditionalPair & { guidanceScale: Tensor1D }) {
   const model = setup.networks.teacher;
   const weights = subtree('teacher', state);
-  const modelInputs = { ...intermediate, ...dropoutOf(setup, inputs, 'teacher') };
+  const modelInputs = { ...intermediate, ...timeAndDropoutOf(setup, inputs, 'teacher') };
   if (!isGuided(setup.settings.teacherGuidance)) return { conditional: model.logits(weights, modelInputs) };
-  const pair = conditionalPair(model, weights, modelInputs, nullConditionOf(inputs));
+  const pair = conditionalPair(model, weights, modelInputs, subtree('negativeCondition', inputs));
   return { ...pair, guidanceScale: inputs['teacherGuidanceScale'] as Tensor1D };
 }
 
 function auxiliaryGuidance(inputs: TensorTree, guided: boolean) {
   if (!guided) return undefined;
-  return { nullCondition: nullConditionOf(inputs), scale: inputs['auxiliaryGuidanceScale'] as Tensor1D };
-}
-
-function nullConditionOf(inputs: TensorTree): Condition {
-  return subtree('nullCondition', inputs);
-}
-
-function uniformsOf(inputs: TensorTree): Tensor2D {
-  return inputs['sampleUniforms'] as Tensor2D;
+  return { nullCondition: subtree('nullCondition', inputs), scale: inputs['auxiliaryGuidanceScale'] as Tensor1D };
 }
 
 /** The mask times w(t), if the loss has a weight over the mask ratio. */

@@ -4,10 +4,11 @@
  */
 import { dropConditions } from './condition-drop.js';
 import type { NetworkRole, ResolvedDistillation } from './distillation-options.js';
-import { conditionSpecs, guidanceScales, isGuided, nullConditionInputs, type Guidance } from './guidance.js';
+import { conditionSpecs, guidanceScales, isGuided, withBatchAxis, type Guidance } from './guidance.js';
 import { scheduledMask } from './masking.js';
 import { sequenceLength, type MaskedDiffusionModel, type Teacher } from './model.js';
 import { randomStream, type RandomStream } from './random.js';
+import { randomTokenDraws, tokenDrawSpec } from './sampling.js';
 import { embeddingNoiseScale } from './schedule.js';
 import {
   float32,
@@ -19,6 +20,7 @@ import {
   type HostTree,
   type SpecTree,
 } from './tensors.js';
+import { timeInputs, timeSpecs } from './time-conditioning.js';
 import { initialMaskRatio, initialTokens } from './token-init.js';
 
 /** The half of a step that draws are for. */
@@ -34,8 +36,8 @@ export interface PhaseDraws {
   readonly initialMaskUniforms: HostTensor<'float32'>;
   /** float32 [batch, L, embeddingWidth], standard normal; absent if the noise scale is always 0. */
   readonly embeddingNoise?: HostTensor<'float32'>;
-  /** float32 [batch, L]: draw the generator's tokens. */
-  readonly sampleUniforms: HostTensor<'float32'>;
+  /** Draw the generator's tokens; as `tokenDrawSpec` says, with a leading batch axis. */
+  readonly tokenDraws: HostTensor<'float32'>;
   /** float32 [batch]: mask ratio of the re-masked sample. */
   readonly maskRatioUniforms: HostTensor<'float32'>;
   /** float32 [batch, L]: order in which positions are re-masked. */
@@ -68,6 +70,8 @@ export interface DrawContext {
   readonly generator: MaskedDiffusionModel;
   readonly auxiliary: MaskedDiffusionModel;
   readonly settings: ResolvedDistillation;
+  /** What the teacher's guidance leads away from, without batch axis. @default the null condition */
+  readonly negativeCondition?: HostTree;
   /** Multiplies the standard normal embedding noise. */
   readonly noiseUnit: number;
 }
@@ -104,6 +108,7 @@ async function drawPhase(context: DrawContext, phase: DistillationPhase, stream:
   const length = sequenceLength(tokenSpace);
   const uniform = (name: string, shape: readonly number[]) => float32(shape, stream.fork(name).uniform(sizeOf(shape)));
   const noiseShape = [batchSize, length, embeddingWidth];
+  const drawShape = [batchSize, ...tokenDrawSpec(tokenSpace, settings.sampling).shape];
   return {
     condition: await teacher.conditions.sample(stream.fork('condition'), batchSize),
     initialCodes: int32(
@@ -114,7 +119,7 @@ async function drawPhase(context: DrawContext, phase: DistillationPhase, stream:
     ...(hasEmbeddingNoise(settings)
       ? { embeddingNoise: float32(noiseShape, stream.fork('embedding-noise').normal(sizeOf(noiseShape))) }
       : {}),
-    sampleUniforms: uniform('tokens', [batchSize, length]),
+    tokenDraws: float32(drawShape, randomTokenDraws(stream.fork('tokens'), sizeOf(drawShape), settings.sampling)),
     maskRatioUniforms: uniform('mask-ratio', [batchSize]),
     maskUniforms: uniform('mask', [batchSize, length]),
     dropUniforms: uniform('drop', [batchSize]),
@@ -150,16 +155,20 @@ export function phaseInputs(context: DrawContext, draws: PhaseDraws, options: Ph
     phase === 'generator' ? settings.maskSchedule : settings.auxiliaryMaskSchedule,
     draws.maskRatioUniforms,
     draws.maskUniforms,
+    settings.maskRatioRange,
   );
   const initial = { codes: draws.initialCodes, maskUniforms: draws.initialMaskUniforms };
   const inputs: HostTree = {
     initialTokens: initialTokens(initial, options.initialMaskRatio, generator.tokenSpace),
-    initialMaskRatio: float32([batch], new Float32Array(batch).fill(options.initialMaskRatio)),
-    sampleUniforms: draws.sampleUniforms,
+    tokenDraws: draws.tokenDraws,
     isMasked,
-    maskRatio,
     ...withPrefix('condition', draws.condition),
   };
+  const initialRatios = float32([batch], new Float32Array(batch).fill(options.initialMaskRatio));
+  for (const [role, model] of passesOf(context, phase)) {
+    const progress = { maskRatio: role === 'generator' ? initialRatios : maskRatio };
+    Object.assign(inputs, timeInputs(model, progress, `time/${role}`));
+  }
   if (draws.embeddingNoise) {
     inputs['embeddingNoise'] = scaled(draws.embeddingNoise, context.noiseUnit);
     inputs['embeddingNoiseScale'] = scalar(embeddingNoiseScale(settings.tokenInit.embeddingNoise, step));
@@ -180,7 +189,10 @@ export function phaseInputs(context: DrawContext, draws: PhaseDraws, options: Ph
       withPrefix('auxiliaryCondition', dropConditions(draws.condition, teacher.nullCondition, isDropped)),
     );
   }
-  if (needsNullCondition(settings, phase)) Object.assign(inputs, nullConditionInputs(teacher.nullCondition));
+  if (isTeacherGuided(settings, phase))
+    Object.assign(inputs, withPrefix('negativeCondition', withBatchAxis(negativeConditionOf(context))));
+  if (isGuided(auxiliaryGuidanceOf(settings, phase)))
+    Object.assign(inputs, withPrefix('nullCondition', withBatchAxis(teacher.nullCondition)));
   return { ...inputs, ...withPrefix('dropout', draws.dropout ?? {}) };
 }
 
@@ -190,15 +202,16 @@ export function phaseInputSpecs(context: DrawContext, phase: DistillationPhase):
   const { batchSize } = settings;
   const row = [batchSize, sequenceLength(generator.tokenSpace)];
   const perSample = { dtype: 'float32', shape: [batchSize] } as const;
+  const draws = tokenDrawSpec(generator.tokenSpace, settings.sampling);
   const isGenerator = phase === 'generator';
   const specs: SpecTree = {
     initialTokens: { dtype: 'int32', shape: row },
-    initialMaskRatio: perSample,
-    sampleUniforms: { dtype: 'float32', shape: row },
+    tokenDraws: { ...draws, shape: [batchSize, ...draws.shape] },
     isMasked: { dtype: 'int32', shape: row },
-    maskRatio: perSample,
     ...conditionSpecs(teacher.model, batchSize),
   };
+  for (const [role, model] of passesOf(context, phase))
+    Object.assign(specs, timeSpecs(model, batchSize, `time/${role}`));
   if (hasEmbeddingNoise(settings)) {
     specs['embeddingNoise'] = { dtype: 'float32', shape: [...row, generator.embeddingWidth] };
     specs['embeddingNoiseScale'] = { dtype: 'float32', shape: [] };
@@ -208,8 +221,20 @@ export function phaseInputSpecs(context: DrawContext, phase: DistillationPhase):
   if (isGenerator && settings.ratioWeight !== 'constant') specs['ratioWeight'] = perSample;
   if (!isGenerator && settings.conditionDrop > 0)
     Object.assign(specs, conditionSpecs(teacher.model, batchSize, 'auxiliaryCondition'));
-  if (needsNullCondition(settings, phase)) Object.assign(specs, conditionSpecs(teacher.model, 1, 'nullCondition'));
+  if (isTeacherGuided(settings, phase)) Object.assign(specs, conditionSpecs(teacher.model, 1, 'negativeCondition'));
+  if (isGuided(auxiliaryGuidanceOf(settings, phase)))
+    Object.assign(specs, conditionSpecs(teacher.model, 1, 'nullCondition'));
   return { ...specs, ...withPrefix('dropout', dropoutSpecs(context, phase)) };
+}
+
+/** The networks that a phase runs. */
+function passesOf(context: DrawContext, phase: DistillationPhase): [NetworkRole, MaskedDiffusionModel][] {
+  const { teacher, generator, auxiliary } = context;
+  return [
+    ['generator', generator],
+    ['auxiliary', auxiliary],
+    ...(phase === 'generator' ? ([['teacher', teacher.model]] as [NetworkRole, MaskedDiffusionModel][]) : []),
+  ];
 }
 
 /** Dropout uniforms of the networks that a phase runs, `<network>/<site>`; none where the rate is 0. */
@@ -231,9 +256,12 @@ function auxiliaryGuidanceOf(settings: ResolvedDistillation, phase: Distillation
   return phase === 'generator' ? settings.auxiliaryGuidance : settings.auxiliaryTrainingGuidance;
 }
 
-function needsNullCondition(settings: ResolvedDistillation, phase: DistillationPhase): boolean {
-  const teacherIsGuided = phase === 'generator' && isGuided(settings.teacherGuidance);
-  return teacherIsGuided || isGuided(auxiliaryGuidanceOf(settings, phase));
+function isTeacherGuided(settings: ResolvedDistillation, phase: DistillationPhase): boolean {
+  return phase === 'generator' && isGuided(settings.teacherGuidance);
+}
+
+function negativeConditionOf({ negativeCondition, teacher }: DrawContext): HostTree {
+  return negativeCondition ?? teacher.nullCondition;
 }
 
 function scaled(tensor: HostTensor<'float32'>, factor: number): HostTensor<'float32'> {

@@ -2,6 +2,7 @@
 import { divergenceBeta, type Divergence } from './divergence.js';
 import { OptionError } from './errors.js';
 import { checkGuidance, isGuided, type Guidance } from './guidance.js';
+import type { MaskRatioRange } from './masking.js';
 import type { TokenDivergenceAttributes } from './ops/token-divergence.js';
 import {
   resolveOptimizer,
@@ -42,6 +43,9 @@ export interface DistillationOptions {
   readonly maskSchedule?: MaskRatioSchedule;
   /** Mask ratio in the auxiliary phase. @default the same */
   readonly auxiliaryMaskSchedule?: MaskRatioSchedule;
+
+  /** Mask ratios of both phases outside of it are moved to its ends; the official Meissonic run: 0.02 to 0.98. @default [0, 1] */
+  readonly maskRatioRange?: MaskRatioRange;
 
   /** @default forward KL */
   readonly divergence?: Divergence;
@@ -150,6 +154,7 @@ export function resolveDistillation(options: DistillationOptions = {}, where = '
     sampling: options.sampling ?? {},
     maskSchedule,
     auxiliaryMaskSchedule: options.auxiliaryMaskSchedule ?? maskSchedule,
+    maskRatioRange: options.maskRatioRange ?? [0, 1],
     divergence,
     teacherTemperature,
     auxiliaryTemperature,
@@ -217,6 +222,8 @@ function check(settings: ResolvedDistillation, where: string): void {
   oneOf('ratioWeight', ['constant', 'ratio', 'inverse-ratio']);
   oneOf('lossReduction', ['sum', 'mean']);
   oneOf('onNonFinite', ['throw', 'skip', 'reference']);
+  const [lowest, highest, ...more] = settings.maskRatioRange;
+  require(lowest >= 0 && lowest <= highest && highest <= 1 && more.length === 0, 'maskRatioRange', 'a range in [0, 1]');
   maskRatioAt(settings.maskSchedule, 0.5);
   maskRatioAt(settings.auxiliaryMaskSchedule, 0.5);
   checkGuidance(settings.teacherGuidance, `${where}.teacherGuidance`);

@@ -54,6 +54,11 @@ export interface DistillationWeights {
 /** What else a distillation can be given. */
 export interface DistillationExtras {
   readonly initial?: DistillationWeights;
+  /**
+   * What the teacher's guidance leads away from, tensors without batch axis: the condition of a negative prompt.
+   * @default the teacher's null condition
+   */
+  readonly negativeCondition?: HostTree;
   /** See `DistillationSetup.trace`. @default false */
   readonly trace?: boolean;
 }
@@ -70,7 +75,7 @@ export interface DistillationExtras {
 export function createDistillation(
   teacher: Teacher,
   options: DistillationOptions = {},
-  { initial = {}, trace = false }: DistillationExtras = {},
+  { initial = {}, negativeCondition, trace = false }: DistillationExtras = {},
 ): Distillation {
   const settings = resolveDistillation(options);
   const networks: DistillationNetworks = {
@@ -79,6 +84,7 @@ export function createDistillation(
     generator: teacher.generator ?? teacher.model,
   };
   checkNetworks(networks);
+  if (negativeCondition) checkTree('distillation: negativeCondition', teacher.model.condition, negativeCondition);
   const trainedNames = (model: MaskedDiffusionModel) =>
     new Set(
       Object.keys(model.parameters).filter(
@@ -108,6 +114,7 @@ export function createDistillation(
     generator: networks.generator,
     auxiliary: networks.auxiliary,
     settings,
+    ...(negativeCondition ? { negativeCondition } : {}),
     noiseUnit: isRelative ? embeddingRms(networks.generator, firstWeights.generator()) : 1,
   };
   return {

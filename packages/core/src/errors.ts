@@ -16,6 +16,7 @@ export type DimoErrorCode =
   | 'device' // the device failed while running: lost, out of memory
   | 'non-finite' // NaN or infinity where numbers were expected
   | 'io' // a file system operation failed
+  | 'network' // a transfer failed: no connection, or the other side sent something else than it promised
   | 'locked' // another process owns the folder
   | 'plugin' // a plugin that cannot be loaded or breaks the contract
   | 'trace' // a function that cannot be traced

@@ -88,7 +88,7 @@ describe('multi-step sampler', () => {
     const seen: Int32Array[] = [given.data.slice()];
     await sampler.sample(state, {
       condition: { label: int32([2], [0, 1]) },
-      draws: randomMultiStepDraws(0, 0, { batchSize: 2, length: 6 }),
+      draws: randomMultiStepDraws(0, 0, { batchSize: 2, tokenSpace: definition.model.tokenSpace }),
       initialTokens: given,
       onStep: ({ tokens }) => seen.push(tokens.data),
     });

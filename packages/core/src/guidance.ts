@@ -40,7 +40,7 @@ export function checkGuidance(guidance: Guidance, where: string): void {
 
 /** What guidance needs on the device. */
 export interface GuidanceInputs {
-  /** "No condition", each tensor with a leading axis of length 1. */
+  /** What guidance leads away from, each tensor with a leading axis of length 1 or batch. */
   readonly nullCondition: Condition;
   /** float32 [batch]. */
   readonly scale: Tensor1D;
@@ -66,12 +66,13 @@ export function conditionalPair(
   const condition: Condition = {};
   for (const [name, tensor] of Object.entries(inputs.condition)) {
     const none = nullCondition[name]!;
-    condition[name] = tf.concat([tensor, tf.tile(none, [batch, ...none.shape.slice(1).map(() => 1)])], 0);
+    const rows = none.shape[0] === batch ? none : tf.tile(none, [batch, ...none.shape.slice(1).map(() => 1)]);
+    condition[name] = tf.concat([tensor, rows], 0);
   }
   const logits = model.logits(weights, {
     tokens: tf.concat([inputs.tokens, inputs.tokens], 0),
     condition,
-    ...(inputs.maskRatio ? { maskRatio: tf.concat([inputs.maskRatio, inputs.maskRatio], 0) } : {}),
+    ...(inputs.time ? { time: twice(inputs.time) } : {}),
     ...(inputs.dropout ? { dropout: inputs.dropout } : {}),
   });
   const [, length, numLogits] = logits.shape;
@@ -79,6 +80,11 @@ export function conditionalPair(
     conditional: tf.slice(logits, [0, 0, 0], [batch, length, numLogits]),
     unconditional: tf.slice(logits, [batch, 0, 0], [batch, length, numLogits]),
   };
+}
+
+/** Every tensor followed by itself along the batch axis. */
+function twice(tree: TensorTree): TensorTree {
+  return Object.fromEntries(Object.entries(tree).map(([name, tensor]) => [name, tf.concat([tensor, tensor], 0)]));
 }
 
 /** unconditional + scale (conditional - unconditional), scale float32 [batch]. */
@@ -97,13 +103,10 @@ export function guidedLogits(
   return combineGuidance(conditionalPair(model, weights, inputs, guidance.nullCondition), guidance.scale);
 }
 
-/** `nullCondition/<name>` with a leading axis of length 1, as functions get it. */
-export function nullConditionInputs(nullCondition: HostTree): HostTree {
+/** One condition as a batch of one: every tensor with a leading axis of length 1. */
+export function withBatchAxis(condition: HostTree): HostTree {
   return Object.fromEntries(
-    Object.entries(nullCondition).map(([name, tensor]) => [
-      `nullCondition/${name}`,
-      { ...tensor, shape: [1, ...tensor.shape] },
-    ]),
+    Object.entries(condition).map(([name, tensor]) => [name, { ...tensor, shape: [1, ...tensor.shape] }]),
   );
 }
 

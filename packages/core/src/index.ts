@@ -45,6 +45,7 @@ export * from './multi-step.js';
 export * from './optimizer.js';
 export * from './sampling.js';
 export * from './schedule.js';
+export * from './time-conditioning.js';
 export * from './token-init.js';
 export * from './truncated-normal.js';
 export * from './condition-drop.js';

@@ -39,11 +39,14 @@ export function chooseMasked(uniforms: HostTensor<'float32'>, counts: readonly n
   return int32([batch, length], isMasked);
 }
 
+/** Bounds of a mask ratio, 0 <= lowest <= highest <= 1. */
+export type MaskRatioRange = readonly [lowest: number, highest: number];
+
 /** A mask with the ratio that each row was given. */
 export interface ChosenMask {
   /** int32 [batch, L], 1 where masked. */
   readonly isMasked: HostTensor<'int32'>;
-  /** float32 [batch]: the schedule's ratio, before rounding to a count. */
+  /** float32 [batch]: the schedule's ratio within its range, before rounding to a count. */
   readonly maskRatio: HostTensor<'float32'>;
 }
 
@@ -53,13 +56,15 @@ export interface ChosenMask {
  * @param schedule - uniform number -> mask ratio.
  * @param ratioUniforms - float32 [batch].
  * @param uniforms - float32 [batch, L].
+ * @param range - ratios outside of it are moved to its ends.
  */
 export function scheduledMask(
   schedule: MaskRatioSchedule,
   ratioUniforms: HostTensor<'float32'>,
   uniforms: HostTensor<'float32'>,
+  [lowest, highest]: MaskRatioRange = [0, 1],
 ): ChosenMask {
-  const ratios = Array.from(ratioUniforms.data, (r) => maskRatioAt(schedule, r));
+  const ratios = Array.from(ratioUniforms.data, (r) => Math.min(highest, Math.max(lowest, maskRatioAt(schedule, r))));
   const counts = ratios.map((ratio) => numMasked(uniforms.shape[1]!, ratio));
   return { isMasked: chooseMasked(uniforms, counts), maskRatio: float32([ratios.length], ratios) };
 }

@@ -3,9 +3,10 @@
  * pure functions over its weights. Teacher, auxiliary model and generator are one function `logits(weights, inputs)`
  * with three weight sets.
  */
-import type { Scalar, Tensor1D, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
+import type { Scalar, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
 import type { RandomStream } from './random.js';
 import type { HostTree, SpecTree, TensorTree } from './tensors.js';
+import type { TimeConditioning } from './time-conditioning.js';
 
 /** Facts about the tokens of a model. */
 export interface TokenSpace {
@@ -32,10 +33,8 @@ export interface ModelInputs {
   /** int32 [batch, L], row-major over the grid; masked positions hold `maskTokenId`. */
   readonly tokens: Tensor2D;
   readonly condition: Condition;
-  /**
-   * float32 [batch], fraction of masked positions in [0, 1], for models that are conditioned on it. MaskGIT is not.
-   */
-  readonly maskRatio?: Tensor1D;
+  /** Results of the model's `time.compute`, for models that are conditioned on progress. MaskGIT is not. */
+  readonly time?: TensorTree;
   /**
    * Gaussian embedding perturbation (Di[M]O section 4.2): each token embedding e becomes `scale * noise + sqrt(1 -
    * scale^2) * e`. `noise` float32 [batch, L, embeddingWidth], standard normal; `scale` float32 scalar in [0, 1].
@@ -52,6 +51,8 @@ export interface MaskedDiffusionModel {
   readonly tokenSpace: TokenSpace;
   /** Shape without the batch axis and dtype of each condition tensor. */
   readonly condition: SpecTree;
+  /** Inputs derived from the progress of a pass; absent if the model sees tokens and condition alone. */
+  readonly time?: TimeConditioning;
   /** Width of the token embeddings, which is that of the embedding noise. */
   readonly embeddingWidth: number;
   /** Every weight by its name on disk (the original implementation's names, shapes and layouts). */

@@ -1,15 +1,25 @@
 /** The host's half of the multi-step sampler: random numbers, and the choice of the tokens that stay. */
 import type { MultiStepPlan, ResolvedMultiStepOptions } from './multi-step.js';
-import { randomStream } from './random.js';
+import { sequenceLength, type TokenSpace } from './model.js';
+import { randomStream, type RandomStream } from './random.js';
+import { randomTokenDraws, tokenDrawSpec, type SamplingOptions } from './sampling.js';
+import { sizeOf } from './tensors.js';
 
-/** Random numbers of one batch, by step; the same arguments give the same numbers. All arrays are [batch * L]. */
+/** Random numbers of one batch, by step; the same arguments give the same numbers. */
 export interface MultiStepDraws {
-  /** Uniform in [0, 1), for drawing tokens. */
-  uniforms(step: number): Float32Array;
-  /** Standard Gumbel, for `linear` confidence. */
+  /** As `tokenDrawSpec` says, with a leading batch axis. */
+  tokenDraws(step: number): Float32Array;
+  /** [batch * L]: standard Gumbel, for `linear` confidence. */
   gumbel(step: number): ArrayLike<number>;
-  /** Uniform in [0, 1), for the steps with random confidence. */
+  /** [batch * L]: uniform in [0, 1), for the steps with random confidence. */
   randomConfidence(step: number): ArrayLike<number>;
+}
+
+/** What a batch of draws is for. */
+export interface MultiStepDrawSize {
+  readonly batchSize: number;
+  readonly tokenSpace: TokenSpace;
+  readonly sampling?: SamplingOptions;
 }
 
 /**
@@ -19,17 +29,19 @@ export interface MultiStepDraws {
 export function randomMultiStepDraws(
   seed: number,
   firstSample: number,
-  size: { readonly batchSize: number; readonly length: number },
+  { batchSize, tokenSpace, sampling = {} }: MultiStepDrawSize,
 ): MultiStepDraws {
-  const { batchSize, length } = size;
-  const uniforms = (name: string, step: number): Float32Array => {
-    const values = new Float32Array(batchSize * length);
+  const rows = (name: string, step: number, size: number, draw: (random: RandomStream) => Float32Array) => {
+    const values = new Float32Array(batchSize * size);
     for (let b = 0; b < batchSize; b++)
-      values.set(randomStream(seed, firstSample + b, `multi-step/${name}/${step}`).uniform(length), b * length);
+      values.set(draw(randomStream(seed, firstSample + b, `multi-step/${name}/${step}`)), b * size);
     return values;
   };
+  const length = sequenceLength(tokenSpace);
+  const uniforms = (name: string, step: number) => rows(name, step, length, (random) => random.uniform(length));
+  const perSample = sizeOf(tokenDrawSpec(tokenSpace, sampling).shape);
   return {
-    uniforms: (step) => uniforms('tokens', step),
+    tokenDraws: (step) => rows('tokens', step, perSample, (random) => randomTokenDraws(random, perSample, sampling)),
     // A uniform of exactly 0 stands for the half of its cell, 2^-25.
     gumbel: (step) => Float64Array.from(uniforms('gumbel', step), (u) => -Math.log(-Math.log(Math.max(u, 2 ** -25)))),
     randomConfidence: (step) => uniforms('confidence', step),
@@ -75,10 +87,11 @@ export function selectConfident(plan: MultiStepPlan, decision: ConfidenceStep): 
 /** Confidence of every position, in float64; those of decided positions are not used. */
 export function confidences(decision: ConfidenceStep): Float64Array {
   const { step, logProbabilities, draws, options } = decision;
-  const { confidence, choiceTemperature, numSteps } = options;
+  const { confidence, choiceTemperature, finalChoiceTemperature, numSteps } = options;
   switch (confidence) {
     case 'linear': {
-      const scale = numSteps === 1 ? 0 : choiceTemperature * (1 - step / (numSteps - 1));
+      const progress = numSteps === 1 ? 1 : step / (numSteps - 1);
+      const scale = choiceTemperature + (finalChoiceTemperature - choiceTemperature) * progress;
       if (scale === 0) return Float64Array.from(logProbabilities);
       const gumbel = draws.gumbel(step);
       return Float64Array.from(logProbabilities, (value, i) => value + scale * gumbel[i]!);

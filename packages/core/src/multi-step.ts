@@ -8,14 +8,14 @@ import type { Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
 import { numRows, takeRows } from './batches.js';
 import type { CompiledFunction, DeviceTree, Engine, PureFunction } from './engine.js';
 import { OptionError, ShapeError } from './errors.js';
-import { conditionSpecs, guidedLogits, nullConditionInputs } from './guidance.js';
+import { conditionSpecs, guidedLogits, withBatchAxis } from './guidance.js';
 import { sequenceLength, type MaskedDiffusionModel, type TeacherDefinition, type TokenSpace } from './model.js';
 import { modelState, type ModelState } from './model-state.js';
 import { randomMultiStepDraws, selectConfident, type MultiStepDraws } from './multi-step-host.js';
-import { sampleCategorical } from './ops/sample-categorical.js';
-import { checkSampling, samplingLogits, type SamplingOptions } from './sampling.js';
+import { checkSampling, drawTokens, samplingLogits, tokenDrawSpec, type SamplingOptions } from './sampling.js';
 import { tokensPerStep, type UnmaskingSchedule } from './schedule.js';
 import { float32, int32, subtree, withPrefix, type HostTensor, type HostTree, type SpecTree } from './tensors.js';
+import { timeInputs, timeSpecs } from './time-conditioning.js';
 
 /** Settings of the multi-step sampler. */
 export interface MultiStepOptions extends SamplingOptions {
@@ -28,13 +28,15 @@ export interface MultiStepOptions extends SamplingOptions {
   /** `linear`: from 1 at the first step to `guidanceScale` at the last. `constant`: always. @default 'linear' */
   readonly guidanceRamp?: 'linear' | 'constant';
   /**
-   * `linear`: log-probability of the drawn token plus Gumbel noise times choiceTemperature (1 - i / (T - 1)).
+   * `linear`: log-probability of the drawn token plus Gumbel noise times the choice temperature of the step.
    * `warm-up`: uniformly random in the first two steps, then the probability. `random`: always uniformly random.
    * @default 'linear'
    */
   readonly confidence?: 'linear' | 'warm-up' | 'random';
   /** Gumbel noise on the confidences at the first step, >= 0. @default 4.5 */
   readonly choiceTemperature?: number;
+  /** The same at the last step, >= 0; linear in between. @default 0 */
+  readonly finalChoiceTemperature?: number;
 }
 
 /** `MultiStepOptions` with defaults filled in. */
@@ -49,22 +51,25 @@ export function resolveMultiStep(options: MultiStepOptions = {}, where = 'sample
     guidanceRamp: options.guidanceRamp ?? 'linear',
     confidence: options.confidence ?? 'linear',
     choiceTemperature: options.choiceTemperature ?? 4.5,
+    finalChoiceTemperature: options.finalChoiceTemperature ?? 0,
     temperature: options.temperature ?? 1,
     topK: options.topK ?? 0,
     topP: options.topP ?? 0,
+    method: options.method ?? 'inverse-cdf',
     reference: options.reference ?? false,
   };
   checkSampling(resolved, where);
   tokensPerStep(resolved.schedule, resolved.numSteps, 1);
-  const { guidanceScale, guidanceRamp, confidence, choiceTemperature } = resolved;
+  const { guidanceScale, guidanceRamp, confidence, choiceTemperature, finalChoiceTemperature } = resolved;
   if (!Number.isFinite(guidanceScale))
     throw new OptionError(`${where}.guidanceScale must be a finite number, got ${guidanceScale}`);
   if (guidanceRamp !== 'linear' && guidanceRamp !== 'constant')
     throw new OptionError(`${where}.guidanceRamp must be "linear" or "constant", got ${String(guidanceRamp)}`);
   if (confidence !== 'linear' && confidence !== 'warm-up' && confidence !== 'random')
     throw new OptionError(`${where}.confidence must be "linear", "warm-up" or "random", got ${String(confidence)}`);
-  if (!(choiceTemperature >= 0 && choiceTemperature < Infinity))
-    throw new OptionError(`${where}.choiceTemperature must be a number >= 0, got ${choiceTemperature}`);
+  for (const [name, value] of Object.entries({ choiceTemperature, finalChoiceTemperature }))
+    if (!(value >= 0 && value < Infinity))
+      throw new OptionError(`${where}.${name} must be a number >= 0, got ${value}`);
   return resolved;
 }
 
@@ -79,6 +84,11 @@ export function guidanceScaleAt(options: ResolvedMultiStepOptions, i: number): n
 export interface MultiStepRequest {
   /** Conditions, every tensor with the leading axis batchSize. */
   readonly condition: HostTree;
+  /**
+   * What guidance leads away from, every tensor with the leading axis batchSize: a negative prompt for each sample.
+   * @default the teacher's null condition
+   */
+  readonly nullCondition?: HostTree;
   /** Numbers to use; see `randomMultiStepDraws`. */
   readonly draws: MultiStepDraws;
   /** int32 [batch, L] with the mask id where tokens are wanted, to complete a given image. @default all masked */
@@ -112,13 +122,12 @@ export async function compileMultiStep(
   const { batchSize, state = modelState(teacher.model) } = options;
   const resolved = resolveMultiStep(options);
   const { model } = teacher;
-  const inputs = multiStepInputs(model, batchSize);
+  const inputs = multiStepInputs(model, batchSize, resolved);
   const guidedInputs = {
     ...inputs,
-    ...conditionSpecs(model, 1, 'nullCondition'),
+    ...conditionSpecs(model, batchSize, 'nullCondition'),
     guidanceScale: { dtype: 'float32', shape: [batchSize] },
   } as const;
-  const nullCondition = nullConditionInputs(teacher.nullCondition);
   const compiled: { plain?: CompiledFunction; guided?: CompiledFunction } = {};
 
   /** Steps whose scale is 1 run the conditional pass alone. */
@@ -133,6 +142,7 @@ export async function compileMultiStep(
     options: resolved,
     async sample(weights, request) {
       const { condition, draws, onStep } = request;
+      const nullCondition = request.nullCondition ?? takeRows(withBatchAxis(teacher.nullCondition), 0, batchSize);
       const plan = createPlan(model.tokenSpace, batchSize, request.initialTokens);
       const counts = tokensPerStep(resolved.schedule, resolved.numSteps, sequenceLength(model.tokenSpace));
       for (let step = 0; step < resolved.numSteps && plan.isMasked.includes(1); step++) {
@@ -141,9 +151,9 @@ export async function compileMultiStep(
         const result = await fn.run(weights, {
           ...withPrefix('condition', condition),
           tokens: int32([batchSize, plan.length], plan.tokens.slice()),
-          maskRatio: plan.maskRatio(),
-          uniforms: float32([batchSize, plan.length], draws.uniforms(step)),
-          ...(scale === 1 ? {} : nullCondition),
+          ...timeInputs(model, { maskRatio: plan.maskRatio(), stepsLeft: resolved.numSteps - 1 - step }),
+          tokenDraws: float32(inputs['tokenDraws']!.shape, draws.tokenDraws(step)),
+          ...(scale === 1 ? {} : withPrefix('nullCondition', nullCondition)),
           ...(scale === 1 ? {} : { guidanceScale: float32([batchSize], new Float32Array(batchSize).fill(scale)) }),
         });
         selectConfident(plan, {
@@ -170,20 +180,33 @@ export async function compileMultiStep(
   };
 }
 
+/** Any number of samples. */
+export interface MultiStepSamples extends Pick<MultiStepRequest, 'condition'> {
+  readonly weights: DeviceTree;
+  /** What guidance leads away from; leading axis of the conditions, or 1 for all samples. @default the teacher's */
+  readonly nullCondition?: HostTree;
+  readonly seed: number;
+}
+
 /** Samples any number of conditions in batches; sample i depends on seed and i alone. */
 export async function sampleMultiStep(
   sampler: MultiStepSampler,
   model: MaskedDiffusionModel,
-  request: { readonly weights: DeviceTree; readonly condition: HostTree; readonly seed: number },
+  request: MultiStepSamples,
 ): Promise<HostTensor<'int32'>> {
-  const { weights, condition, seed } = request;
+  const { weights, condition, nullCondition, seed } = request;
   const total = numRows(condition);
   const length = sequenceLength(model.tokenSpace);
   const tokens = new Int32Array(total * length);
   for (let first = 0; first < total; first += sampler.batchSize) {
     const batch = await sampler.sample(weights, {
       condition: takeRows(condition, first, sampler.batchSize),
-      draws: randomMultiStepDraws(seed, first, { batchSize: sampler.batchSize, length }),
+      draws: randomMultiStepDraws(seed, first, {
+        batchSize: sampler.batchSize,
+        tokenSpace: model.tokenSpace,
+        sampling: sampler.options,
+      }),
+      ...(nullCondition ? { nullCondition: takeRows(nullCondition, first, sampler.batchSize) } : {}),
     });
     const used = Math.min(sampler.batchSize, total - first);
     tokens.set(batch.data.subarray(0, used * length), first * length);
@@ -191,13 +214,13 @@ export async function sampleMultiStep(
   return int32([total, length], tokens);
 }
 
-function multiStepInputs(model: MaskedDiffusionModel, batchSize: number): SpecTree {
-  const shape = [batchSize, sequenceLength(model.tokenSpace)];
+function multiStepInputs(model: MaskedDiffusionModel, batchSize: number, sampling: SamplingOptions): SpecTree {
+  const draws = tokenDrawSpec(model.tokenSpace, sampling);
   return {
     ...conditionSpecs(model, batchSize),
-    tokens: { dtype: 'int32', shape },
-    maskRatio: { dtype: 'float32', shape: [batchSize] },
-    uniforms: { dtype: 'float32', shape },
+    tokens: { dtype: 'int32', shape: [batchSize, sequenceLength(model.tokenSpace)] },
+    ...timeSpecs(model, batchSize),
+    tokenDraws: { ...draws, shape: [batchSize, ...draws.shape] },
   };
 }
 
@@ -212,14 +235,14 @@ function multiStepFunction(
     const modelInputs = {
       tokens: inputs['tokens'] as Tensor2D,
       condition: subtree('condition', inputs),
-      maskRatio: inputs['maskRatio'] as Tensor1D,
+      time: subtree('time', inputs),
     };
     const guidance = guided
       ? { nullCondition: subtree('nullCondition', inputs), scale: inputs['guidanceScale'] as Tensor1D }
       : undefined;
     const logits = guidedLogits(model, state.weights(stateTensors), modelInputs, guidance);
     const drawn = samplingLogits(logits, model.tokenSpace, options);
-    const tokens = sampleCategorical(drawn, inputs['uniforms'] as Tensor2D);
+    const tokens = drawTokens(drawn, inputs['tokenDraws']!, options);
     const chosen = tf.cast(tf.oneHot(tokens, drawn.shape[2]), 'float32');
     const logProbabilities = tf.sum(tf.mul(tf.logSoftmax(drawn, -1), chosen), 2);
     return { outputs: { tokens, logProbabilities } };

@@ -1,22 +1,24 @@
 /** One-step generation: random and masked tokens in, image tokens out, one forward pass, no guidance. */
-import type { Scalar, Tensor1D, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
+import type { Scalar, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import { numRows, takeRows } from './batches.js';
 import type { DeviceTree, Engine } from './engine.js';
 import { conditionSpecs } from './guidance.js';
 import { sequenceLength, type MaskedDiffusionModel } from './model.js';
 import { modelState, type ModelState } from './model-state.js';
 import { randomStream } from './random.js';
-import { checkSampling, sampleTokens, type SamplingOptions } from './sampling.js';
+import { checkSampling, randomTokenDraws, sampleTokens, tokenDrawSpec, type SamplingOptions } from './sampling.js';
 import {
   float32,
   int32,
   scalar,
+  sizeOf,
   subtree,
   withPrefix,
   type HostTensor,
   type HostTree,
   type SpecTree,
 } from './tensors.js';
+import { timeInputs, timeSpecs } from './time-conditioning.js';
 import { initialMaskRatio, initialTokens, type InitialMaskRatio } from './token-init.js';
 
 /** Token initialization of a finished generator: numbers, no schedules. */
@@ -35,8 +37,8 @@ export interface OneStepDraws {
   readonly initialTokens: HostTensor<'int32'>;
   /** float32 [batch, L, embeddingWidth], standard normal; needed if there is embedding noise. */
   readonly embeddingNoise?: HostTensor<'float32'>;
-  /** float32 [batch, L]. */
-  readonly sampleUniforms: HostTensor<'float32'>;
+  /** As `tokenDrawSpec` says. */
+  readonly tokenDraws: HostTensor<'float32'>;
   /** float32 [batch]: fraction of masked initial tokens. */
   readonly initialMaskRatio: HostTensor<'float32'>;
 }
@@ -55,6 +57,7 @@ export interface OneStepSampler {
   readonly batchSize: number;
   readonly model: MaskedDiffusionModel;
   readonly tokenInit: GeneratorTokenInit;
+  readonly sampling: SamplingOptions;
   /** Generates one batch: int32 [batch, L]; every id is below codebookSize unless `sampling.reference`. */
   sample(weights: DeviceTree, condition: HostTree, draws: OneStepDraws): Promise<HostTensor<'int32'>>;
   dispose(): Promise<void>;
@@ -75,11 +78,12 @@ export async function compileOneStep(
   const length = sequenceLength(model.tokenSpace);
   const hasNoise = tokenInit.embeddingNoise > 0;
   const row = [batchSize, length];
+  const draws = tokenDrawSpec(model.tokenSpace, sampling);
   const inputs: SpecTree = {
     ...conditionSpecs(model, batchSize),
     initialTokens: { dtype: 'int32', shape: row },
-    initialMaskRatio: { dtype: 'float32', shape: [batchSize] },
-    sampleUniforms: { dtype: 'float32', shape: row },
+    ...timeSpecs(model, batchSize),
+    tokenDraws: { ...draws, shape: [batchSize, ...draws.shape] },
     ...(hasNoise
       ? {
           embeddingNoise: { dtype: 'float32', shape: [...row, model.embeddingWidth] },
@@ -93,11 +97,10 @@ export async function compileOneStep(
       const logits = model.logits(state.weights(stateTensors), {
         tokens: given['initialTokens'] as Tensor2D,
         condition: subtree('condition', given),
-        maskRatio: given['initialMaskRatio'] as Tensor1D,
+        time: subtree('time', given),
         ...(noise ? { embeddingNoise: { noise, scale: given['embeddingNoiseScale'] as Scalar } } : {}),
       });
-      const uniforms = given['sampleUniforms'] as Tensor2D;
-      return { outputs: { tokens: sampleTokens(logits, uniforms, model.tokenSpace, sampling) } };
+      return { outputs: { tokens: sampleTokens(logits, given['tokenDraws']!, model.tokenSpace, sampling) } };
     },
     { state: state.specs, inputs },
   );
@@ -105,12 +108,13 @@ export async function compileOneStep(
     batchSize,
     model,
     tokenInit,
+    sampling,
     async sample(weights, condition, draws) {
       const outputs = await compiled.run(weights, {
         ...withPrefix('condition', condition),
         initialTokens: draws.initialTokens,
-        initialMaskRatio: draws.initialMaskRatio,
-        sampleUniforms: draws.sampleUniforms,
+        ...timeInputs(model, { maskRatio: draws.initialMaskRatio }),
+        tokenDraws: draws.tokenDraws,
         ...(hasNoise && draws.embeddingNoise
           ? {
               embeddingNoise: scaledNoise(draws.embeddingNoise, tokenInit.noiseDeviation),
@@ -140,13 +144,15 @@ function scaledNoise(noise: HostTensor<'float32'>, deviation: number): HostTenso
 export function randomOneStepDraws(
   seed: number,
   firstSample: number,
-  { batchSize, model, tokenInit }: Pick<OneStepSampler, 'batchSize' | 'model' | 'tokenInit'>,
+  { batchSize, model, tokenInit, sampling }: Pick<OneStepSampler, 'batchSize' | 'model' | 'tokenInit' | 'sampling'>,
 ): OneStepDraws {
   const { tokenSpace, embeddingWidth } = model;
   const length = sequenceLength(tokenSpace);
   const tokens = new Int32Array(batchSize * length);
   const noise = tokenInit.embeddingNoise > 0 ? new Float32Array(batchSize * length * embeddingWidth) : undefined;
-  const uniforms = new Float32Array(batchSize * length);
+  const { shape: drawShape } = tokenDrawSpec(tokenSpace, sampling);
+  const drawsPerSample = sizeOf(drawShape);
+  const tokenDraws = new Float32Array(batchSize * drawsPerSample);
   const ratios = new Float32Array(batchSize);
   for (let b = 0; b < batchSize; b++) {
     const stream = randomStream(seed, firstSample + b, 'one-step');
@@ -161,12 +167,12 @@ export function randomOneStepDraws(
     );
     tokens.set(initial.data, b * length);
     noise?.set(stream.fork('embedding-noise').normal(length * embeddingWidth), b * length * embeddingWidth);
-    uniforms.set(stream.fork('tokens').uniform(length), b * length);
+    tokenDraws.set(randomTokenDraws(stream.fork('tokens'), drawsPerSample, sampling), b * drawsPerSample);
   }
   return {
     initialTokens: int32([batchSize, length], tokens),
     initialMaskRatio: float32([batchSize], ratios),
-    sampleUniforms: float32([batchSize, length], uniforms),
+    tokenDraws: float32([batchSize, ...drawShape], tokenDraws),
     ...(noise ? { embeddingNoise: float32([batchSize, length, embeddingWidth], noise) } : {}),
   };
 }

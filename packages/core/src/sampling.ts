@@ -1,9 +1,11 @@
 /** Drawing tokens from logits: temperature, top-k, top-p, and only ids that the decoder knows. */
 import * as tf from '@tensorflow/tfjs-core';
-import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
+import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import { OptionError } from './errors.js';
-import type { TokenSpace } from './model.js';
+import { sequenceLength, type TokenSpace } from './model.js';
 import { sampleCategorical } from './ops/sample-categorical.js';
+import type { RandomStream } from './random.js';
+import type { TensorSpec } from './tensors.js';
 
 /** How tokens are drawn. */
 export interface SamplingOptions {
@@ -17,6 +19,13 @@ export interface SamplingOptions {
    */
   readonly topP?: number;
   /**
+   * How an id is chosen. `inverse-cdf`: one uniform number per position inverts the cumulative distribution.
+   * `exponential-race`: one standard exponential number E per position and id, argmax(p / E), which is what PyTorch's
+   * `multinomial` does and the same as Gumbel-max; for replaying its draws, because it needs V times the numbers.
+   * @default 'inverse-cdf'
+   */
+  readonly method?: 'inverse-cdf' | 'exponential-race';
+  /**
    * The original's behaviour: ids that the decoder does not know, such as the mask token, can be drawn where the model
    * has logits for them. @default false
    */
@@ -28,7 +37,9 @@ const excluded = -1e9;
 
 /** Checks sampling options. @throws OptionError */
 export function checkSampling(options: SamplingOptions, where = 'sampling'): void {
-  const { temperature = 1, topK = 0, topP = 0 } = options;
+  const { temperature = 1, topK = 0, topP = 0, method = 'inverse-cdf' } = options;
+  if (method !== 'inverse-cdf' && method !== 'exponential-race')
+    throw new OptionError(`${where}.method must be "inverse-cdf" or "exponential-race", got ${String(method)}`);
   if (!(temperature > 0 && temperature < Infinity))
     throw new OptionError(`${where}.temperature must be a positive number, got ${temperature}`);
   if (!Number.isInteger(topK) || topK < 0)
@@ -59,14 +70,35 @@ export function samplingLogits(
   return result;
 }
 
-/** Draws one id per position: int32 [batch, L]. `uniforms` float32 [batch, L] in [0, 1). No gradient. */
+/** Shape without the batch axis and dtype of the numbers that draw tokens: [L], or [L, ids] for the race. */
+export function tokenDrawSpec(space: TokenSpace, options: SamplingOptions = {}): TensorSpec {
+  const length = sequenceLength(space);
+  const numIds = options.reference ? space.numLogits : space.codebookSize;
+  return { dtype: 'float32', shape: options.method === 'exponential-race' ? [length, numIds] : [length] };
+}
+
+/** `count` numbers that draw tokens: uniform in [0, 1), or standard exponential, > 0, for the race. */
+export function randomTokenDraws(random: RandomStream, count: number, options: SamplingOptions = {}): Float32Array {
+  const uniforms = random.uniform(count);
+  // Uniforms are multiples of 2^-24; half a cell more keeps the logarithm finite.
+  return options.method === 'exponential-race' ? uniforms.map((u) => -Math.log(u + 2 ** -25)) : uniforms;
+}
+
+/** Draws one id per position: int32 [batch, L]. No gradient. */
 export function sampleTokens(
   logits: Tensor3D,
-  uniforms: Tensor2D,
+  draws: Tensor,
   space: Pick<TokenSpace, 'codebookSize'>,
   options: SamplingOptions = {},
 ): Tensor2D {
-  return sampleCategorical(samplingLogits(logits, space, options), uniforms);
+  return drawTokens(samplingLogits(logits, space, options), draws, options);
+}
+
+/** Draws one id per position from logits that `samplingLogits` has made; `draws` as `tokenDrawSpec` says. */
+export function drawTokens(logits: Tensor3D, draws: Tensor, options: SamplingOptions = {}): Tensor2D {
+  if (options.method !== 'exponential-race') return sampleCategorical(logits, draws as Tensor2D);
+  // log p and the logits differ by a constant per position.
+  return tf.cast(tf.argMax(tf.sub(logits, tf.log(draws)), 2), 'int32') as Tensor2D;
 }
 
 /** Ids whose logit is at least the k-th largest; ties with it stay. */

@@ -86,10 +86,18 @@ describe('tokens per step', () => {
           const counts = tokensPerStep(schedule, numSteps, numTokens);
           expect(counts).toHaveLength(numSteps);
           expect(counts.reduce((a, b) => a + b, 0)).toBe(numTokens);
-          expect(counts.slice(0, -1).every((count) => count >= 1)).toBe(true);
+          // The last masked token waits for the last step of `cosine-remaining`.
+          const least = schedule === 'cosine-remaining' && numSteps > numTokens ? 0 : 1;
+          expect(counts.slice(0, -1).every((count) => count >= least)).toBe(true);
         },
       ),
     );
+  });
+
+  it('leave floor(L cos(pi/2 (i + 1) / T)) masked with cosine-remaining', () => {
+    // 64 cos(pi/8) = 59.1, 64 cos(pi/4) = 45.3, 64 cos(3 pi/8) = 24.5
+    expect(tokensPerStep('cosine-remaining', 4, 64)).toEqual([64 - 59, 59 - 45, 45 - 24, 24]);
+    expect(tokensPerStep('cosine-remaining', 4, 2)).toEqual([1, 0, 0, 1]);
   });
 
   it('decides everything in a single step', () => {

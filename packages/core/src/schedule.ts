@@ -41,16 +41,26 @@ export function maskRatioAt(schedule: MaskRatioSchedule, r: number): number {
 }
 
 /** How many tokens each step of the multi-step sampler decides, as a function of its progress. */
-export type UnmaskingSchedule = 'root' | 'linear' | 'square' | 'cosine' | 'arccos';
+export type UnmaskingSchedule = 'root' | 'linear' | 'square' | 'cosine' | 'arccos' | 'cosine-remaining';
 
 /** Names of the unmasking schedules. */
-export const unmaskingSchedules: readonly UnmaskingSchedule[] = ['root', 'linear', 'square', 'cosine', 'arccos'];
+export const unmaskingSchedules: readonly UnmaskingSchedule[] = [
+  'root',
+  'linear',
+  'square',
+  'cosine',
+  'arccos',
+  'cosine-remaining',
+];
 
 /**
  * Tokens per step of the multi-step sampler. With r_i = 1 - i / (T - 1) and v_i = 1 - sqrt(r), 1 - r, 1 - r^2,
  * cos(r pi/2) or acos(r) / (pi/2): t_i = round(v_i / sum v * L), half to even, zeros become 1, the last entry makes the
  * sum L. (The last entry can be zero or negative when there are many steps for few tokens; the sampler has then already
  * decided every token.) One step decides all tokens.
+ *
+ * `cosine-remaining` is that of the original MaskGIT in JAX, of aMUSEd and of Meissonic: after step i floor(L cos(pi/2
+ * (i + 1) / T)) tokens stay masked, fewer than before and, until the last step, at least one.
  *
  * @param schedule - shape.
  * @param numSteps - T >= 1.
@@ -60,6 +70,7 @@ export function tokensPerStep(schedule: UnmaskingSchedule, numSteps: number, num
   if (!Number.isInteger(numSteps) || numSteps < 1)
     throw new OptionError(`sampler: numSteps must be a positive integer, got ${numSteps}`);
   if (numSteps === 1) return [numTokens];
+  if (schedule === 'cosine-remaining') return remainingPerStep(numSteps, numTokens);
   const values = Array.from({ length: numSteps }, (_, i) => unmaskingValue(schedule, 1 - i / (numSteps - 1)));
   const total = values.reduce((sum, value) => sum + value, 0);
   const counts = values.map((value) => Math.max(1, roundHalfEven(Math.fround((value / total) * numTokens))));
@@ -68,7 +79,18 @@ export function tokensPerStep(schedule: UnmaskingSchedule, numSteps: number, num
   return counts;
 }
 
-function unmaskingValue(schedule: UnmaskingSchedule, r: number): number {
+function remainingPerStep(numSteps: number, numTokens: number): number[] {
+  let numMasked = numTokens;
+  return Array.from({ length: numSteps }, (_, i) => {
+    const before = numMasked;
+    const ratio = Math.fround(Math.cos(Math.fround(((i + 1) / numSteps) * (Math.PI / 2))));
+    const scheduled = Math.floor(Math.fround(numTokens * ratio));
+    numMasked = i === numSteps - 1 ? 0 : Math.max(1, Math.min(scheduled, before - 1));
+    return before - numMasked;
+  });
+}
+
+function unmaskingValue(schedule: Exclude<UnmaskingSchedule, 'cosine-remaining'>, r: number): number {
   switch (schedule) {
     case 'root':
       return 1 - Math.sqrt(r);

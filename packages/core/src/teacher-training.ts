@@ -3,7 +3,7 @@
  * is how teachers are made; the auxiliary model of Di[M]O is trained by the same loss on the generator's samples.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import type { Tensor1D, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
+import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import { gatherRows, numRows } from './batches.js';
 import { checkSubtree } from './check-tree.js';
 import { dropConditions } from './condition-drop.js';
@@ -34,6 +34,7 @@ import {
   type MaskRatioSchedule,
 } from './schedule.js';
 import { float32, scalar, subtree, withPrefix, type HostTree, type SpecTree, type TensorTree } from './tensors.js';
+import { timeInputs, timeSpecs } from './time-conditioning.js';
 import type { TrainingProgram } from './training.js';
 import { finishStep } from './training-result.js';
 
@@ -142,7 +143,7 @@ export function teacherTrainingProgram(
     tokens: row,
     targets: row,
     lossWeights: { dtype: 'float32', shape: row.shape },
-    maskRatio: { dtype: 'float32', shape: [batchSize] },
+    ...timeSpecs(model, batchSize),
     ...conditionSpecs(model, batchSize),
     ...withPrefix('dropout', dropoutSpecs(model, settings)),
     ...withPrefix('optimizer', optimizerScalarSpecs),
@@ -207,7 +208,7 @@ function trainStep(
       teacher.model.logits(trained, {
         tokens: inputs['tokens'] as Tensor2D,
         condition: subtree('condition', inputs),
-        maskRatio: inputs['maskRatio'] as Tensor1D,
+        time: subtree('time', inputs),
         ...(settings.dropout > 0 ? { dropout: { rate: settings.dropout, uniforms: subtree('dropout', inputs) } } : {}),
       }),
     (logits) => {
@@ -273,7 +274,7 @@ function drawBatch(
       [batchSize, length],
       Float32Array.from(isMasked.data, (masked) => masked / count),
     ),
-    maskRatio,
+    ...timeInputs(teacher.model, { maskRatio }),
     ...withPrefix('condition', dropConditions(condition, teacher.nullCondition, isDropped)),
     ...Object.fromEntries(
       Object.entries(withPrefix('dropout', dropoutSpecs(teacher.model, settings))).map(([name, { shape }]) => [

@@ -48,6 +48,10 @@ const distill = section({
   sampling: sampling().describe('How the tokens of the generator are drawn while distilling.'),
   maskSchedule: maskSchedule.default('arccos').describe('Mask ratio of the re-masked samples, generator phase.'),
   auxiliaryMaskSchedule: maskSchedule.optional().describe('The same in the auxiliary phase. Absent: the same one.'),
+  maskRatioRange: z
+    .tuple([number(0, 1), number(0, 1)])
+    .default([0, 1])
+    .describe('Mask ratios of both phases outside of it are moved to its ends.'),
   divergence: section({
     kind: z
       .enum(['forward-kl', 'reverse-kl', 'jeffreys'])

@@ -17,6 +17,7 @@ import { compileOneStep, sampleOneStep } from '../one-step.js';
 import { randomStream } from '../random.js';
 import { weightDifferences } from '../storage/weights.js';
 import { float32, int32, scalar, specsOf, subtree, withPrefix, type HostTensor, type HostTree } from '../tensors.js';
+import { timeInputs } from '../time-conditioning.js';
 import { runTraining } from '../training.js';
 import { require, requireClose, requireEqual, tensorOf } from './expectations.js';
 
@@ -201,13 +202,14 @@ async function evaluate(
     given.tokens.data
       .subarray(row * length, (row + 1) * length)
       .filter((token) => token === model.tokenSpace.maskTokenId);
+  const maskRatio = float32(
+    [batch],
+    Array.from({ length: batch }, (_, row) => masked(row).length / length),
+  );
   const noiseShape = [batch, length, model.embeddingWidth];
   const inputs: HostTree = {
     tokens: given.tokens,
-    maskRatio: float32(
-      [batch],
-      Array.from({ length: batch }, (_, row) => masked(row).length / length),
-    ),
+    ...timeInputs(model, { maskRatio }),
     ...withPrefix('condition', given.condition),
     ...(given.noiseScale === undefined
       ? {}
@@ -224,7 +226,7 @@ async function evaluate(
           model.logits(trained, {
             tokens: values['tokens'] as Tensor2D,
             condition: subtree('condition', values),
-            maskRatio: values['maskRatio'] as tf.Tensor1D,
+            time: subtree('time', values),
             ...(values['noise']
               ? { embeddingNoise: { noise: values['noise'] as Tensor3D, scale: values['noiseScale'] as tf.Scalar } }
               : {}),
