@@ -3,4 +3,4 @@ export { folderCheckpointStore, openRunFolder, type RunFolder } from './checkpoi
 export { makeFolders, readFileChecked, syncFolder, writeFileDurably } from './files.js';
 export { ioError, withIoError } from './io-error.js';
 export { acquireRunLock, type RunLock } from './run-lock.js';
-export { folderWeightSource } from './weight-folder.js';
+export { folderWeightSource, type FolderWeightSourceOptions } from './weight-folder.js';

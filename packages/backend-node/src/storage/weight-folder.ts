@@ -9,19 +9,25 @@ import { withIoError } from './io-error.js';
 /** Folders deeper than this are not listed. */
 const maximumDepth = 8;
 
+/** Options of `folderWeightSource`. */
+export interface FolderWeightSourceOptions {
+  /** Folder that symbolic links may lead to besides, for the snapshots of a cache. @default the folder itself */
+  readonly boundary?: string;
+}
+
 /**
  * The files of a folder, with `/` in the names of those in subfolders. No name leads out of the folder: absolute names,
  * `..` and symbolic links to outside are refused.
  *
  * @param folder - a path or a `file:` URL (`TeacherPreset.location`).
  */
-export function folderWeightSource(folder: string | URL): WeightSource {
+export function folderWeightSource(folder: string | URL, options: FolderWeightSourceOptions = {}): WeightSource {
   const isUrl = typeof folder !== 'string' || folder.startsWith('file:');
   const root = isUrl ? fileURLToPath(folder) : folder;
   return {
     location: root,
     list: () => withIoError('list', root, () => listFiles(root, '', 0)),
-    read: async (name) => readFileChecked(await safePath(root, name)),
+    read: async (name) => readFileChecked(await safePath(root, name, options.boundary ?? root)),
   };
 }
 
@@ -35,8 +41,8 @@ async function listFiles(root: string, prefix: string, depth: number): Promise<s
   return names.sort();
 }
 
-/** The real path of a file in `root`, after symbolic links. */
-async function safePath(root: string, name: string): Promise<string> {
+/** The real path of a file in `root`, after symbolic links; it lies in `boundary`. */
+async function safePath(root: string, name: string, boundary: string): Promise<string> {
   const refuse = (why: string): DimoError =>
     new DimoError('io', `${escapeText(root)}: file name "${escapeText(name, 200)}" ${why}`, {
       path: root,
@@ -47,7 +53,7 @@ async function safePath(root: string, name: string): Promise<string> {
   if (name.split('/').some((part) => part === '..' || part === '.' || part === ''))
     throw refuse('has an empty, "." or ".." part');
   const real = await withIoError('read', join(root, name), async () => ({
-    root: await realpath(root),
+    root: await realpath(boundary),
     file: await realpath(join(root, name)),
   }));
   const inside = relative(real.root, real.file);

@@ -1,0 +1,152 @@
+/**
+ * The two questions that the hub's JSON interface is asked: which commit is a revision, and which files has it.
+ * (`@huggingface/hub` asks them too, but sends the token to whatever host a `Link` header names, takes tokens of one
+ * form only, and puts no bound on the answer.)
+ */
+import { DimoError, escapeText } from '@dimo/core';
+import { checkHubPath } from './file-names.js';
+import { formatHubReference, isCommit, type HubReference } from './reference.js';
+import { request, TransferFailure, withRetries, type RequestOptions } from './request.js';
+
+/** A file as the hub lists it. */
+export interface HubFile {
+  /** Name in the repository, `/` between folders. */
+  readonly path: string;
+  readonly bytes: number;
+  /** Of the content: SHA-256, or for files in git itself their SHA-1 as a git blob. Absent if the hub gives none. */
+  readonly hash?: { readonly kind: 'sha256' | 'git-sha1'; readonly hex: string };
+}
+
+/** Limits of an answer. */
+const maximumFiles = 20_000;
+const maximumAnswerBytes = 32 * 2 ** 20;
+const maximumPages = 200;
+
+/** Address of the JSON interface for a repository. */
+function apiAddress({ settings }: RequestOptions, { owner, repository }: HubReference, rest: string): URL {
+  return new URL(`${settings.endpoint}/api/models/${owner}/${repository}/${rest}`);
+}
+
+/** Address of a file's content. */
+export function fileAddress(
+  { settings }: RequestOptions,
+  { owner, repository }: HubReference,
+  commit: string,
+  path: string,
+): URL {
+  const name = path.split('/').map(encodeURIComponent).join('/');
+  return new URL(`${settings.endpoint}/${owner}/${repository}/resolve/${commit}/${name}`);
+}
+
+/** The commit that a branch or tag stands for now. @throws OptionError if there is none */
+export async function resolveCommit(reference: HubReference, options: RequestOptions): Promise<string> {
+  const address = apiAddress(options, reference, `revision/${encodeURIComponent(reference.revision)}`);
+  const { value } = await getJson(address, options);
+  const commit = isRecord(value) ? value['sha'] : undefined;
+  if (typeof commit !== 'string' || !isCommit(commit))
+    throw wrongAnswer(reference, `names no commit for ${escapeText(reference.revision, 100)}`);
+  return commit;
+}
+
+/** All files of a commit. @throws DimoError with code `network` if a name in the list is dangerous */
+export async function listHubFiles(
+  reference: HubReference,
+  commit: string,
+  options: RequestOptions,
+): Promise<readonly HubFile[]> {
+  const files = new Map<string, HubFile>();
+  let address: URL | undefined = apiAddress(options, reference, `tree/${commit}?recursive=true`);
+  for (let page = 0; address; page++) {
+    if (page >= maximumPages) throw wrongAnswer(reference, 'lists files without end');
+    const { value, next }: JsonAnswer = await getJson(address, options);
+    if (!Array.isArray(value)) throw wrongAnswer(reference, 'gave no list of files');
+    for (const entry of value as readonly unknown[]) {
+      const file = readEntry(entry, reference);
+      if (file) files.set(file.path, file);
+      if (files.size > maximumFiles) throw wrongAnswer(reference, `lists more than ${maximumFiles} files`);
+    }
+    address = next;
+  }
+  return [...files.values()];
+}
+
+function readEntry(entry: unknown, reference: HubReference): HubFile | undefined {
+  if (!isRecord(entry) || typeof entry['path'] !== 'string')
+    throw wrongAnswer(reference, 'lists a file without a name');
+  if (entry['type'] !== 'file') return undefined;
+  const path = entry['path'];
+  checkHubPath(path, formatHubReference(reference));
+  const lfs = isRecord(entry['lfs']) ? entry['lfs'] : undefined;
+  const bytes = lfs?.['size'] ?? entry['size'];
+  if (typeof bytes !== 'number' || !Number.isSafeInteger(bytes) || bytes < 0)
+    throw wrongAnswer(reference, `gives no size for ${escapeText(path, 200)}`);
+  const sha256 = digits(lfs?.['oid'], 64);
+  const gitSha1 = lfs ? undefined : digits(entry['oid'], 40);
+  return {
+    path,
+    bytes,
+    ...(sha256 ? { hash: { kind: 'sha256', hex: sha256 } } : {}),
+    ...(gitSha1 ? { hash: { kind: 'git-sha1', hex: gitSha1 } } : {}),
+  };
+}
+
+function digits(value: unknown, length: number): string | undefined {
+  if (typeof value !== 'string') return undefined;
+  const hex = value.replace(/^sha256:/, '').toLowerCase();
+  return hex.length === length && /^[0-9a-f]+$/.test(hex) ? hex : undefined;
+}
+
+interface JsonAnswer {
+  readonly value: unknown;
+  /** Next page. */
+  readonly next: URL | undefined;
+}
+
+async function getJson(address: URL, options: RequestOptions): Promise<JsonAnswer> {
+  return withRetries(options.settings, options.signal, () =>
+    request(address, { ...options, headers: { accept: 'application/json' } }, async ({ response, place, chunks }) => {
+      const parts: Uint8Array[] = [];
+      let length = 0;
+      for await (const chunk of chunks()) {
+        parts.push(chunk);
+        length += chunk.length;
+        if (length > maximumAnswerBytes)
+          throw new DimoError('network', `${place}: the answer is longer than ${maximumAnswerBytes} bytes`);
+      }
+      try {
+        const text = new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(parts));
+        return { value: JSON.parse(text) as unknown, next: nextPage(response.headers.get('link'), address, place) };
+      } catch (error) {
+        if (DimoError.isInstance(error)) throw error;
+        throw new TransferFailure(`${place}: the answer is not JSON (${describeType(response)})`, true);
+      }
+    }),
+  );
+}
+
+/** Address of the next page in a Link header; it must be on the same host. */
+function nextPage(link: string | null, address: URL, place: string): URL | undefined {
+  const target = /<([^<>]*)>\s*;[^,<]*\brel="?next"?/.exec(link ?? '')?.[1];
+  if (target === undefined) return undefined;
+  const next = URL.canParse(target, address.href) ? new URL(target, address) : undefined;
+  if (next?.origin !== address.origin)
+    throw new DimoError('network', `${place}: the next page of the list is on another host`, {
+      hint: 'check HF_ENDPOINT',
+    });
+  return next;
+}
+
+/** The type of an answer in words. */
+export function describeType(response: Response): string {
+  return escapeText(response.headers.get('content-type') ?? 'of no stated type', 80);
+}
+
+function wrongAnswer(reference: HubReference, what: string): DimoError {
+  return new DimoError('network', `${formatHubReference(reference)}: the hub ${what}`, {
+    hint: 'check HF_ENDPOINT; this is not what a hub answers',
+  });
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
