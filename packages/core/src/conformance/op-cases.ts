@@ -1,7 +1,16 @@
 /** Ops with a float64 reference of their value; their gradients are compared with its central differences. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
-import { attention, embedding, gelu, layerNorm, linear, matrixProduct, rmsNorm } from '../ops/index.js';
+import {
+  attention,
+  embedding,
+  gelu,
+  layerNorm,
+  linear,
+  matrixProduct,
+  rmsNorm,
+  rotaryEmbedding,
+} from '../ops/index.js';
 import { randomStream } from '../random.js';
 import { bool, float32, int32, sizeOf, type HostTree, type TensorTree } from '../tensors.js';
 import { standardNormalDistribution } from '../truncated-normal.js';
@@ -31,6 +40,7 @@ export function normal(name: string, shape: readonly number[], scale = 1) {
   );
 }
 
+const angles = [0, 0, 0.5, -1, 2, 3]; // two heads of two pairs, three positions
 const ids = int32([2, 3], [4, 0, 4, 1, 4, 2]); // a repeated id adds up in the gradient
 const chosen = bool([2, 3], [1, 0, 0, 1, 1, 0]);
 
@@ -116,6 +126,22 @@ export const opCases: readonly OpCase[] = [
       build([2, 3, 6], (i, j, k) => {
         const meanSquare = sum(6, (d) => at(x!, i, j, d) ** 2) / 6;
         return (at(x!, i, j, k) / Math.sqrt(meanSquare + 1e-5)) * at(scale!, k);
+      }),
+  },
+  {
+    name: 'rotaryEmbedding',
+    arguments: { x: normal('x', [2, 3, 8]) },
+    apply: ({ x }) =>
+      rotaryEmbedding(
+        x as Tensor3D,
+        { cosines: tf.tensor2d(angles.map(Math.cos), [3, 2]), sines: tf.tensor2d(angles.map(Math.sin), [3, 2]) },
+        2,
+      ),
+    reference: ({ x }) =>
+      build([2, 3, 8], (i, j, k) => {
+        const angle = angles[j * 2 + ((k % 4) >> 1)]!;
+        const partner = at(x!, i, j, k ^ 1) * Math.sin(angle);
+        return at(x!, i, j, k) * Math.cos(angle) + (k % 2 === 0 ? -partner : partner);
       }),
   },
   {

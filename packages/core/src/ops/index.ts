@@ -5,6 +5,7 @@ export { gelu, type GeluOptions } from './gelu.js';
 export { layerNorm, type LayerNormOptions } from './layer-norm.js';
 export { linear, matrixProduct } from './linear.js';
 export { rmsNorm, type RmsNormOptions } from './rms-norm.js';
+export { rotaryEmbedding, type RotaryAngles } from './rotary-embedding.js';
 export { sampleCategorical } from './sample-categorical.js';
 export { adamUpdate, type AdamUpdateAttributes, type AdamUpdateInputs } from './adam-update.js';
 export {

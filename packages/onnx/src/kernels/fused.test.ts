@@ -1,4 +1,4 @@
-import { attention, embedding, gelu, layerNorm, linear, rmsNorm, sampleCategorical } from '@dimo/core';
+import { attention, embedding, gelu, layerNorm, linear, rmsNorm, rotaryEmbedding, sampleCategorical } from '@dimo/core';
 import type * as tf from '@tensorflow/tfjs-core';
 import { describe, it } from 'vitest';
 import { expectTracedEqualsEager, gradientsOf, numbers, wholeNumbers } from '../test-support/oracle.js';
@@ -19,6 +19,17 @@ describe('fusable ops: traced equals eager, forward and gradient', () => {
     expectTracedEqualsEager(
       gradientsOf((t) => rmsNorm(t['x']!, t['s']!, { epsilon: 1e-6 }), ['x', 's']),
       { x, s: numbers([8], 2) },
+      { trace: { operators } },
+    ),
+  );
+  it.each(['microsoft', 'standard'] as const)('rotaryEmbedding, %s operators', (operators) =>
+    expectTracedEqualsEager(
+      gradientsOf(
+        (t) =>
+          rotaryEmbedding(t['x'] as tf.Tensor3D, { cosines: t['c'] as tf.Tensor2D, sines: t['s'] as tf.Tensor2D }, 2),
+        ['x'],
+      ),
+      { x: numbers([3, 5, 16], 1), c: numbers([5, 4], 2), s: numbers([5, 4], 3) },
       { trace: { operators } },
     ),
   );

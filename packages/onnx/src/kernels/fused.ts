@@ -9,6 +9,7 @@ import { addLazy, multiplyLazy } from './binary.js';
 import { kernel, reshapeKernel, type KernelTable } from './kernel.js';
 import { linearLazy, matmulLazy } from './matmul.js';
 import { reduceLazy, softmaxLazy } from './reduce.js';
+import { concatLazy, sliceFrom } from './shape.js';
 
 /** Attributes of `DimoAttention`. */
 interface AttentionAttributes {
@@ -54,6 +55,28 @@ function composedRmsNorm(builder: GraphBuilder, x: LazyTensor, scale: LazyTensor
   const root = elementwiseNode(builder, 'Sqrt', [shifted], 'float32');
   const inverse = elementwiseNode(builder, 'Reciprocal', [root], 'float32');
   return [multiplyLazy(builder, multiplyLazy(builder, x, inverse), scale), inverse];
+}
+
+/** Rotation of neighbouring channels, from single operators. */
+function composedRotation(
+  builder: GraphBuilder,
+  x: LazyTensor,
+  tables: readonly LazyTensor[],
+  numHeads: number,
+): LazyTensor {
+  const [batch, length, width] = x.shape as [number, number, number];
+  const numPairs = width / numHeads / 2;
+  const [c, s] = tables.map((table) => reshapeLazy(builder, table, [length, 1, numPairs])) as [LazyTensor, LazyTensor];
+  const pairs = reshapeLazy(builder, x, [sizeOf(x.shape) / 2, 2]);
+  const [x0, x1] = [0, 1].map((begin) =>
+    reshapeLazy(builder, sliceFrom(builder, pairs, [0, begin], [-1, 1]), [batch, length, numHeads, numPairs]),
+  ) as [LazyTensor, LazyTensor];
+  const product = (a: LazyTensor, b: LazyTensor) => multiplyLazy(builder, a, b);
+  const rotated = [
+    elementwiseNode(builder, 'Sub', [product(x0, c), product(x1, s)], 'float32'),
+    elementwiseNode(builder, 'Add', [product(x1, c), product(x0, s)], 'float32'),
+  ].map((part) => reshapeLazy(builder, part, [sizeOf(x.shape) / 2, 1]));
+  return reshapeLazy(builder, concatLazy(builder, rotated, 1), x.shape);
 }
 
 /** A linear map over the channels of a channels-first image, as a convolution with a 1 by 1 filter. */
@@ -112,6 +135,23 @@ export const fusedKernels: KernelTable = {
       )
       .map(lazy);
   }),
+  DimoRotaryEmbedding: kernel<'x' | 'cosines' | 'sines', { numHeads: number }>(
+    (builder, { x, cosines, sines }, { numHeads }) => {
+      if (builder.lowering.operators === 'standard' || sizeOf(x.shape) === 0)
+        return composedRotation(builder, x, [cosines, sines], numHeads);
+      // Positions count from 0: row i of the tables is for position i of the sequence.
+      const first = builder.constant('int64', [1], [0]);
+      const inputs = [materialize(builder, x), first, materialize(builder, cosines), materialize(builder, sines)];
+      return lazy(
+        builder.node(
+          'RotaryEmbedding',
+          inputs,
+          { type: 'float32', shape: x.shape },
+          { domain: 'com.microsoft', attributes: { interleaved: int(1) } },
+        ),
+      );
+    },
+  ),
   DimoGelu: kernel<'x', { approximate: 'none' | 'tanh' }>((builder, { x }, { approximate }) => {
     const value = materialize(builder, x);
     const spec = { type: 'float32' as const, shape: x.shape };
