@@ -45,8 +45,12 @@ export function startChild(
   program: string,
   args: readonly string[],
   nodeOptions: readonly string[] = [],
+  env: NodeJS.ProcessEnv = process.env,
 ): RunningChild {
-  const child = spawn(process.execPath, [...nodeOptions, program, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [...nodeOptions, program, ...args], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env,
+  });
   const lines: string[] = [];
   let wake: (() => void)[] = [];
   const notify = (): void => {

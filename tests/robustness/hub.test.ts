@@ -8,6 +8,7 @@ import { mkdtemp, readdir, readFile, realpath, rm, stat, writeFile } from 'node:
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { buildChild, startChild, type RunningChild } from './child-programs.js';
 import { gitSha1, sha256, startHub, type AnswerOptions, type HubServer } from '../support/hub-server.js';
 
 const token = 'hf_canaryCanaryCanary';
@@ -458,6 +459,41 @@ describe('at the same time', () => {
   it('four downloads of one file: it is fetched once and right', async () => {
     const files = await Promise.all([1, 2, 3, 4].map(() => fetchWeights()));
     expect(files.reduce((sum, { transferredBytes }) => sum + transferredBytes, 0)).toBe(weights.length);
+    expect(await expectGoodCache()).toBe(1);
+  });
+
+  it('processes: one fetches, the others wait; after kill -9 another takes over what had arrived', async () => {
+    const program = buildChild('hub-download');
+    const env = { ...process.env, HF_ENDPOINT: hub.endpoint, HF_HOME: folder };
+    const start = (): RunningChild => startChild(program, [], [], env);
+    const result = async (child: RunningChild): Promise<{ transferred: number; resumed: number }> => {
+      expect(await child.ended).toBe(0);
+      return JSON.parse(child.lines[0]!) as { transferred: number; resumed: number };
+    };
+    // The first answer stops after 100,000 bytes and keeps the connection.
+    let isStopped = (): void => {};
+    const stopped = new Promise<void>((resolve) => (isStopped = resolve));
+    let times = 0;
+    hub.fault = ({ seen, answer }) => {
+      if (seen.server !== 'store' || times++ > 0) return false;
+      answer({ stallAfter: 100_000 });
+      isStopped();
+      return true;
+    };
+    const first = start();
+    await stopped;
+    const others = [start(), start()];
+    const partSize = async (): Promise<number> => {
+      const parts = await readdir(path.join(repositoryFolder(), '.partial')).catch(() => []);
+      const sizes = parts.map((name) => stat(path.join(repositoryFolder(), '.partial', name, 'content.part')));
+      return (await Promise.all(sizes).catch(() => []))[0]?.size ?? 0;
+    };
+    while ((await partSize()) < 100_000) await new Promise((resolve) => setTimeout(resolve, 20));
+    first.process.kill('SIGKILL');
+    expect(await first.ended).toBe('SIGKILL');
+    const results = await Promise.all(others.map(result));
+    expect(results.map(({ transferred }) => transferred).sort((a, b) => a - b)).toEqual([0, weights.length - 100_000]);
+    expect(Math.max(...results.map(({ resumed }) => resumed))).toBe(100_000);
     expect(await expectGoodCache()).toBe(1);
   });
 });

@@ -15,24 +15,33 @@ const refusedCharacters =
   /[\u0000-\u001f\u007f-\u009f\\:*?"<>|\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]/u;
 
 /**
- * Checks a name that came from a hub before it becomes part of a path.
+ * Why a name must not become part of a path, or undefined if it may: it is relative, stays in its folder, and is a file
+ * name on every system.
+ */
+export function hubPathProblem(name: string): string | undefined {
+  if (Buffer.byteLength(name) > 1024) return 'is longer than 1024 bytes';
+  for (const part of name.split('/')) {
+    if (part === '' || part === '.' || part === '..') return 'is absolute or has an empty, "." or ".." part';
+    if (refusedCharacters.test(part)) return 'holds a character that file names may not have';
+    if (Buffer.byteLength(part) > 255) return 'has a part that is longer than 255 bytes';
+    if (/[. ]$/.test(part) || deviceName.test(part)) return 'is not a name that every system allows';
+  }
+  return undefined;
+}
+
+/**
+ * Checks a name that came from a hub.
  *
  * @param name - `transformer/config.json`.
  * @param where - the repository, for messages.
- * @throws DimoError with code `network` if the name is absolute, leads out of its folder, or is no portable file name.
+ * @throws DimoError with code `network` if `hubPathProblem` finds one.
  */
 export function checkHubPath(name: string, where: string): void {
-  const refuse = (why: string): DimoError =>
-    new DimoError('network', `${escapeText(where, 200)}: the file name "${escapeText(name, 200)}" ${why}`, {
+  const problem = hubPathProblem(name);
+  if (problem !== undefined)
+    throw new DimoError('network', `${escapeText(where, 200)}: the file name "${escapeText(name, 200)}" ${problem}`, {
       hint: 'the repository is broken or hostile; nothing of it was written',
     });
-  if (Buffer.byteLength(name) > 1024) throw refuse('is longer than 1024 bytes');
-  for (const part of name.split('/')) {
-    if (part === '' || part === '.' || part === '..') throw refuse('is absolute or has an empty, "." or ".." part');
-    if (refusedCharacters.test(part)) throw refuse('holds a character that file names may not have');
-    if (Buffer.byteLength(part) > 255) throw refuse('has a part that is longer than 255 bytes');
-    if (/[. ]$/.test(part) || deviceName.test(part)) throw refuse('is not a name that every system allows');
-  }
 }
 
 /** True for files that may be fetched: JSON, plain text and safetensors. */

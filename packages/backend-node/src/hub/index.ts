@@ -1,7 +1,7 @@
 /** Files from a hub of models, through the cache that all tools share. */
 export type { HubFile } from './api.js';
 export type { DownloadedFile } from './download.js';
-export { checkHubPath, isDataFile } from './file-names.js';
+export { isDataFile } from './file-names.js';
 export { formatHubReference, isCommit, isHubReference, parseHubReference, type HubReference } from './reference.js';
 export {
   cachedHubSource,

@@ -1,6 +1,6 @@
 /** Names of repositories on a hub: `hf:owner/repository/folder@revision`. */
 import { escapeText, OptionError } from '@dimo/core';
-import { checkHubPath } from './file-names.js';
+import { hubPathProblem } from './file-names.js';
 
 /** A place in a model repository. */
 export interface HubReference {
@@ -49,7 +49,8 @@ export function parseHubReference(text: string): HubReference {
     throw fail('is not owner/repository of letters, digits, ".", "_" and "-"');
   if (!revisionPattern.test(revision)) throw fail('has a revision that is not the name of a branch, tag or commit');
   const folder = folders.join('/');
-  if (folder !== '') checkHubPath(folder, text);
+  const problem = folder === '' ? undefined : hubPathProblem(folder);
+  if (problem !== undefined) throw fail(`has a folder whose name ${problem}`);
   return { owner, repository, folder, revision };
 }
 

@@ -8,7 +8,7 @@ import { listHubFiles, resolveCommit, type HubFile } from './api.js';
 import { cachedCommit, isFolder, repositoryFolder, snapshotFolder, writeRevision } from './cache.js';
 import { hasContent } from './content-hash.js';
 import { downloadFile, findCached, type DownloadContext, type DownloadedFile } from './download.js';
-import { checkHubPath, isDataFile } from './file-names.js';
+import { isDataFile } from './file-names.js';
 import { formatHubReference, type HubReference } from './reference.js';
 import type { RequestOptions } from './request.js';
 import { hubSettings, type HubSettings } from './settings.js';
@@ -113,7 +113,6 @@ export async function openHubRepository(
   }
 
   function requireFile(name: string): HubFile {
-    checkHubPath(name, formatHubReference(reference));
     if (!isDataFile(name))
       throw new OptionError(
         `${formatHubReference(reference)}: ${escapeText(name, 200)} is not fetched: only .safetensors, .json and .txt are`,
