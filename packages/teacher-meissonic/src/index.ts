@@ -1,11 +1,11 @@
-export { clipTextEncoder, type ClipTextEncoder, type EncodedText, type TextObserver } from './clip/text-encoder.js';
-export { type ClipTextConfig, type ResolvedClipTextConfig } from './clip/text-config.js';
-export { readClipTokenizer } from './clip/tokenizer-files.js';
+export { type MultimodalTransformerConfig, type ResolvedTransformerConfig } from './transformer/config.js';
+export { multimodalTransformer, type MultimodalTransformer } from './transformer/multimodal-transformer.js';
+export { rotaryTables, type RotaryTables } from './transformer/rotary.js';
 export {
-  clipTokenizer,
-  type ClipSpecialToken,
-  type ClipTokenizer,
-  type ClipTokenizerOptions,
-} from './clip/tokenizer.js';
-export { vqModel, type ActivationObserver, type VqModel, type VqModelOptions } from './vqvae/vq-model.js';
-export { codebookName, type ResolvedVqModelConfig, type VqModelConfig } from './vqvae/config.js';
+  embedMicroConditions,
+  microConditionNumbers,
+  sinusoids,
+  sinusoidWidth,
+  type MicroConditions,
+} from './transformer/sinusoids.js';
+export { embedTimesteps, timestepModes, timestepsOf, type TimestepMode } from './transformer/timestep.js';
