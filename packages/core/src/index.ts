@@ -16,6 +16,7 @@ export {
 export * from './storage/checkpoint-store.js';
 export * from './storage/checkpoint.js';
 export * from './storage/escape-text.js';
+export * from './storage/half-tensors.js';
 export * from './storage/json-file.js';
 export * from './storage/json.js';
 export {
@@ -25,6 +26,7 @@ export {
   type SafetensorsEntry,
   type SafetensorsLimits,
 } from './storage/safetensors-format.js';
+export * from './storage/model-weights.js';
 export * from './storage/safetensors-header.js';
 export * from './storage/safetensors-write.js';
 export * from './storage/safetensors.js';

@@ -1,5 +1,5 @@
 /** Reading and writing whole files, durably and with checked sizes. */
-import { DimoError, escapeText } from '@dimo/core';
+import { DimoError, escapeText, type WeightFile } from '@dimo/core';
 import { constants } from 'node:fs';
 import { mkdir, open, stat, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -81,31 +81,69 @@ async function makeFolder(path: string): Promise<void> {
  * @throws DimoError with code `io` if the file is absent, longer than `maximumBytes`, or changes while it is read.
  */
 export async function readFileChecked(path: string, maximumBytes = Number.MAX_SAFE_INTEGER): Promise<Uint8Array> {
+  const file = await openFileChecked(path);
+  try {
+    if (file.length > maximumBytes)
+      throw readError(path, `it has ${file.length} bytes, at most ${maximumBytes} are allowed`);
+    return await file.read(0, file.length);
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Opens a regular file to read parts of it.
+ *
+ * @throws DimoError with code `io` if the file is absent or no regular file; its `read` and `close` if it was cut or has
+ *   changed since.
+ */
+export async function openFileChecked(path: string): Promise<WeightFile> {
   return withIoError('read', path, async () => {
     // Not blocking: a named pipe must not hang the program before it is seen to be no file.
     const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     try {
-      return await readWhole(file, path, maximumBytes);
-    } finally {
+      const before = await file.stat();
+      if (!before.isFile()) throw readError(path, 'it is not a regular file');
+      let isWhole = true;
+      return {
+        length: before.size,
+        read: (begin, end) =>
+          withIoError('read', path, async () => {
+            isWhole = false; // until this part has been read
+            const bytes = await readPart(file, path, begin, end);
+            isWhole = true;
+            return bytes;
+          }),
+        close: () =>
+          withIoError('read', path, async () => {
+            try {
+              const after = await file.stat();
+              const hasChanged = after.size !== before.size || after.mtimeMs !== before.mtimeMs;
+              // A failed read has said what was wrong.
+              if (isWhole && hasChanged) throw readError(path, 'it changed while being read');
+            } finally {
+              await file.close();
+            }
+          }),
+      };
+    } catch (error) {
       await file.close();
+      throw error;
     }
   });
 }
 
-async function readWhole(file: FileHandle, path: string, maximumBytes: number): Promise<Uint8Array> {
-  const fail = (message: string): DimoError =>
-    new DimoError('io', `cannot read ${escapeText(path)}: ${message}`, { path });
-  const before = await file.stat();
-  if (!before.isFile()) throw fail('it is not a regular file');
-  if (before.size > maximumBytes) throw fail(`it has ${before.size} bytes, at most ${maximumBytes} are allowed`);
-  const bytes = new Uint8Array(before.size);
-  for (let position = 0; position < bytes.length;) {
-    const length = Math.min(bytes.length - position, chunkBytes);
-    const { bytesRead } = await file.read(bytes, position, length, position);
-    if (bytesRead === 0) throw fail(`it was cut at ${position} of ${bytes.length} bytes while being read`);
-    position += bytesRead;
+function readError(path: string, message: string): DimoError {
+  return new DimoError('io', `cannot read ${escapeText(path)}: ${message}`, { path });
+}
+
+async function readPart(file: FileHandle, path: string, begin: number, end: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(end - begin);
+  for (let done = 0; done < bytes.length;) {
+    const length = Math.min(bytes.length - done, chunkBytes);
+    const { bytesRead } = await file.read(bytes, done, length, begin + done);
+    if (bytesRead === 0) throw readError(path, `it was cut at ${begin + done} of ${end} bytes while being read`);
+    done += bytesRead;
   }
-  const after = await file.stat();
-  if (after.size !== before.size || after.mtimeMs !== before.mtimeMs) throw fail('it changed while being read');
   return bytes;
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { folderCheckpointStore, openRunFolder } from './checkpoint-folder.js';
-import { readFileChecked, syncFolder, writeFileDurably } from './files.js';
+import { openFileChecked, readFileChecked, syncFolder, writeFileDurably } from './files.js';
 import { ioError } from './io-error.js';
 import { acquireRunLock } from './run-lock.js';
 import { folderWeightSource } from './weight-folder.js';
@@ -53,6 +53,22 @@ describe('files', () => {
     expect((await failure(readFileChecked(join(folder, 'x'), 9))).message).toMatch(/10 bytes, at most 9/);
     expect((await failure(readFileChecked(folder))).code).toBe('io');
     expect((await failure(readFileChecked(join(folder, 'absent')))).message).toMatch(/ENOENT/);
+  });
+
+  it('are read in parts, and say so when they are cut or change', async () => {
+    const path = join(folder, 'parts');
+    await writeFile(path, Uint8Array.of(0, 1, 2, 3, 4, 5));
+    const file = await openFileChecked(path);
+    expect(file.length).toBe(6);
+    expect([...(await file.read(2, 5))]).toEqual([2, 3, 4]);
+    expect([...(await file.read(3, 3))]).toEqual([]);
+    await writeFile(path, Uint8Array.of(9, 9));
+    expect([...(await file.read(0, 2))]).toEqual([9, 9]);
+    expect((await failure(file.close())).message).toMatch(/changed while being read/);
+    const cut = await openFileChecked(path);
+    expect((await failure(cut.read(0, 6))).message).toMatch(/cut at 2 of 6 bytes/);
+    await cut.close();
+    expect((await failure(openFileChecked(folder))).message).toMatch(/not a regular file/);
   });
 
   it('say what is needed when the disk is full', async () => {
@@ -152,6 +168,7 @@ describe('folderWeightSource', () => {
       expect(Buffer.from(await source.read('sub/config.json')).toString()).toBe('{}');
     }
     expect((await failure(folderWeightSource(root).read('absent'))).code).toBe('io');
+    expect((await failure(folderWeightSource(root).open!('absent'))).code).toBe('io');
   });
 
   it('refuses every name that leads out of the folder', async () => {
@@ -183,6 +200,7 @@ describe('folderWeightSource', () => {
     ]) {
       const error = await failure(source.read(name));
       expect([name, error.code]).toEqual([name, 'io']);
+      expect([name, (await failure(source.open!(name))).message]).toEqual([name, error.message]);
       expect(error.message).not.toMatch(/ENOENT/);
     }
     expect(await readFile(join(folder, 'secret'), 'utf8')).toBe('secret');

@@ -3,7 +3,7 @@ import { DimoError, escapeText, type WeightSource } from '@dimo/core';
 import { readdir, realpath } from 'node:fs/promises';
 import { isAbsolute, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { readFileChecked } from './files.js';
+import { openFileChecked, readFileChecked } from './files.js';
 import { withIoError } from './io-error.js';
 
 /** Folders deeper than this are not listed. */
@@ -28,6 +28,7 @@ export function folderWeightSource(folder: string | URL, options: FolderWeightSo
     location: root,
     list: () => withIoError('list', root, () => listFiles(root, '', 0)),
     read: async (name) => readFileChecked(await safePath(root, name, options.boundary ?? root)),
+    open: async (name) => openFileChecked(await safePath(root, name, options.boundary ?? root)),
   };
 }
 

@@ -2,7 +2,7 @@
 import { NonFiniteError, WeightError } from '../errors.js';
 import type { HostTensor, HostTree } from '../tensors.js';
 import { escapeText } from './escape-text.js';
-import { decodeBfloat16, float16Table } from './half-floats.js';
+import { decodeHalfFloats, findNonFiniteHalf, halfTensor, type HalfFloats } from './half-tensors.js';
 import { assertLittleEndian, type SafetensorsEntry } from './safetensors-format.js';
 import { parseSafetensorsHeader, type SafetensorsHeaderOptions } from './safetensors-header.js';
 
@@ -12,6 +12,8 @@ export interface SafetensorsReadOptions extends SafetensorsHeaderOptions {
   readonly narrowFloat64?: boolean;
   /** Accept NaN and infinity, to inspect a damaged model. @default false */
   readonly allowNonFinite?: boolean;
+  /** Leave F16 and BF16 in 16 bits (`halfTensor`). @default false */
+  readonly keepHalf?: boolean;
   /** Which tensors to decode; the header is checked whole in any case. @default all */
   readonly only?: (name: string) => boolean;
 }
@@ -74,19 +76,9 @@ export function decodeSafetensorsEntry(
       if (options.narrowFloat64 !== true)
         throw fail('has 64-bit floating-point numbers', 'convert the file to F32, or allow rounding (narrowFloat64)');
       return finite({ dtype: 'float32', shape, data: Float32Array.from(new Float64Array(copy())) });
-    case 'F16': {
-      const source = new Uint16Array(copy());
-      const data = new Float32Array(source.length);
-      const table = float16Table();
-      for (let i = 0; i < source.length; i++) data[i] = table[source[i] as number] as number;
-      return finite({ dtype: 'float32', shape, data });
-    }
-    case 'BF16': {
-      const source = new Uint16Array(copy());
-      const data = new Float32Array(source.length);
-      decodeBfloat16(source, data);
-      return finite({ dtype: 'float32', shape, data });
-    }
+    case 'F16':
+    case 'BF16':
+      return half({ format: entry.dtype, bits: new Uint16Array(copy()) });
     case 'BOOL': {
       const data = new Uint8Array(copy());
       const wrong = data.findIndex((value) => value > 1);
@@ -120,15 +112,28 @@ export function decodeSafetensorsEntry(
   }
   entry.dtype satisfies never;
 
+  function half(elements: HalfFloats): HostTensor<'float32'> {
+    if (options.allowNonFinite !== true) {
+      const index = findNonFiniteHalf(elements);
+      if (index >= 0) throw nonFinite(decodeHalfFloats(elements)[index] as number, index);
+    }
+    return options.keepHalf === true
+      ? halfTensor(shape, elements)
+      : { dtype: 'float32', shape, data: decodeHalfFloats(elements) };
+  }
+
   function finite(tensor: HostTensor<'float32'>): HostTensor<'float32'> {
     if (options.allowNonFinite === true) return tensor;
     const index = findNonFinite(tensor.data);
-    if (index >= 0)
-      throw new NonFiniteError(`safetensors: ${label} holds ${tensor.data[index] as number} at element ${index}`, {
-        path: options.path,
-        hint: 'the weights are damaged; allow non-finite values only to inspect them',
-      });
+    if (index >= 0) throw nonFinite(tensor.data[index] as number, index);
     return tensor;
+  }
+
+  function nonFinite(value: number, index: number): NonFiniteError {
+    return new NonFiniteError(`safetensors: ${label} holds ${value} at element ${index}`, {
+      path: options.path,
+      hint: 'the weights are damaged; allow non-finite values only to inspect them',
+    });
   }
 }
 

@@ -1,0 +1,165 @@
+/**
+ * Weights of one model as Hugging Face libraries lay them out: `<base>.safetensors`, or shards with an index
+ * `<base>.safetensors.index.json`, each possibly with a variant such as `fp16` in its name.
+ */
+import { WeightError } from '../errors.js';
+import type { WeightSource } from '../plugin.js';
+import type { HostTree, SpecTree } from '../tensors.js';
+import { escapeText } from './escape-text.js';
+import { readJsonFile } from './json-file.js';
+import { openSafetensors, type OpenSafetensors } from './safetensors-file.js';
+import type { SafetensorsReadOptions } from './safetensors.js';
+import { checkWeights } from './weights.js';
+
+/** What `readModelWeights` needs. */
+export interface ModelWeightsOptions extends Pick<
+  SafetensorsReadOptions,
+  'allowNonFinite' | 'keepHalf' | 'narrowFloat64'
+> {
+  /** Folder in the source, empty for its root. */
+  readonly folder: string;
+  /** Beginning of the file names: `model`, `diffusion_pytorch_model`. */
+  readonly base: string;
+  /** What the weights have to fit, strictly. */
+  readonly model: { readonly name: string; readonly parameters: SpecTree };
+  /** Tensors of these names may be there and are not read. */
+  readonly ignore?: (name: string) => boolean;
+}
+
+/** Indices of models with some ten thousand tensors have a few megabytes. */
+const maximumIndexBytes = 2 ** 26;
+
+/**
+ * Reads the weights of a model. All headers are read and checked before the first tensor.
+ *
+ * @throws WeightError if files are missing, damaged or disagree, or the weights do not fit the model.
+ */
+export async function readModelWeights(source: WeightSource, options: ModelWeightsOptions): Promise<HostTree> {
+  const { model, ignore = () => false } = options;
+  const { files, index } = await locate(source, options);
+  const opened: OpenSafetensors[] = [];
+  try {
+    for (const file of files) opened.push(await openSafetensors(source, file, options));
+    const specs = joinShards(opened, index);
+    const wanted = Object.fromEntries(Object.entries(specs).filter(([name]) => !ignore(name)));
+    const path = index?.path ?? opened[0]!.path;
+    checkWeights(wanted, model.parameters, { model: model.name, path });
+    const weights = Object.create(null) as HostTree;
+    for (const file of opened)
+      Object.assign(weights, await file.read(Object.keys(file.specs).filter((name) => Object.hasOwn(wanted, name))));
+    // In the order of the model, whatever the order of the files.
+    return Object.fromEntries(Object.keys(model.parameters).map((name) => [name, weights[name]!]));
+  } finally {
+    await Promise.all(opened.map((file) => file.close()));
+  }
+}
+
+interface ShardIndex {
+  readonly path: string;
+  /** File, as named in the source, by tensor. */
+  readonly fileOf: ReadonlyMap<string, string>;
+}
+
+/** The files that hold the weights: one, or those of an index. */
+async function locate(
+  source: WeightSource,
+  { folder, base, model }: ModelWeightsOptions,
+): Promise<{ readonly files: readonly string[]; readonly index?: ShardIndex }> {
+  const prefix = folder === '' ? '' : `${folder}/`;
+  const all = await source.list();
+  const inFolder = all.filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));
+  const single = inFolder.filter((name) => isNamed(name, base, '.safetensors'));
+  const indices = inFolder.filter((name) => isIndex(name, base));
+  // The plain name first; a variant only if there is no other choice to make.
+  const plain = [`${base}.safetensors`, `${base}.safetensors.index.json`].find((name) => inFolder.includes(name));
+  const candidates = [...single, ...indices];
+  const chosen = plain ?? (candidates.length === 1 ? candidates[0] : undefined);
+  const place = escapeText(`${source.location}${folder === '' ? '' : `/${folder}`}`);
+  if (chosen === undefined)
+    throw new WeightError(
+      candidates.length > 1
+        ? `${place}: has weights of ${model.name} in several variants (${candidates.map((name) => escapeText(name)).join(', ')})`
+        : `${place}: expected the weights of ${model.name} in ${base}.safetensors or ${base}.safetensors.index.json, found ${listed(inFolder)}`,
+      { path: place, hint: hintFor(inFolder, candidates.length) },
+    );
+  if (!chosen.endsWith('.json')) return { files: [prefix + chosen] };
+  const index = await readIndex(source, prefix, chosen);
+  const files = [...new Set(index.fileOf.values())].sort();
+  const missing = files.filter((name) => !all.includes(name));
+  if (missing.length > 0)
+    throw new WeightError(
+      `${escapeText(index.path)}: ${missing.length} of ${files.length} files that it names are missing: ${listed(missing)}`,
+      { path: index.path, hint: 'the download or copy is incomplete; fetch the missing files' },
+    );
+  return { files, index };
+}
+
+/** `<base><ending>`, or with one word (a variant) between. */
+function isNamed(name: string, base: string, ending: string): boolean {
+  if (!name.startsWith(base) || !name.endsWith(ending)) return false;
+  return /^(\.\w+)?$/.test(name.slice(base.length, name.length - ending.length));
+}
+
+/** `<base>.safetensors.index.json`, or with a variant before `json`. */
+function isIndex(name: string, base: string): boolean {
+  return name.startsWith(`${base}.safetensors.index.`) && /\.index(\.\w+)?\.json$/.test(name);
+}
+
+function hintFor(files: readonly string[], numCandidates: number): string {
+  if (numCandidates > 1) return 'keep one of them';
+  return files.some((name) => /\.(bin|pth|pt|ckpt)$/.test(name))
+    ? 'convert the PyTorch file to safetensors'
+    : 'name the folder of a complete release';
+}
+
+async function readIndex(source: WeightSource, prefix: string, name: string): Promise<ShardIndex> {
+  const path = `${source.location}/${prefix}${name}`;
+  const fail = (message: string): WeightError =>
+    new WeightError(`${escapeText(path)}: ${message}`, { path, hint: 'the index is damaged; copy it again' });
+  const value = await readJsonFile(source, prefix + name, { maximumBytes: maximumIndexBytes });
+  const map = isRecord(value) ? value['weight_map'] : undefined;
+  if (!isRecord(map) || Object.keys(map).length === 0) throw fail('must hold a "weight_map" from tensors to files');
+  const fileOf = new Map<string, string>();
+  for (const [tensor, file] of Object.entries(map)) {
+    if (typeof file !== 'string' || !/^[^/\\]+\.safetensors$/.test(file))
+      throw fail(
+        `"${escapeText(tensor, 120)}" must be in a .safetensors file beside the index, got ${JSON.stringify(file)}`,
+      );
+    fileOf.set(tensor, prefix + file);
+  }
+  return { path, fileOf };
+}
+
+/** All tensors of the files, after checking that they are where the index says. */
+function joinShards(files: readonly OpenSafetensors[], index: ShardIndex | undefined): SpecTree {
+  const specs = Object.create(null) as Record<string, SpecTree[string]>;
+  for (const { file, path, specs: own } of files)
+    for (const [name, spec] of Object.entries(own)) {
+      if (index !== undefined && index.fileOf.get(name) !== file)
+        throw new WeightError(
+          `${escapeText(path)}: holds "${escapeText(name, 120)}", which the index ${index.fileOf.has(name) ? `places in ${escapeText(index.fileOf.get(name)!)}` : 'does not list'}`,
+          { path, hint: 'index and files are of different versions; copy the whole folder again' },
+        );
+      specs[name] = spec;
+    }
+  for (const [name, file] of index?.fileOf ?? [])
+    if (!Object.hasOwn(specs, name))
+      throw new WeightError(
+        `${escapeText(index!.path)}: places "${escapeText(name, 120)}" in ${escapeText(file)}, which lacks it`,
+        {
+          path: index!.path,
+          hint: 'index and files are of different versions; copy the whole folder again',
+        },
+      );
+  return specs;
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function listed(names: readonly string[]): string {
+  if (names.length === 0) return 'no files';
+  const shown = names.slice(0, 8).map((name) => escapeText(name, 120));
+  return names.length > shown.length ? `${shown.join(', ')} and ${names.length - shown.length} more` : shown.join(', ');
+}
