@@ -162,6 +162,20 @@ describe('no hash in the hub’s list', () => {
     expect(await expectGoodCache()).toBe(1);
   });
 
+  it('nor three, where the second was cut earlier than the first', async () => {
+    trial.hub.etag = '"first"';
+    script({ cutAfter: 100_000, body: randomBytes(weights.length, 4) });
+    await failure(fetchWeights({ maximumFailures: 0 }));
+    trial.hub.etag = '"second"';
+    script({ cutAfter: 50_000 });
+    await failure(fetchWeights({ maximumFailures: 0 }));
+    trial.hub.requests.length = 0;
+    script();
+    await fetchWeights();
+    expect(trial.hub.fetches()[0]?.range).toBe('bytes=50000-');
+    expect(await expectGoodCache()).toBe(1);
+  });
+
   it('a wrong length is an error', async () => {
     script(...Array.from({ length: 3 }, () => ({ body: weights.subarray(1) })));
     expect((await failure(fetchWeights())).message).toMatch(/sends 299999 bytes/);
