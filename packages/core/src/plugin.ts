@@ -65,6 +65,26 @@ export interface TeacherPlugin {
    * @default `model.safetensors` and, with a decoder, `decoder.safetensors`
    */
   files?(teacher: Teacher): Readonly<Record<string, Uint8Array>>;
+  /**
+   * Recognizes a public layout of weights that comes without a description of ours, by file names and small files; what
+   * `dimo import` asks. Reading a file may mean fetching it, so nothing large is read unless the names fit.
+   *
+   * @returns undefined if the files are of another kind.
+   * @throws OptionError if they are of this kind, but incomplete or of an unsupported version.
+   */
+  recognize?(source: WeightSource): Promise<RecognizedWeights | undefined>;
+}
+
+/** Weights in a public layout. */
+export interface RecognizedWeights {
+  /** `teacher`: complete. `generator`: the model of a one-step generator alone; the rest is that of its teacher. */
+  readonly kind: 'teacher' | 'generator';
+  /** What they are, for people: `Meissonic release, 1.01 B parameters`. */
+  readonly description: string;
+  /** Configuration for `load`, plain JSON. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Names of all files that `load` will read. */
+  readonly files: readonly string[];
 }
 
 /** A bundled teacher. */
