@@ -1,5 +1,17 @@
 /** What is particular to the onnx engine; what all engines share is in the conformance suite. */
-import { float32, int32, linear, scalar, specsOf, type Engine, type HostTree, type PureFunction } from '@dimo/core';
+import {
+  float32,
+  int32,
+  linear,
+  readSafetensors,
+  scalar,
+  specsOf,
+  treeDifference,
+  writeSafetensors,
+  type Engine,
+  type HostTree,
+  type PureFunction,
+} from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createOnnxEngine } from './onnx-engine.js';
@@ -49,6 +61,59 @@ describe('the onnx engine', () => {
     await state.dispose();
   });
 
+  describe.each(['F16', 'BF16'] as const)('with state stored as %s', (float) => {
+    // Small, large and negative numbers that both formats hold exactly.
+    const numbers = { weight: float32([1, 2], [0.5, -3]), bias: float32([1], [2 ** -20]) };
+    const stored = readSafetensors(writeSafetensors(numbers, { float }), { keepHalf: true }).tensors;
+    const predict: PureFunction = (state, { x }) => ({
+      outputs: { y: linear(x!, state['weight']!, state['bias']!), bias: tf.clone(state['bias']!) },
+    });
+    const inputs = { x: float32([2, 2], [1, 0, 1, 1]) };
+    const expected = [0.5 + 2 ** -20, -2.5 + 2 ** -20].map(Math.fround);
+
+    it('computes and downloads the stored numbers', async () => {
+      const state = await engine.upload(stored);
+      const compiled = await engine.compile(predict, { state: specsOf(stored), inputs: specsOf(inputs) });
+      const { y, bias } = await compiled.run(state, inputs);
+      expect([...y!.data]).toEqual(expected);
+      expect([...bias!.data]).toEqual([2 ** -20]);
+      expect(treeDifference(await state.download(), numbers)).toBeUndefined();
+      // The same function on float32 state, and on a mixture.
+      for (const other of [numbers, { weight: stored['weight']!, bias: numbers.bias }]) {
+        const tree = await engine.upload(other);
+        expect([...(await compiled.run(tree, inputs))['y']!.data]).toEqual(expected);
+        await tree.dispose();
+      }
+      await compiled.dispose();
+      await state.dispose();
+    });
+
+    it('takes float32 numbers that are assigned later', async () => {
+      const state = await engine.upload(stored);
+      const compiled = await engine.compile(predict, { state: specsOf(stored), inputs: specsOf(inputs) });
+      const before = compiled.run(state, inputs);
+      await state.assign({ bias: float32([1], [1 / 3]) }); // a third has no 16-bit form
+      expect((await compiled.run(state, inputs))['bias']!.data[0]).toBe(Math.fround(1 / 3));
+      expect([...(await before)['y']!.data]).toEqual(expected);
+      await compiled.dispose();
+      await state.dispose();
+    });
+
+    it('is trained in float32', async () => {
+      const given = { x: inputs.x, target: float32([2, 1], [1, 1]), rate: scalar(0.1) };
+      const results: HostTree[] = [];
+      for (const weights of [numbers, stored]) {
+        const state = await engine.upload(weights);
+        const step = await engine.compile(descend, { state: specsOf(weights), inputs: specsOf(given) });
+        for (let i = 0; i < 3; i++) await step.run(state, given);
+        results.push(await state.download());
+        await step.dispose();
+        await state.dispose();
+      }
+      expect(treeDifference(results[1]!, results[0]!)).toBeUndefined();
+    });
+  });
+
   it('reports a failing kernel as a device error and keeps the state', async () => {
     const values = { table: float32([2, 2], [1, 2, 3, 4]) };
     const inputs = { ids: int32([1], [5]) };
@@ -95,7 +160,7 @@ describe('the onnx engine', () => {
   });
 
   it('refuses a model that onnxruntime cannot read', async () => {
-    const broken = await createOnnxEngine({ emit: () => Uint8Array.of(1, 2, 3) });
+    const broken = await createOnnxEngine({ emit: () => () => Uint8Array.of(1, 2, 3) });
     await expect(broken.compile(descend, { state: {}, inputs: {} })).rejects.toMatchObject({ code: 'trace' });
     await broken.dispose();
   });

@@ -19,12 +19,20 @@ import {
 } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { createRequire } from 'node:module';
+import { float16Values, hostTreeOf, wireTree } from './half-state.js';
 import { portSpecs, prefixes } from './onnx-protocol.js';
 import { detachedCopy, startOnnxWorker, type OnnxWorker } from './onnx-worker-client.js';
 import { resolveThreads } from './threads.js';
 
-/** Turns a pure function into the bytes of an ONNX model whose ports are named with `prefixes`. */
-export type ModelEmitter = (fn: PureFunction, signature: FunctionSignature) => Uint8Array | Promise<Uint8Array>;
+/**
+ * Bytes of an ONNX model whose ports are named with `prefixes`.
+ *
+ * @param halves - float32 inputs that are fed as float16, by port name: the value is that times 2^-exponent.
+ */
+export type ModelBytes = (halves: Readonly<Record<string, number>>) => Uint8Array;
+
+/** Turns a pure function into an ONNX model. */
+export type ModelEmitter = (fn: PureFunction, signature: FunctionSignature) => ModelBytes | Promise<ModelBytes>;
 
 /** Options of `createOnnxEngine`. */
 export interface OnnxEngineOptions extends EngineOptions {
@@ -37,6 +45,13 @@ export interface OnnxEngineOptions extends EngineOptions {
   readonly emit?: ModelEmitter;
 }
 
+/** A device tree in the worker. */
+interface TreeState {
+  readonly id: number;
+  /** Tensors held as float16, with their exponents. */
+  readonly halves: Map<string, number>;
+}
+
 const installCommand = 'npm install onnxruntime-node';
 
 /** The tracer, loaded while the worker loads onnxruntime. */
@@ -47,7 +62,8 @@ function tracingEmitter(): ModelEmitter {
     const { emitModel, trace } = await loading;
     // While another backend starts (asynchronously), tfjs refuses every op on any backend, the tracer's included.
     await (tf.engine() as unknown as { pendingBackendInit?: Promise<boolean> | null }).pendingBackendInit;
-    return emitModel(trace(fn, signature));
+    const graph = trace(fn, signature);
+    return (halves) => emitModel(graph, { halves });
   };
 }
 
@@ -77,44 +93,48 @@ export async function createOnnxEngine(options: OnnxEngineOptions = {}): Promise
     ...options.sessionOptions,
   };
 
-  const trees = new Map<DeviceTree, number>();
+  const trees = new Map<DeviceTree, TreeState>();
   let nextTree = 0;
   let nextFunction = 0;
   let isDisposed = false;
   const requireLive = (where: string) => {
     if (isDisposed) throw new DimoError('option', `${where}: this onnx engine has been disposed; make a new one`);
   };
-  const idOf = (tree: DeviceTree, where: string): number => {
+  const stateOf = (tree: DeviceTree, where: string): TreeState => {
     requireLive(where);
-    const id = trees.get(tree);
-    if (id === undefined)
+    const found = trees.get(tree);
+    if (found === undefined)
       throw new DimoError('option', `${where}: the device tree does not belong to this engine, or was disposed`);
-    return id;
+    return found;
+  };
+  const widen = (tree: TreeState, names: readonly string[]): void => {
+    const held = names.filter((name) => tree.halves.delete(name));
+    // Requests are served in order; a failure shows in the one that follows, which needs the tensors.
+    if (held.length > 0) worker.call('widen', { tree: tree.id, names: held, values: float16Values() }).catch(() => {});
   };
 
-  function makeTree(id: number, specs: SpecTree): DeviceTree {
+  function makeTree(state: TreeState, specs: SpecTree): DeviceTree {
     const tree: DeviceTree = {
       specs,
       async download(names = Object.keys(specs)) {
-        const treeId = idOf(tree, 'download');
+        const { id } = stateOf(tree, 'download');
         for (const name of names)
           if (!Object.hasOwn(specs, name)) throw new DimoError('shape', `download: the tree has no tensor "${name}"`);
-        return worker.call('download', { tree: treeId, names });
+        return hostTreeOf(await worker.call('download', { tree: id, names }));
       },
       async assign(values) {
-        const treeId = idOf(tree, 'assign');
+        const { id } = stateOf(tree, 'assign');
         checkSubtree('assign', specs, values);
+        widen(state, Object.keys(values));
         const { tensors, transfer } = detachedCopy(values);
-        await worker.call('assign', { tree: treeId, tensors }, transfer);
+        await worker.call('assign', { tree: id, tensors }, transfer);
       },
       async dispose() {
-        const treeId = trees.get(tree);
-        if (treeId === undefined || isDisposed) return;
-        trees.delete(tree);
-        await worker.call('releaseTree', { tree: treeId });
+        if (!trees.delete(tree) || isDisposed) return;
+        await worker.call('releaseTree', { tree: state.id });
       },
     };
-    trees.set(tree, id);
+    trees.set(tree, state);
     return tree;
   }
 
@@ -129,37 +149,55 @@ export async function createOnnxEngine(options: OnnxEngineOptions = {}): Promise
       requireLive('upload');
       const id = nextTree++;
       const specs = specsOf(values);
-      const { tensors, transfer } = detachedCopy(values);
+      const { tensors, transfer } = wireTree(values);
+      const halves = new Map(
+        Object.entries(tensors).flatMap(([name, tensor]) => ('bits' in tensor ? [[name, tensor.exponent]] : [])),
+      );
       await worker.call('upload', { tree: id, tensors }, transfer);
-      return makeTree(id, specs);
+      return makeTree({ id, halves }, specs);
     },
 
     async compile(fn, signature): Promise<CompiledFunction> {
       requireLive('compile');
-      // A copy: transferring would take the emitter's memory away.
-      const model = (await emit(fn, signature)).slice();
-      const id = nextFunction++;
-      const ports = await worker.call('compile', { fn: id, model, sessionOptions }, [model.buffer as ArrayBuffer]);
-      checkSubtree(
-        'compile: state that the function returns',
-        signature.state,
-        portSpecs(ports.outputs, prefixes.newState),
-      );
+      const bytes = await emit(fn, signature);
+      const ids = new Map<string, number>();
+      /** Posts the model for a set of 16-bit tensors. */
+      const build = (halves: Readonly<Record<string, number>>) => {
+        // A copy: transferring would take the emitter's memory away.
+        const model = bytes(halves).slice();
+        const id = nextFunction++;
+        ids.set(JSON.stringify(halves), id);
+        return worker.call('compile', { fn: id, model, sessionOptions }, [model.buffer as ArrayBuffer]);
+      };
+      const ports = await build({});
+      const newState = portSpecs(ports.outputs, prefixes.newState);
+      checkSubtree('compile: state that the function returns', signature.state, newState);
+      const readState = Object.keys(portSpecs(ports.inputs, prefixes.state));
       let isReleased = false;
       return {
         signature,
         async run(state, inputs): Promise<HostTree> {
-          const tree = idOf(state, 'run');
+          const tree = stateOf(state, 'run');
           if (isReleased) throw new DimoError('option', 'run: the compiled function has been disposed');
           checkTree('run: inputs', signature.inputs, inputs);
           checkTree('run: state', signature.state, pick(state.specs, Object.keys(signature.state)));
+          widen(tree, Object.keys(newState)); // what changes is float32 from now on
+          const held = readState.filter((name) => tree.halves.has(name));
+          const halves = Object.fromEntries(held.map((name) => [prefixes.state + name, tree.halves.get(name)!]));
+          const key = JSON.stringify(halves);
+          const building = ids.has(key) ? undefined : build(halves);
+          building?.catch(() => ids.delete(key));
           const { tensors, transfer } = detachedCopy(inputs);
-          return worker.call('run', { fn: id, tree, inputs: tensors }, transfer);
+          // Posted before anything is awaited, so that runs keep the order of their calls.
+          const result = worker.call('run', { fn: ids.get(key)!, tree: tree.id, inputs: tensors }, transfer);
+          result.catch(() => {});
+          await building;
+          return result;
         },
         async dispose() {
           if (isReleased || isDisposed) return;
           isReleased = true;
-          await worker.call('releaseFunction', { fn: id });
+          await Promise.all([...ids.values()].map((fn) => worker.call('releaseFunction', { fn })));
         },
       };
     },

@@ -3,7 +3,7 @@
  * every device tree; only inputs, outputs and downloads cross. Types only: the worker is plain JavaScript, so that the
  * same file runs from the sources and from the built package.
  */
-import type { DimoErrorCode, DType, HostTree, SpecTree } from '@dimo/core';
+import type { DimoErrorCode, DType, HostTensor, HostTree, SpecTree } from '@dimo/core';
 
 /** A port of a compiled graph as onnxruntime reports it. */
 export interface SessionPort {
@@ -12,13 +12,29 @@ export interface SessionPort {
   readonly shape: readonly number[];
 }
 
+/** A float32 tensor as float16 bit patterns; its elements are those times 2^-exponent. */
+export interface HalfWire {
+  readonly dtype: 'float32';
+  readonly shape: readonly number[];
+  readonly bits: Uint16Array;
+  readonly exponent: number;
+}
+
+/** Tensors between the threads. */
+export type WireTree = Record<string, HostTensor | HalfWire>;
+
 /** Requests by name, with what the worker answers. */
 export interface WorkerOperations {
   /** Loads onnxruntime. */
   load: { request: object; response: { readonly versions: Readonly<Record<string, string>> } };
-  upload: { request: { readonly tree: number; readonly tensors: HostTree }; response: undefined };
+  upload: { request: { readonly tree: number; readonly tensors: WireTree }; response: undefined };
   assign: { request: { readonly tree: number; readonly tensors: HostTree }; response: undefined };
-  download: { request: { readonly tree: number; readonly names: readonly string[] }; response: HostTree };
+  download: { request: { readonly tree: number; readonly names: readonly string[] }; response: WireTree };
+  /** Makes float32 tensors of tensors held as float16. `values` is the number of each bit pattern. */
+  widen: {
+    request: { readonly tree: number; readonly names: readonly string[]; readonly values: Float32Array };
+    response: undefined;
+  };
   releaseTree: { request: { readonly tree: number }; response: undefined };
   compile: {
     request: {

@@ -11,8 +11,8 @@ import { parentPort, workerData } from 'node:worker_threads';
 
 /** @import { InferenceSession, Tensor } from 'onnxruntime-node' */
 /** @import { DType, HostTensor } from '@dimo/core' */
-/** @import { SessionPort, WorkerFailure, WorkerOperation, WorkerOperations, WorkerRequest } from './onnx-protocol.js' */
-/** @typedef {{ shape: readonly number[], current: Tensor, spare: Tensor | undefined }} StateTensor */
+/** @import { HalfWire, SessionPort, WorkerFailure, WorkerOperation, WorkerOperations, WorkerRequest } from './onnx-protocol.js' */
+/** `current` is float32 times 2^-exponent where it is float16. @typedef {{ shape: readonly number[], current: Tensor, spare: Tensor | undefined, exponent: number }} StateTensor */
 
 const port = /** @type {import('node:worker_threads').MessagePort} */ (parentPort);
 /** `gate` of onnx-protocol.ts. */
@@ -42,6 +42,14 @@ function tensor(dtype, shape, data = new arrays[dtype](sizeOf(shape))) {
 function toHost(source) {
   const dtype = /** @type {DType} */ (source.type);
   return { dtype, shape: [...source.dims], data: /** @type {any} */ (source.data).slice() };
+}
+
+/** @param {HostTensor | HalfWire} wired @returns {StateTensor} */
+function stateTensor(wired) {
+  const { shape } = wired;
+  if ('bits' in wired)
+    return { shape, current: new ort.Tensor('float16', wired.bits, shape), spare: undefined, exponent: wired.exponent };
+  return { shape, current: tensor(wired.dtype, shape, wired.data), spare: undefined, exponent: 0 };
 }
 
 /** @param {readonly InferenceSession.ValueMetadata[]} metadata @returns {SessionPort[]} */
@@ -77,8 +85,7 @@ const operations = {
 
   upload({ tree, tensors }) {
     const state = new Map();
-    for (const [name, { dtype, shape, data }] of Object.entries(tensors))
-      state.set(name, { shape, current: tensor(dtype, shape, data), spare: undefined });
+    for (const [name, wired] of Object.entries(tensors)) state.set(name, stateTensor(wired));
     trees.set(tree, state);
     return undefined;
   },
@@ -93,8 +100,29 @@ const operations = {
   download({ tree, names }) {
     const state = treeOf(tree);
     return Object.fromEntries(
-      names.map((name) => [name, toHost(/** @type {StateTensor} */ (state.get(name)).current)]),
+      names.map((name) => {
+        const { shape, current, exponent } = /** @type {StateTensor} */ (state.get(name));
+        if (current.type !== 'float16') return [name, toHost(current)];
+        const bits = /** @type {Uint16Array} */ (/** @type {unknown} */ (current.data)).slice();
+        return [name, { dtype: 'float32', shape, bits, exponent }];
+      }),
     );
+  },
+
+  widen({ tree, names, values }) {
+    const state = treeOf(tree);
+    for (const name of names) {
+      const slot = /** @type {StateTensor} */ (state.get(name));
+      const bits = /** @type {Uint16Array} */ (/** @type {unknown} */ (slot.current.data));
+      const scale = 2 ** -slot.exponent;
+      slot.current = tensor(
+        'float32',
+        slot.shape,
+        Float32Array.from(bits, (pattern) => /** @type {number} */ (values[pattern]) * scale),
+      );
+      slot.exponent = 0;
+    }
+    return undefined;
   },
 
   releaseTree({ tree }) {
@@ -173,7 +201,8 @@ function failureOf(op, error) {
 function transferable(value) {
   if (typeof value !== 'object' || value === null) return [];
   const buffers = Object.values(value).flatMap((entry) => {
-    const buffer = /** @type {Partial<HostTensor>} */ (entry)?.data?.buffer;
+    const { data, bits } = /** @type {Partial<HostTensor & HalfWire>} */ (entry ?? {});
+    const buffer = (data ?? bits)?.buffer;
     return buffer instanceof ArrayBuffer ? [buffer] : [];
   });
   return [...new Set(buffers)];

@@ -31,6 +31,11 @@ export interface EmitOptions {
   readonly initializers?: Readonly<Record<string, TensorProto>>;
   /** Name of a port in the file. @default its own name */
   readonly portName?: (port: GraphPort) => string;
+  /**
+   * Float32 inputs that the caller feeds as float16, by port name: the value is the float16 number times 2^-exponent.
+   * Each is widened just before it is first read.
+   */
+  readonly halves?: Readonly<Record<string, number>>;
   /** Name of each symbolic dimension, by port name and axis. @default none */
   readonly dimensionName?: (port: GraphPort, axis: number) => string | undefined;
 }
@@ -76,13 +81,19 @@ export function modelOf(graph: TracedGraph, options: EmitOptions = {}): ModelPro
 }
 
 function graphOf(graph: TracedGraph, options: EmitOptions): GraphProto {
-  const { initializers = {}, portName = (port: GraphPort) => port.name } = options;
+  const { initializers = {}, halves = {}, portName = (port: GraphPort) => port.name } = options;
+  const isHalf = (port: GraphPort) => Object.hasOwn(halves, port.name);
   const names = new Map<Value, string>();
   const taken = new Set([...graph.inputs, ...graph.outputs].map(portName));
+  const widenedName = (port: GraphPort): string => {
+    let name = `${portName(port)}:float32`;
+    while (taken.has(name)) name = `${name}_`;
+    return name;
+  };
   const literals: TensorProto[] = [];
   const copies: NodeProto[] = [];
 
-  for (const port of graph.inputs) names.set(port.value, portName(port));
+  for (const port of graph.inputs) names.set(port.value, isHalf(port) ? widenedName(port) : portName(port));
   for (const port of graph.outputs) {
     // The producer takes the output's name; what has a name already, or no producer, is copied.
     if (port.value.source.kind === 'node' && !names.has(port.value)) names.set(port.value, portName(port));
@@ -103,7 +114,20 @@ function graphOf(graph: TracedGraph, options: EmitOptions): GraphProto {
     if (value.source.kind === 'constant') literals.push(tensorOf(name, value.type, value.shape, value.source.data));
     return name;
   };
-  const nodes = graph.nodes.map((node, index) => nodeOf(node, index, used, nameOf));
+  const toWiden = new Map(graph.inputs.filter(isHalf).map((port) => [port.value, port] as const));
+  const widen = (value: Value | undefined): NodeProto[] => {
+    const port = value && toWiden.get(value);
+    if (!port) return [];
+    toWiden.delete(port.value);
+    const { nodes, scale } = widening(portName(port), names.get(port.value)!, halves[port.name]!);
+    if (scale) literals.push(scale);
+    return nodes;
+  };
+  const nodes = graph.nodes.flatMap((node, index) => [
+    ...node.inputs.flatMap(widen),
+    nodeOf(node, index, used, nameOf),
+  ]);
+  nodes.push(...graph.outputs.flatMap((port) => widen(port.value)));
   const copied = graph.outputs.filter((port) => names.get(port.value) !== portName(port));
   copied.forEach((port, index) => (copies[index]!.input = [nameOf(port.value)]));
 
@@ -115,9 +139,28 @@ function graphOf(graph: TracedGraph, options: EmitOptions): GraphProto {
       ...literals,
       ...graph.inputs.flatMap((port) => (Object.hasOwn(initializers, port.name) ? [initializers[port.name]!] : [])),
     ],
-    input: declared.map((port) => valueInfoOf(port, portName(port), options)),
+    input: declared.map((port) =>
+      valueInfoOf(port, portName(port), options, isHalf(port) ? TensorProto_DataType.FLOAT16 : undefined),
+    ),
     output: graph.outputs.map((port) => valueInfoOf(port, portName(port), options)),
   });
+}
+
+/** Float16 to float32, and times 2^-exponent. */
+function widening(input: string, output: string, exponent: number): { nodes: NodeProto[]; scale?: TensorProto } {
+  const exact = exponent === 0 ? output : `${output}:unscaled`;
+  const to = create(AttributeProtoSchema, {
+    name: 'to',
+    type: AttributeProto_AttributeType.INT,
+    i: BigInt(TensorProto_DataType.FLOAT),
+  });
+  const cast = create(NodeProtoSchema, { opType: 'Cast', input: [input], output: [exact], attribute: [to] });
+  if (exponent === 0) return { nodes: [cast] };
+  const scale = tensorOf(`${output}:scale`, 'float32', [], [2 ** -exponent]);
+  return {
+    nodes: [cast, create(NodeProtoSchema, { opType: 'Mul', input: [exact, scale.name], output: [output] })],
+    scale,
+  };
 }
 
 function nodeOf(
@@ -190,7 +233,12 @@ export function littleEndianBytes(type: ElementType, data: ArrayLike<number>): U
   }
 }
 
-function valueInfoOf(port: GraphPort, name: string, options: EmitOptions): ValueInfoProto {
+function valueInfoOf(
+  port: GraphPort,
+  name: string,
+  options: EmitOptions,
+  elemType = dataTypes[port.dtype],
+): ValueInfoProto {
   const dim = port.shape.map((length, axis) => {
     const symbol = options.dimensionName?.(port, axis);
     const value =
@@ -200,7 +248,7 @@ function valueInfoOf(port: GraphPort, name: string, options: EmitOptions): Value
     return create(TensorShapeProto_DimensionSchema, { value });
   });
   const tensor = create(TypeProto_TensorSchema, {
-    elemType: dataTypes[port.dtype],
+    elemType,
     shape: create(TensorShapeProtoSchema, { dim }),
   });
   return create(ValueInfoProtoSchema, {
