@@ -128,13 +128,13 @@ export async function compileMultiStep(
     ...conditionSpecs(model, batchSize, 'nullCondition'),
     guidanceScale: { dtype: 'float32', shape: [batchSize] },
   } as const;
-  const compiled: { plain?: CompiledFunction; guided?: CompiledFunction } = {};
+  const compiled: { plain?: Promise<CompiledFunction>; guided?: Promise<CompiledFunction> } = {};
 
   /** Steps whose scale is 1 run the conditional pass alone. */
-  async function functionFor(scale: number): Promise<CompiledFunction> {
+  function functionFor(scale: number): Promise<CompiledFunction> {
     const fn = multiStepFunction(model, state, resolved, scale !== 1);
-    if (scale === 1) return (compiled.plain ??= await engine.compile(fn, { state: state.specs, inputs }));
-    return (compiled.guided ??= await engine.compile(fn, { state: state.specs, inputs: guidedInputs }));
+    if (scale === 1) return (compiled.plain ??= engine.compile(fn, { state: state.specs, inputs }));
+    return (compiled.guided ??= engine.compile(fn, { state: state.specs, inputs: guidedInputs }));
   }
 
   return {
@@ -174,8 +174,8 @@ export async function compileMultiStep(
       );
     },
     async dispose() {
-      await compiled.plain?.dispose();
-      await compiled.guided?.dispose();
+      // What failed to compile was reported by `sample`.
+      for (const fn of [compiled.plain, compiled.guided]) await (await fn?.catch(() => undefined))?.dispose();
     },
   };
 }
@@ -198,19 +198,27 @@ export async function sampleMultiStep(
   const total = numRows(condition);
   const length = sequenceLength(model.tokenSpace);
   const tokens = new Int32Array(total * length);
-  for (let first = 0; first < total; first += sampler.batchSize) {
-    const batch = await sampler.sample(weights, {
-      condition: takeRows(condition, first, sampler.batchSize),
-      draws: randomMultiStepDraws(seed, first, {
-        batchSize: sampler.batchSize,
-        tokenSpace: model.tokenSpace,
-        sampling: sampler.options,
-      }),
-      ...(nullCondition ? { nullCondition: takeRows(nullCondition, first, sampler.batchSize) } : {}),
-    });
-    const used = Math.min(sampler.batchSize, total - first);
-    tokens.set(batch.data.subarray(0, used * length), first * length);
+  let next = 0;
+  /** Samples batches until none is left. */
+  async function lane(): Promise<void> {
+    while (next < total) {
+      const first = next;
+      next += sampler.batchSize;
+      const batch = await sampler.sample(weights, {
+        condition: takeRows(condition, first, sampler.batchSize),
+        draws: randomMultiStepDraws(seed, first, {
+          batchSize: sampler.batchSize,
+          tokenSpace: model.tokenSpace,
+          sampling: sampler.options,
+        }),
+        ...(nullCondition ? { nullCondition: takeRows(nullCondition, first, sampler.batchSize) } : {}),
+      });
+      const used = Math.min(sampler.batchSize, total - first);
+      tokens.set(batch.data.subarray(0, used * length), first * length);
+    }
   }
+  // While the device works for one batch, the host decides for the other.
+  await Promise.all([lane(), lane()]);
   return int32([total, length], tokens);
 }
 
