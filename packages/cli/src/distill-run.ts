@@ -163,12 +163,15 @@ async function writeGenerator(
 ): Promise<string> {
   const { teacher } = found;
   const description = describeGenerator(teacher, distillation, {
-    steps: result.step,
-    batchSize: config.distill.batchSize,
-    seed: config.seed,
-    teacher: found.name,
-    engine: engine.info.name,
-    dimo: version,
+    training: {
+      steps: result.step,
+      batchSize: config.distill.batchSize,
+      seed: config.seed,
+      teacher: found.name,
+      engine: engine.info.name,
+      dimo: version,
+    },
+    ...(config.sample.temperature === undefined ? {} : { temperature: config.sample.temperature }),
   });
   // Picks names; host tensors do as well as device tensors.
   const pick = distillation.models.ema.weights as unknown as (state: HostTree) => HostTree;

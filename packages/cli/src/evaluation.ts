@@ -15,7 +15,14 @@ import {
 import type { DimoConfig } from './config/schema.js';
 import { loadExtractor, loadReference } from './evaluation-reference.js';
 import { encodeGrid } from './images.js';
-import { conditionsFor, generatorSampler, teacherSampler, type NamedConditions, type Sampler } from './samplers.js';
+import {
+  conditionsFor,
+  generatorSampler,
+  samplingOf,
+  teacherSampler,
+  type NamedConditions,
+  type Sampler,
+} from './samplers.js';
 
 /** What is evaluated. */
 export interface EvaluationTask {
@@ -98,14 +105,14 @@ function generatorMethod(
   { engine, config, generators }: EvaluationTask,
 ): Method {
   const { batchSize } = config.eval;
-  const { temperature, topK, topP } = config.sample;
+  const sampling = samplingOf(generator, config.sample);
   return {
     name: [
       generators.length > 1 ? `generator ${name}` : 'generator',
-      ...(temperature === 1 ? [] : [`temperature ${temperature}`]),
+      ...(sampling.temperature === 1 ? [] : [`temperature ${sampling.temperature}`]),
     ].join(', '),
     steps: 1,
-    open: () => generatorSampler(engine, generator, { batchSize, sampling: { temperature, topK, topP } }),
+    open: () => generatorSampler(engine, generator, { batchSize, sampling }),
   };
 }
 

@@ -28,17 +28,29 @@ export interface Sampler {
   dispose(): Promise<void>;
 }
 
+/** How a generator is sampled: as asked for, else at the temperature that it recommends. */
+export function samplingOf(
+  { description }: Pick<LoadedGenerator, 'description'>,
+  asked: { readonly temperature?: number | undefined; readonly topK: number; readonly topP: number },
+) {
+  return {
+    temperature: asked.temperature ?? description.temperature ?? 1,
+    topK: asked.topK,
+    topP: asked.topP,
+  } satisfies SamplingOptions;
+}
+
 /** A sampler of a generator: one step. */
 export async function generatorSampler(
   engine: Engine,
   generator: LoadedGenerator,
-  options: { readonly batchSize: number; readonly sampling?: SamplingOptions },
+  options: { readonly batchSize: number; readonly sampling: ReturnType<typeof samplingOf> },
 ): Promise<Sampler> {
   const { definition, description } = generator;
   const sampler = await compileOneStep(engine, definition.model, {
     batchSize: options.batchSize,
     tokenInit: description.tokenInit,
-    ...(options.sampling ? { sampling: options.sampling } : {}),
+    sampling: options.sampling,
   });
   const weights = await engine.upload(generator.weights);
   const decoder = await decoderOf(engine, definition, generator.decoderWeights, options.batchSize);

@@ -151,7 +151,7 @@ describe('decoder', () => {
 describe('generator description', () => {
   const teacher: Teacher = { ...definition, weights };
   const distillation = createDistillation(teacher, { tokenInit: { maskRatio: [0.2, 0.8] } });
-  const description = describeGenerator(teacher, distillation, { steps: 10 });
+  const description = describeGenerator(teacher, distillation, { training: { steps: 10 }, temperature: 0.8 });
 
   it('survives JSON', () => {
     expect(parseGeneratorDescription(JSON.parse(JSON.stringify(description)), 'generator.json')).toEqual(description);
@@ -162,10 +162,10 @@ describe('generator description', () => {
   it('is refused when a field is wrong, naming it', () => {
     fc.assert(
       fc.property(
-        fc.constantFrom('format', 'version', 'teacher', 'model', 'tokenInit'),
+        fc.constantFrom('format', 'version', 'teacher', 'model', 'tokenInit', 'temperature'),
         fc.constantFrom<unknown>(null, 7, 'x', []),
         (field, value) => {
-          if (field === 'model' && value === 'x') return;
+          if ((field === 'model' && value === 'x') || (field === 'temperature' && value === 7)) return;
           expect(() => parseGeneratorDescription({ ...description, [field]: value }, 'generator.json')).toThrow(
             new RegExp(`^generator.json: ${field}`),
           );

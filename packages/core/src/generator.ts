@@ -16,15 +16,21 @@ export interface GeneratorDescription {
   /** `model.name` of the generator, to recognize weights of another architecture. */
   readonly model: string;
   readonly tokenInit: GeneratorTokenInit;
+  /** Temperature to sample with unless another is asked for, > 0. @default 1 */
+  readonly temperature?: number;
   /** How it was made: steps, seed, settings. Informative. */
   readonly training?: Readonly<Record<string, unknown>>;
 }
 
-/** Description of the generator that a distillation makes. */
+/**
+ * Description of the generator that a distillation makes.
+ *
+ * @param extra - what the distillation itself does not know: how it was made, and the temperature to sample with.
+ */
 export function describeGenerator(
   teacher: Pick<TeacherDefinition, 'name' | 'config'>,
   distillation: Pick<Distillation, 'settings' | 'context' | 'setup'>,
-  training?: Readonly<Record<string, unknown>>,
+  extra: Pick<GeneratorDescription, 'training' | 'temperature'> = {},
 ): GeneratorDescription {
   return {
     format: 'dimo-generator',
@@ -32,7 +38,7 @@ export function describeGenerator(
     teacher: { name: teacher.name, config: teacher.config },
     model: distillation.setup.networks.generator.name,
     tokenInit: generatorTokenInit(distillation),
-    ...(training ? { training } : {}),
+    ...extra,
   };
 }
 
@@ -75,12 +81,16 @@ export function parseGeneratorDescription(value: unknown, where: string): Genera
   if (!isRatio(embeddingNoise)) fail('tokenInit.embeddingNoise', 'in [0, 1]', embeddingNoise);
   if (typeof noiseDeviation !== 'number' || !(noiseDeviation >= 0 && noiseDeviation < Infinity))
     fail('tokenInit.noiseDeviation', 'a number >= 0', noiseDeviation);
+  const { temperature } = root;
+  if (temperature !== undefined && !(typeof temperature === 'number' && temperature > 0 && temperature < Infinity))
+    fail('temperature', 'a positive number', temperature);
   return {
     format: 'dimo-generator',
     version: 1,
     teacher: { name: name as string, config: config as Record<string, unknown> },
     model: root['model'] as string,
     tokenInit: init as unknown as GeneratorTokenInit,
+    ...(typeof temperature === 'number' ? { temperature } : {}),
     ...(isRecord(root['training']) ? { training: root['training'] } : {}),
   };
 }

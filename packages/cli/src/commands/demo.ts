@@ -79,7 +79,7 @@ export async function demo(flags: TrainingFlags & { readonly quick: boolean }): 
             evaluationText(evaluation),
             '',
             `${formatDuration(seconds)} in all, ${formatDuration(distilled.seconds)} of them distilling`,
-            `generator: ${distilled.generatorFolder} (dimo sample --model ${distilled.generatorFolder}${temperatureFlag(config.sample.temperature)})`,
+            `generator: ${distilled.generatorFolder} (dimo sample --model ${distilled.generatorFolder})`,
             `report:    ${pathToFileURL(resolve(report)).href}`,
           ].join('\n'),
         );
@@ -90,9 +90,4 @@ export async function demo(flags: TrainingFlags & { readonly quick: boolean }): 
   } finally {
     await run.release();
   }
-}
-
-/** Samples like those of the table need its temperature; 1 is the default. */
-function temperatureFlag(temperature: number): string {
-  return temperature === 1 ? '' : ` --temperature ${temperature}`;
 }

@@ -89,6 +89,7 @@ async function generatorFacts(
     generator: folder,
     teacher: description.teacher.name,
     tokenInit: description.tokenInit,
+    ...(description.temperature === undefined ? {} : { temperature: description.temperature }),
     ...(description.training ? { training: description.training } : {}),
     ...definitionFacts(definition),
   };

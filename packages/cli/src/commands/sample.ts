@@ -4,7 +4,7 @@ import { extname, join } from 'node:path';
 import { exitOk } from '../failure.js';
 import type { TypedSettings } from '../flags.js';
 import { findGenerator, findTeacher } from '../models.js';
-import { conditionsFor, generatorSampler, teacherSampler, type Sampler } from '../samplers.js';
+import { conditionsFor, generatorSampler, samplingOf, teacherSampler, type Sampler } from '../samplers.js';
 import { openEngine, openProject, type Project } from '../session.js';
 import { print, printError } from '../terminal.js';
 
@@ -74,9 +74,8 @@ async function openSource(args: SampleArguments, { config, registry, given }: Pr
   const generator = usesTeacher ? undefined : await findGenerator(args.model ?? 'mnist', registry);
   const found = usesTeacher ? await findTeacher(config.teacher, registry) : undefined;
   const { engine, explanation } = await openEngine(config.engine, registry);
-  const { temperature, topK, topP } = settings;
   const sampler = generator
-    ? await generatorSampler(engine, generator, { batchSize, sampling: { temperature, topK, topP } })
+    ? await generatorSampler(engine, generator, { batchSize, sampling: samplingOf(generator, settings) })
     : await teacherSampler(engine, found!.teacher, {
         batchSize,
         sampler: {

@@ -193,7 +193,9 @@ export const configSchema = z.strictObject({
     classes: text().optional().describe('Class ids, names and ranges: 0-9, "3,cat". Absent: all classes in turn.'),
     steps: whole(1, 10_000).default(16).describe('Steps of the multi-step sampler, when a teacher is sampled.'),
     guidance: number().optional().describe('Guidance scale of the multi-step sampler. Absent: the one of the teacher.'),
-    temperature: positive().default(1).describe('Divides the logits of the one-step generator.'),
+    temperature: positive()
+      .optional()
+      .describe('Divides the logits of the one-step generator. Absent: what the generator recommends, or 1.'),
     topK: whole(0).default(0).describe('Only the k most probable ids; 0: all.'),
     topP: number(0, 1).default(0).describe('Only the most probable ids up to this mass; 0: all.'),
     batchSize: whole(1, 65536).default(64).describe('Samples computed at once.'),
