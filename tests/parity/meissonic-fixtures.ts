@@ -1,5 +1,5 @@
 /** Fixtures of the Meissonic original (fixtures/meissonic/README.md) in the terms of this implementation. */
-import { float32, int32, specsOf, type Engine, type HostTensor, type HostTree, type PureFunction } from '@dimo/core';
+import { float32, int32, type HostTensor, type HostTree } from '@dimo/core';
 import {
   embedMicroConditions,
   multimodalTransformer,
@@ -81,16 +81,4 @@ export function channelsLast(given: HostTensor): HostTensor<'float32'> {
 /** Codes [batch, H, W] as tokens [batch, H * W]. */
 export function tokensOf({ data, shape }: HostTensor): HostTensor<'int32'> {
   return int32([shape[0]!, data.length / shape[0]!], data);
-}
-
-/** Runs a pure function once. */
-export async function runOnce(engine: Engine, fn: PureFunction, state: HostTree, inputs: HostTree): Promise<HostTree> {
-  const compiled = await engine.compile(fn, { state: specsOf(state), inputs: specsOf(inputs) });
-  const device = await engine.upload(state);
-  try {
-    return await compiled.run(device, inputs);
-  } finally {
-    await device.dispose();
-    await compiled.dispose();
-  }
 }

@@ -16,11 +16,11 @@ import {
   channelsLast,
   conditionOf,
   fixtureTransformer,
-  runOnce,
   tensor,
   tokensOf,
   transformerWeights,
 } from './meissonic-fixtures.js';
+import { runOnce } from './run-once.js';
 
 const folders = foldersWith('meissonic', 'config.json').filter((folder) => folder.startsWith('transformer'));
 

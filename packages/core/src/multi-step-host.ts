@@ -68,15 +68,15 @@ export interface ConfidenceStep {
  */
 export function selectConfident(plan: MultiStepPlan, decision: ConfidenceStep): void {
   const { step, options, drawnTokens } = decision;
-  const confidence = confidences(decision);
   const { length } = plan;
-  const isLast = step === options.numSteps - 1;
+  const takesAll = step === options.numSteps - 1 && !options.reference;
+  const confidence = takesAll ? new Float64Array(plan.tokens.length) : confidences(decision);
   const leftInBatch = plan.isMasked.reduce((sum, masked) => sum + masked, 0);
   for (let start = 0; start < plan.tokens.length; start += length) {
     const masked = [];
     for (let i = start; i < start + length; i++) if (plan.isMasked[i]) masked.push(i);
     masked.sort((i, j) => confidence[j]! - confidence[i]! || i - j);
-    const wanted = options.reference ? Math.min(decision.count, leftInBatch) : isLast ? length : decision.count;
+    const wanted = options.reference ? Math.min(decision.count, leftInBatch) : takesAll ? length : decision.count;
     for (const i of masked.slice(0, Math.max(0, wanted))) {
       plan.tokens[i] = drawnTokens[i]!;
       plan.isMasked[i] = 0;
