@@ -46,6 +46,7 @@ export * from './model-state.js';
 export * from './multi-step-host.js';
 export * from './multi-step.js';
 export * from './optimizer.js';
+export * from './prepare-teacher.js';
 export * from './sampling.js';
 export * from './schedule.js';
 export * from './time-conditioning.js';

@@ -4,6 +4,7 @@
  * with three weight sets.
  */
 import type { Scalar, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
+import type { Engine } from './engine.js';
 import type { RandomStream } from './random.js';
 import type { HostTree, SpecTree, TensorTree } from './tensors.js';
 import type { TimeConditioning } from './time-conditioning.js';
@@ -99,6 +100,15 @@ export interface ConditionSource {
   readonly classNames?: readonly string[];
 }
 
+/** Conditions on an engine, ready to use. */
+export interface PreparedConditions {
+  readonly conditions: ConditionSource;
+  /** As `TeacherDefinition.nullCondition`. */
+  readonly nullCondition: HostTree;
+  /** Releases what they hold on the engine; conditions made before stay valid. */
+  dispose(): Promise<void>;
+}
+
 /** Version of the plugin contract that this core speaks. */
 export const contractVersion = 1;
 
@@ -110,6 +120,11 @@ export interface TeacherDefinition {
   /** Condition tensors without batch axis that mean "no condition", for guidance and condition drop. */
   readonly nullCondition: HostTree;
   readonly conditions: ConditionSource;
+  /**
+   * For conditions that are computed, as those of a text encoder: `conditions` and `nullCondition` are of use only after
+   * `prepareTeacher` has replaced them by these.
+   */
+  prepareConditions?(engine: Engine): Promise<PreparedConditions>;
   /** Absent when the tokens themselves are the product. */
   readonly decoder?: TokenDecoder;
   /** Defaults of the multi-step sampler for this teacher. */
