@@ -20,3 +20,31 @@ export {
 } from './clip/tokenizer.js';
 export { vqModel, type ActivationObserver, type VqModel, type VqModelOptions } from './vqvae/vq-model.js';
 export { codebookName, type ResolvedVqModelConfig, type VqModelConfig } from './vqvae/config.js';
+export {
+  officialNegativePrompt,
+  prepareTextConditions,
+  unpreparedTextConditions,
+  type TextConditionOptions,
+} from './clip/text-conditions.js';
+export {
+  checkPartsFit,
+  defineReleasedTransformer,
+  readRelease,
+  readReleasedSurroundings,
+  readReleasedTransformer,
+  type MeissonicRelease,
+  type ReleasedPart,
+  type ReleasedSurroundings,
+  type ReleasedTransformer,
+  type ReleaseOptions,
+} from './release/read-release.js';
+export { recognizeRelease } from './release/recognize.js';
+export {
+  meissonicName,
+  releaseDefinition,
+  releasedGenerator,
+  releasedTokenInit,
+  releaseTeacher,
+  type ReleasedGeneratorOptions,
+  type ReleaseTeacherOptions,
+} from './release/release-teacher.js';

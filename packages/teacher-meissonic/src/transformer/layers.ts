@@ -1,5 +1,5 @@
 /** Layers of the transformer, channels last; weights as on disk. */
-import { layerNorm, linear, rmsNorm, type TensorTree } from '@dimo/core';
+import { layerNorm, linear, rmsNorm, silu, type TensorTree } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 
@@ -25,11 +25,6 @@ export function norm<T extends Tensor>(weights: TensorTree, name: string, x: T):
 /** Linear, SiLU, linear. */
 export function siluMlp(weights: TensorTree, name: string, x: Tensor2D): Tensor2D {
   return dense(weights, `${name}.linear_2`, silu(dense(weights, `${name}.linear_1`, x)));
-}
-
-/** x * sigmoid(x). */
-export function silu<T extends Tensor>(x: T): T {
-  return tf.mul(x, tf.sigmoid(x));
 }
 
 /** The parts of a modulation, each float32 [batch, 1, D]. */

@@ -3,7 +3,7 @@
  * names, layouts and arithmetic. Text states and image tokens pass through joint blocks, then through single-stream
  * blocks; the pooled text, a timestep and micro-conditions modulate every block.
  */
-import { embedding, type MaskedDiffusionModel, type ModelInputs, type TensorTree } from '@dimo/core';
+import { embedding, silu, type MaskedDiffusionModel, type ModelInputs, type TensorTree } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import type { BlockContext } from './attention.js';
@@ -14,7 +14,7 @@ import {
   type MultimodalTransformerConfig,
   type ResolvedTransformerConfig,
 } from './config.js';
-import { dense, downsample, norm, pointwise, silu, siluMlp, upsample } from './layers.js';
+import { dense, downsample, norm, pointwise, siluMlp, upsample } from './layers.js';
 import { embeddingParameters, initializeTransformer, transformerParameters } from './parameters.js';
 import { rotaryTables } from './rotary.js';
 import { numMicroConditions, sinusoidWidth } from './sinusoids.js';
