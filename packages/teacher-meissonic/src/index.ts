@@ -41,6 +41,7 @@ export {
 export { recognizeRelease } from './release/recognize.js';
 export {
   meissonicName,
+  officialSampler,
   releaseDefinition,
   releasedGenerator,
   releasedTokenInit,
@@ -48,3 +49,4 @@ export {
   type ReleasedGeneratorOptions,
   type ReleaseTeacherOptions,
 } from './release/release-teacher.js';
+export { releasedTransformerConfig, type TransformerConfigOptions } from './release/transformer-config.js';

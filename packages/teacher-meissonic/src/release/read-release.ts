@@ -1,0 +1,178 @@
+/**
+ * Reads the public release of Meissonic (a diffusers pipeline folder) and the transformer of a released one-step
+ * generator. Weights keep their names and, if they are in 16 bits, stay so.
+ */
+import {
+  describeValue,
+  escapeText,
+  OptionError,
+  readJsonFile,
+  readModelWeights,
+  requireObject,
+  type HostTree,
+  type SpecTree,
+  type WeightSource,
+} from '@dimo/core';
+import type { ClipTextConfig } from '../clip/text-config.js';
+import { checkTokenizerFits } from '../clip/text-conditions.js';
+import { clipTextEncoder, type ClipTextEncoder } from '../clip/text-encoder.js';
+import { readClipTokenizer } from '../clip/tokenizer-files.js';
+import type { ClipTokenizer } from '../clip/tokenizer.js';
+import { multimodalTransformer, type MultimodalTransformer } from '../transformer/multimodal-transformer.js';
+import type { TimestepMode } from '../transformer/timestep.js';
+import type { VqModelConfig } from '../vqvae/config.js';
+import { vqModel, type VqModel } from '../vqvae/vq-model.js';
+import { readPartConfig, releaseLayout, type WeightedPart } from './layout.js';
+import { releasedTransformerConfig } from './transformer-config.js';
+
+/** What the files of a release do not say. */
+export interface ReleaseOptions {
+  /** Token grid, n for [n, n]; even numbers. @default 64, pictures of 1024 pixels */
+  readonly grid?: number | readonly [rows: number, columns: number];
+  /** Which timestep the model is told. @default 'official' */
+  readonly timestepMode?: TimestepMode;
+  /** Leave 16-bit weights in 16 bits: see `halfTensor` of @dimo/core. @default true */
+  readonly keepHalf?: boolean;
+}
+
+/** A part of a release with its weights. */
+export interface ReleasedPart<Model> {
+  readonly model: Model;
+  readonly weights: HostTree;
+}
+
+/** The transformer of a release. */
+export type ReleasedTransformer = ReleasedPart<MultimodalTransformer>;
+
+/** A whole release. */
+export interface MeissonicRelease {
+  readonly transformer: ReleasedTransformer;
+  readonly vqvae: ReleasedPart<VqModel>;
+  readonly textEncoder: ReleasedPart<ClipTextEncoder>;
+  readonly tokenizer: ClipTokenizer;
+}
+
+/** A release without the transformer: what a released one-step generator takes from its teacher. */
+export type ReleasedSurroundings = Omit<MeissonicRelease, 'transformer'>;
+
+const defaultGrid = 64;
+
+/**
+ * Reads the transformer of a release or of a released one-step generator.
+ *
+ * @throws OptionError for a wrong configuration, WeightError for weights that are missing, damaged or of another size.
+ */
+export async function readReleasedTransformer(
+  source: WeightSource,
+  options: ReleaseOptions = {},
+): Promise<ReleasedTransformer> {
+  const model = await defineReleasedTransformer(source, options);
+  return { model, weights: await readPartWeights(source, 'transformer', model, options) };
+}
+
+/** The architecture of a released transformer, without its weights. @throws OptionError for a wrong configuration. */
+export async function defineReleasedTransformer(
+  source: WeightSource,
+  options: ReleaseOptions = {},
+): Promise<MultimodalTransformer> {
+  const { grid = defaultGrid, timestepMode } = options;
+  const { config, where } = await readPartConfig(source, 'transformer');
+  const size = releasedTransformerConfig(config, where, {
+    grid,
+    ...(timestepMode === undefined ? {} : { timestepMode }),
+  });
+  return multimodalTransformer(size);
+}
+
+/**
+ * Reads VQ-VAE, text encoder and tokenizer of a release.
+ *
+ * @throws OptionError for a wrong configuration, WeightError for weights that are missing, damaged or of another size.
+ */
+export async function readReleasedSurroundings(
+  source: WeightSource,
+  options: ReleaseOptions = {},
+): Promise<ReleasedSurroundings> {
+  const grid = options.grid ?? defaultGrid;
+  const vqvae = vqModel(await configOf<VqModelConfig>(source, 'vqvae'), {
+    grid: typeof grid === 'number' ? [grid, grid] : grid,
+  });
+  const encoder = clipTextEncoder(await configOf<ClipTextConfig>(source, 'textEncoder'));
+  const tokenizer = await readClipTokenizer(source, releaseLayout.tokenizer);
+  checkTokenizerFits(tokenizer, encoder);
+  return {
+    vqvae: { model: vqvae, weights: await readPartWeights(source, 'vqvae', vqvae, options) },
+    textEncoder: { model: encoder, weights: await readPartWeights(source, 'textEncoder', encoder, options) },
+    tokenizer,
+  };
+}
+
+/**
+ * Reads a whole release and checks that its parts fit each other.
+ *
+ * @throws OptionError for a wrong configuration or parts that do not fit; WeightError for weights that are missing,
+ *   damaged or of another size.
+ */
+export async function readRelease(source: WeightSource, options: ReleaseOptions = {}): Promise<MeissonicRelease> {
+  const model = await defineReleasedTransformer(source, options);
+  await checkScheduler(source, model);
+  const surroundings = await readReleasedSurroundings(source, options);
+  checkPartsFit(model, surroundings, source.location);
+  const transformer = { model, weights: await readPartWeights(source, 'transformer', model, options) };
+  return { transformer, ...surroundings };
+}
+
+/** Checks that a transformer belongs to VQ-VAE, text encoder and tokenizer. @throws OptionError naming the two numbers. */
+export function checkPartsFit(
+  { config, tokenSpace, condition }: MultimodalTransformer,
+  { vqvae, textEncoder, tokenizer }: ReleasedSurroundings,
+  location: string,
+): void {
+  const text = textEncoder.model.config;
+  const pairs: [string, number, string, number][] = [
+    ['codes', tokenSpace.codebookSize, 'VQ-VAE', vqvae.model.codebookSize],
+    ['channels of text', config.textWidth, 'text encoder', text.hidden_size],
+    ['channels of pooled text', condition['pooledText']!.shape[0]!, 'text encoder', text.projection_dim],
+    ['text tokens', config.textLength, 'tokenizer', tokenizer.maximumLength],
+  ];
+  for (const [what, expected, part, found] of pairs)
+    if (expected !== found)
+      throw new OptionError(
+        `${escapeText(location)}: the transformer is made for ${expected} ${what}, the ${part} has ${found}`,
+        { path: location, hint: 'the parts are of different releases' },
+      );
+}
+
+async function checkScheduler(source: WeightSource, model: MultimodalTransformer): Promise<void> {
+  const name = releaseLayout.scheduler;
+  const where = escapeText(`${source.location}/${name}`);
+  const config = requireObject(await readJsonFile(source, name), where);
+  const { maskTokenId } = model.tokenSpace;
+  if (config['mask_token_id'] !== maskTokenId)
+    throw new OptionError(
+      `${where}: mask_token_id must be ${maskTokenId}, the transformer's last token, got ${describeValue(config['mask_token_id'])}`,
+    );
+  if ((config['masking_schedule'] ?? 'cosine') !== 'cosine')
+    throw new OptionError(
+      `${where}: masking_schedule must be "cosine", got ${describeValue(config['masking_schedule'])}`,
+    );
+}
+
+async function configOf<Config>(source: WeightSource, part: WeightedPart): Promise<Config> {
+  return (await readPartConfig(source, part)).config as Config; // checked by the model that it is for
+}
+
+function readPartWeights(
+  source: WeightSource,
+  part: WeightedPart,
+  model: { readonly name: string; readonly parameters: SpecTree },
+  { keepHalf = true }: ReleaseOptions,
+): Promise<HostTree> {
+  return readModelWeights(source, {
+    ...releaseLayout[part],
+    model,
+    keepHalf,
+    // Written by transformers before 4.31; 0 to 76.
+    ignore: (name) => name === 'text_model.embeddings.position_ids',
+  });
+}
