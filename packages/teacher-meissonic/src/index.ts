@@ -1,4 +1,5 @@
 export { type MultimodalTransformerConfig, type ResolvedTransformerConfig } from './transformer/config.js';
+export { transformerOfDiffusers, type DiffusersTransformerOptions } from './transformer/diffusers-config.js';
 export { multimodalTransformer, type MultimodalTransformer } from './transformer/multimodal-transformer.js';
 export { rotaryTables, type RotaryTables } from './transformer/rotary.js';
 export {
@@ -49,4 +50,3 @@ export {
   type ReleasedGeneratorOptions,
   type ReleaseTeacherOptions,
 } from './release/release-teacher.js';
-export { releasedTransformerConfig, type TransformerConfigOptions } from './release/transformer-config.js';

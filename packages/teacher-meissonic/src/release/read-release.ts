@@ -18,12 +18,12 @@ import { checkTokenizerFits } from '../clip/text-conditions.js';
 import { clipTextEncoder, type ClipTextEncoder } from '../clip/text-encoder.js';
 import { readClipTokenizer } from '../clip/tokenizer-files.js';
 import type { ClipTokenizer } from '../clip/tokenizer.js';
+import { transformerOfDiffusers } from '../transformer/diffusers-config.js';
 import { multimodalTransformer, type MultimodalTransformer } from '../transformer/multimodal-transformer.js';
 import type { TimestepMode } from '../transformer/timestep.js';
 import type { VqModelConfig } from '../vqvae/config.js';
 import { vqModel, type VqModel } from '../vqvae/vq-model.js';
 import { readPartConfig, releaseLayout, type WeightedPart } from './layout.js';
-import { releasedTransformerConfig } from './transformer-config.js';
 
 /** What the files of a release do not say. */
 export interface ReleaseOptions {
@@ -77,10 +77,7 @@ export async function defineReleasedTransformer(
 ): Promise<MultimodalTransformer> {
   const { grid = defaultGrid, timestepMode } = options;
   const { config, where } = await readPartConfig(source, 'transformer');
-  const size = releasedTransformerConfig(config, where, {
-    grid,
-    ...(timestepMode === undefined ? {} : { timestepMode }),
-  });
+  const size = transformerOfDiffusers(config, { grid, ...(timestepMode === undefined ? {} : { timestepMode }) }, where);
   return multimodalTransformer(size);
 }
 
