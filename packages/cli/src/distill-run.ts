@@ -180,6 +180,7 @@ async function writeGenerator(
     description,
     weights,
     ...(teacher.decoderWeights ? { decoderWeights: teacher.decoderWeights } : {}),
+    ...(teacher.conditionFiles ? { conditionFiles: teacher.conditionFiles() } : {}),
   });
   const folder = join(run.path, generatorFolderName);
   await mkdir(folder, { recursive: true });

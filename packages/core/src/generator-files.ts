@@ -1,7 +1,7 @@
 /**
  * The files of a generator directory: `config.json` (the description), `model.safetensors` (weights under the original
- * parameter names) and, where tokens become images, `decoder.safetensors`. With the teacher plugin's code they are all
- * that sampling needs, in Node and in the browser; none of them can name code.
+ * parameter names), where tokens become images `decoder.safetensors`, and the teacher's condition files. With the teacher
+ * plugin's code they are all that sampling needs, in Node and in the browser; none of them can name code.
  */
 import { DimoError, OptionError } from './errors.js';
 import { parseGeneratorDescription, type GeneratorDescription } from './generator.js';
@@ -32,12 +32,21 @@ export interface LoadedGenerator {
 /** A description larger than this is refused. */
 const maximumDescriptionBytes = 2 ** 20;
 
+/** What a generator directory is written from. */
+export interface GeneratorContent extends Pick<LoadedGenerator, 'description' | 'weights' | 'decoderWeights'> {
+  /** The teacher's. */
+  readonly conditionFiles?: Readonly<Record<string, Uint8Array>>;
+}
+
 /** Content of a generator directory by file name. `options.float` 'F16' halves it. */
 export function generatorFiles(
-  generator: Pick<LoadedGenerator, 'description' | 'weights' | 'decoderWeights'>,
+  generator: GeneratorContent,
   options: Pick<SafetensorsWriteOptions, 'float'> = {},
 ): Record<string, Uint8Array> {
-  const { description, weights, decoderWeights } = generator;
+  const { description, weights, decoderWeights, conditionFiles = {} } = generator;
+  for (const name of Object.values(generatorFileNames))
+    if (name in conditionFiles)
+      throw new OptionError(`teacher "${description.teacher.name}": its condition files must not be called "${name}"`);
   const metadata = { format: 'pt' };
   return {
     [generatorFileNames.description]: new TextEncoder().encode(`${JSON.stringify(description, null, 2)}\n`),
@@ -45,6 +54,7 @@ export function generatorFiles(
     ...(decoderWeights
       ? { [generatorFileNames.decoder]: writeSafetensors(decoderWeights, { metadata, ...options }) }
       : {}),
+    ...conditionFiles,
   };
 }
 
@@ -73,7 +83,7 @@ export async function readGenerator(
       `${where}: made with the teacher "${escapeText(name)}", which no plugin provides; known are ${[...teachers.keys()].join(', ') || 'none'}`,
       { path: source.location, hint: 'name the plugin of that teacher in your own configuration, or with --plugin' },
     );
-  const definition = plugin.define(config);
+  const definition = plugin.defineFrom ? await plugin.defineFrom(config, source) : plugin.define(config);
   const { model, decoder } = definition;
   if (model.name !== description.model)
     throw new OptionError(

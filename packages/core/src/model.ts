@@ -125,6 +125,11 @@ export interface TeacherDefinition {
    * `prepareTeacher` has replaced them by these.
    */
   prepareConditions?(engine: Engine): Promise<PreparedConditions>;
+  /**
+   * Files that the conditions need beside the configuration, by name: a vocabulary, the weights of a text encoder. They go
+   * into every folder of a teacher or generator, where the plugin's `defineFrom` finds them.
+   */
+  conditionFiles?(): Readonly<Record<string, Uint8Array>>;
   /** Absent when the tokens themselves are the product. */
   readonly decoder?: TokenDecoder;
   /** Defaults of the multi-step sampler for this teacher. */

@@ -4,6 +4,7 @@
  */
 import type { EngineFactory } from './engine.js';
 import { PluginError } from './errors.js';
+import type { LoadedGenerator } from './generator-files.js';
 import { contractVersion, type Teacher, type TeacherDefinition } from './model.js';
 import type { HostTensor, HostTree } from './tensors.js';
 
@@ -57,6 +58,13 @@ export interface TeacherPlugin {
    * @throws OptionError for an unknown or ill-typed key.
    */
   define(config: Readonly<Record<string, unknown>>): TeacherDefinition;
+  /**
+   * As `define`, for a folder with the `conditionFiles` of the definition.
+   *
+   * @default `define`, for teachers without such files
+   * @throws OptionError, WeightError
+   */
+  defineFrom?(config: Readonly<Record<string, unknown>>, source: WeightSource): Promise<TeacherDefinition>;
   /** A definition with the weights found at `source`, checked strictly. @throws WeightError */
   load(config: Readonly<Record<string, unknown>>, source: WeightSource): Promise<Teacher>;
   /**
@@ -73,6 +81,17 @@ export interface TeacherPlugin {
    * @throws OptionError if they are of this kind, but incomplete or of an unsupported version.
    */
   recognize?(source: WeightSource): Promise<RecognizedWeights | undefined>;
+  /**
+   * A one-step generator in a public layout, one that `recognize` calls `generator`.
+   *
+   * @param config - the recognized configuration.
+   * @param sources - `generator`: its model. `teacher`: decoder, text encoder and the like, from its teacher's files.
+   * @throws WeightError if the files do not fit each other.
+   */
+  loadReleasedGenerator?(
+    config: Readonly<Record<string, unknown>>,
+    sources: { readonly generator: WeightSource; readonly teacher: WeightSource },
+  ): Promise<LoadedGenerator>;
 }
 
 /** Weights in a public layout. */
