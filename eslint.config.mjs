@@ -6,7 +6,8 @@ import tseslint from 'typescript-eslint';
 const depConstraints = [
   { sourceTag: 'type:core', onlyDependOnLibsWithTags: [] },
   { sourceTag: 'type:onnx', onlyDependOnLibsWithTags: ['type:core'] },
-  { sourceTag: 'type:backend', onlyDependOnLibsWithTags: ['type:core', 'type:onnx'] },
+  // Node's WebGPU engine runs the kernels that the browser package holds (its subpath `kernels`, which has no DOM in it).
+  { sourceTag: 'type:backend', onlyDependOnLibsWithTags: ['type:core', 'type:onnx', 'provides:kernels'] },
   { sourceTag: 'type:teacher', onlyDependOnLibsWithTags: ['type:core'] },
   { sourceTag: 'type:dataset', onlyDependOnLibsWithTags: ['type:core'] },
   { sourceTag: 'type:eval', onlyDependOnLibsWithTags: ['type:core'] },
@@ -19,7 +20,7 @@ const depConstraints = [
 ];
 
 /** Packages whose sources must run in a browser too. */
-const backendAgnostic = ['core', 'onnx', 'teacher-maskgit', 'teacher-meissonic'].map(
+const backendAgnostic = ['core', 'onnx', 'backend-web', 'teacher-maskgit', 'teacher-meissonic'].map(
   (name) => `packages/${name}/src/**/*.ts`,
 );
 

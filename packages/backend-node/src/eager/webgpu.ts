@@ -1,4 +1,5 @@
 /** The `webgpu` engine: tfjs' WebGPU kernels on Dawn, which the npm package `webgpu` brings to Node. */
+import { gpuTuning, registerWebgpuKernels, softwareTuning } from '@dimo/backend-web/kernels';
 import { BackendUnavailableError, DimoError, eagerEngine, type Engine } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { importOptional, versionOf } from '../optional-package.js';
@@ -26,10 +27,11 @@ interface Gpu {
   requestAdapter(options?: object): Promise<Adapter | null>;
 }
 
-/** Limits that decide how large a tensor may be and how work is split. */
+/** Limits that decide how large a tensor may be, how work is split and how much one program does. */
 const wantedLimits = [
   'maxBufferSize',
   'maxStorageBufferBindingSize',
+  'maxStorageBuffersPerShaderStage',
   'maxComputeWorkgroupStorageSize',
   'maxComputeWorkgroupsPerDimension',
   'maxComputeWorkgroupSizeX',
@@ -64,6 +66,7 @@ export async function createWebgpuEngine(): Promise<Engine> {
   });
   const { info } = adapter;
   const isSoftware = isSoftwareAdapter(info);
+  registerWebgpuKernels({ tuning: isSoftware ? softwareTuning : gpuTuning });
   const description = info.description || info.device || info.vendor || 'unknown adapter';
   return health.guard(
     eagerEngine(

@@ -1,8 +1,8 @@
 /** Multi-head attention. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
-import { ShapeError } from '../errors.js';
-import { isRecordingGradient, runFusable, withGradient } from './dispatch.js';
+import { DimoError, ShapeError } from '../errors.js';
+import { hasKernel, isRecordingGradient, runFusable, withGradient, type KernelAttributes } from './dispatch.js';
 import { matrixProduct } from './linear.js';
 
 /** Options of `attention`. */
@@ -22,7 +22,9 @@ const maskedScore = -1e9;
  * softmax(scale * q k^T) v in each head, over all positions or, if causal, over those up to the query's own.
  *
  * Kernel `DimoAttention` {query, key, value}, {numHeads, scale, causal} -> [batch, S, width], used where no gradient is
- * recorded; with a gradient the composition keeps the probabilities.
+ * recorded. With a gradient the composition keeps the probabilities, unless the backend has both of
+ * `DimoAttentionForward`, the same arguments -> [y, logSumExp float32 [batch, heads, S] of the scaled scores], and
+ * `DimoAttentionGrad` {query, key, value, output, logSumExp, dy} -> [dquery, dkey, dvalue].
  *
  * @param query - float32 [batch, S, width].
  * @param key - float32 [batch, T, width].
@@ -41,11 +43,31 @@ export function attention(query: Tensor3D, key: Tensor3D, value: Tensor3D, optio
     const [q, k, v] = [query, key, value].map((x) => splitHeads(x, numHeads)) as [Tensor4D, Tensor4D, Tensor4D];
     return joinHeads(attentionHeads(q, k, v, { scale, causal }));
   };
-  if (isRecordingGradient()) return composition();
-  const [result] = runFusable('DimoAttention', { query, key, value }, { numHeads, scale, causal }, () => [
-    composition(),
-  ]);
-  return result as Tensor3D;
+  const attributes = { numHeads, scale, causal };
+  if (!isRecordingGradient()) {
+    const [result] = runFusable('DimoAttention', { query, key, value }, attributes, () => [composition()]);
+    return result as Tensor3D;
+  }
+  return hasKernel('DimoAttentionForward') ? recomputedAttention([query, key, value], attributes) : composition();
+}
+
+/** Attention whose gradient computes the probabilities again: nothing of size S x T is kept. */
+function recomputedAttention(inputs: [Tensor3D, Tensor3D, Tensor3D], attributes: KernelAttributes): Tensor3D {
+  const unavailable = (): never => {
+    throw new DimoError('internal', 'attention: the backend has lost a kernel that it had');
+  };
+  return withGradient(inputs, ([query, key, value], save) => {
+    const [output, logSumExp] = runFusable('DimoAttentionForward', { query, key, value }, attributes, unavailable);
+    save([query!, key!, value!, output!, logSumExp!]);
+    return {
+      value: output!,
+      gradient: (dy, saved) => {
+        const [query1, key1, value1, output1, logSumExp1] = saved;
+        const tensors = { query: query1, key: key1, value: value1, output: output1, logSumExp: logSumExp1, dy };
+        return runFusable('DimoAttentionGrad', tensors, attributes, unavailable);
+      },
+    };
+  }) as Tensor3D;
 }
 
 function splitHeads(x: Tensor3D, numHeads: number): Tensor4D {

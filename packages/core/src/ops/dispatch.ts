@@ -21,13 +21,18 @@ export function runFusable(
   attributes: KernelAttributes,
   composition: () => Tensor[],
 ): Tensor[] {
-  if (!tf.getKernel(name, tf.getBackend())) return composition();
+  if (!hasKernel(name)) return composition();
   const given = Object.fromEntries(Object.entries(inputs).filter(([, tensor]) => tensor !== undefined)) as Record<
     string,
     Tensor
   >;
   const result = tf.engine().runKernel<Tensor | Tensor[]>(name, given, attributes);
   return Array.isArray(result) ? result : [result];
+}
+
+/** True if the current backend has a kernel of this name: for ops whose gradient is fused only together with their value. */
+export function hasKernel(name: string): boolean {
+  return Boolean(tf.getKernel(name, tf.getBackend()));
 }
 
 /** True while tfjs records a gradient, that is, if a custom gradient made now can be asked for its derivative. */

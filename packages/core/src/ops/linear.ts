@@ -16,7 +16,8 @@ export function matrixProduct<T extends Tensor>(a: T, b: T, transposeA = false, 
 }
 
 /**
- * Affine map y = x W^T + b. Kernel `DimoLinear` {x [M,K], weight [N,K], bias? [N]} -> [M,N].
+ * Affine map y = x W^T + b. Kernels: `DimoLinear` {x [M,K], weight [N,K], bias? [N]} -> [M,N]; `DimoLinearGrad` {x,
+ * weight, dy [M,N]}, {hasBias} -> [dx, dweight], and dbias if there is a bias.
  *
  * @param x - float32 [..., K].
  * @param weight - float32 [N, K], the layout of PyTorch's `Linear`.
@@ -42,9 +43,10 @@ export function linear<T extends Tensor>(x: T, weight: Tensor, bias?: Tensor): T
       value,
       gradient: (dy, saved) => {
         const [savedX, savedW] = saved as [Tensor, Tensor];
-        const gradients = [matrixProduct(dy, savedW), matrixProduct(dy, savedX, true, false)];
-        if (b) gradients.push(tf.sum(dy, 0));
-        return gradients;
+        return runFusable('DimoLinearGrad', { x: savedX, weight: savedW, dy }, { hasBias: b !== undefined }, () => {
+          const gradients = [matrixProduct(dy, savedW), matrixProduct(dy, savedX, true, false)];
+          return b ? [...gradients, tf.sum(dy, 0)] : gradients;
+        });
       },
     };
   });

@@ -1,0 +1,1 @@
+export { kernelNames, registerWebgpuKernels, unregisterWebgpuKernels } from './kernels/index.js';

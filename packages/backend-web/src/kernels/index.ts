@@ -1,0 +1,2 @@
+export { gpuTuning, softwareTuning, type Tuning } from './rows.js';
+export { kernelNames, registerWebgpuKernels, unregisterWebgpuKernels } from './register.js';

@@ -1,0 +1,180 @@
+/** Layer normalization and its gradient: one program forward, two backward. */
+import type { TensorInfo } from '@tensorflow/tfjs-core';
+import { columnLayout } from './columns.js';
+import { runProgram, sizeOf, type Program } from './program.js';
+import { groupsFor, horizontalSum, rowLayout, rowReduction, vectorOf, type Tuning } from './rows.js';
+import type { WebgpuBackend } from './webgpu-backend.js';
+
+/** Arguments of `DimoLayerNorm`. */
+export interface LayerNormInputs {
+  readonly x: TensorInfo;
+  readonly scale: TensorInfo;
+  readonly offset: TensorInfo;
+}
+
+/** [y, mean, inverseDeviation]; three passes over a row that stays in the cache, as the composition computes it. */
+export function layerNorm(
+  backend: WebgpuBackend,
+  tuning: Tuning,
+  { x, scale, offset }: LayerNormInputs,
+  epsilon: number,
+): TensorInfo[] {
+  const width = x.shape[x.shape.length - 1]!;
+  const numRows = sizeOf(x.shape) / Math.max(1, width);
+  const statistics = [...x.shape.slice(0, -1), 1];
+  const layout = rowLayout(tuning, 'uniforms.size_mean');
+  return runProgram(backend, layerNormProgram(tuning, width), {
+    inputs: [x, scale, offset],
+    outputs: [{ shape: x.shape }, { shape: statistics }, { shape: statistics }],
+    uniforms: { width, epsilon },
+    numGroups: groupsFor(numRows, layout),
+  });
+}
+
+function layerNormProgram(tuning: Tuning, width: number): Program {
+  const { type, width: step } = vectorOf(width);
+  const layout = rowLayout(tuning, 'uniforms.size_mean');
+  return {
+    name: 'DimoLayerNorm',
+    variant: `${layout.variant} ${type}`,
+    workgroupSize: layout.workgroupSize,
+    outputs: [
+      { name: 'y', type },
+      { name: 'mean', type: 'f32' },
+      { name: 'inverse', type: 'f32' },
+    ],
+    inputs: [
+      { name: 'x', type },
+      { name: 'scale', type },
+      { name: 'offset', type },
+    ],
+    uniforms: { width: 'u32', epsilon: 'f32' },
+    code: () => `
+${rowReduction(tuning, 'rowSum', 'a + b')}
+fn run(group: u32, lane: u32) {
+  ${layout.prologue}
+  let length = uniforms.width / ${step}u;
+  let start = row * length;
+  var sum = ${type}(0.0);
+  for (var i = part; i < length; i += parts) { sum += x[start + i]; }
+  let average = rowSum(lane, ${horizontalSum(type, 'sum')}) / f32(uniforms.width);
+  var squares = ${type}(0.0);
+  for (var i = part; i < length; i += parts) { let d = x[start + i] - average; squares += d * d; }
+  let variance = rowSum(lane, ${horizontalSum(type, 'squares')}) / f32(uniforms.width);
+  // Not inverseSqrt, which may be an approximation: epsilon can be as small as 1e-12.
+  let inverseDeviation = 1.0 / sqrt(variance + uniforms.epsilon);
+  if (part == 0u) { mean[row] = average; inverse[row] = inverseDeviation; }
+  for (var i = part; i < length; i += parts) {
+    y[start + i] = (x[start + i] - average) * inverseDeviation * scale[i] + offset[i];
+  }
+}`,
+  };
+}
+
+/** Arguments of `DimoLayerNormGrad`. */
+export interface LayerNormGradInputs {
+  readonly x: TensorInfo;
+  readonly scale: TensorInfo;
+  readonly mean: TensorInfo;
+  readonly inverseDeviation: TensorInfo;
+  readonly dy: TensorInfo;
+}
+
+/** [dx, dscale, doffset]. With n = (x - mean) inverse and g = dy scale: dx = inverse (g - mean(g) - n mean(g n)). */
+export function layerNormGrad(backend: WebgpuBackend, tuning: Tuning, inputs: LayerNormGradInputs): TensorInfo[] {
+  const { x, scale, mean, inverseDeviation, dy } = inputs;
+  const width = x.shape[x.shape.length - 1]!;
+  const numRows = sizeOf(x.shape) / Math.max(1, width);
+  const rows = rowLayout(tuning, 'uniforms.size_mean');
+  const [dx] = runProgram(backend, inputGradientProgram(tuning, width), {
+    inputs: [x, scale, mean, inverseDeviation, dy],
+    outputs: [{ shape: x.shape }],
+    uniforms: { width },
+    numGroups: groupsFor(numRows, rows),
+  });
+  const columns = columnLayout(tuning, width);
+  const [dscale, doffset] = runProgram(backend, parameterGradientProgram(tuning, width), {
+    inputs: [x, mean, inverseDeviation, dy],
+    outputs: [{ shape: [width] }, { shape: [width] }],
+    uniforms: { width },
+    numGroups: columns.numGroups,
+  });
+  return [dx!, dscale!, doffset!];
+}
+
+function inputGradientProgram(tuning: Tuning, width: number): Program {
+  const { type, width: step } = vectorOf(width);
+  const layout = rowLayout(tuning, 'uniforms.size_mean');
+  return {
+    name: 'DimoLayerNormInputGrad',
+    variant: `${layout.variant} ${type}`,
+    workgroupSize: layout.workgroupSize,
+    outputs: [{ name: 'dx', type }],
+    inputs: [
+      { name: 'x', type },
+      { name: 'scale', type },
+      { name: 'mean', type: 'f32' },
+      { name: 'inverse', type: 'f32' },
+      { name: 'dy', type },
+    ],
+    uniforms: { width: 'u32' },
+    code: () => `
+${rowReduction(tuning, 'rowSum', 'a + b', 'vec2<f32>')}
+fn run(group: u32, lane: u32) {
+  ${layout.prologue}
+  let length = uniforms.width / ${step}u;
+  let start = row * length;
+  let average = mean[row];
+  let inverseDeviation = inverse[row];
+  var plain = ${type}(0.0);
+  var projected = ${type}(0.0);
+  for (var i = part; i < length; i += parts) {
+    let g = dy[start + i] * scale[i];
+    plain += g;
+    projected += g * ((x[start + i] - average) * inverseDeviation);
+  }
+  let sums = vec2<f32>(${horizontalSum(type, 'plain')}, ${horizontalSum(type, 'projected')});
+  let means = rowSum(lane, sums) / f32(uniforms.width);
+  for (var i = part; i < length; i += parts) {
+    let n = (x[start + i] - average) * inverseDeviation;
+    dx[start + i] = inverseDeviation * (dy[start + i] * scale[i] - means.x - n * means.y);
+  }
+}`,
+  };
+}
+
+function parameterGradientProgram(tuning: Tuning, width: number): Program {
+  const layout = columnLayout(tuning, width);
+  const { type } = layout;
+  return {
+    name: 'DimoLayerNormParameterGrad',
+    variant: layout.variant,
+    workgroupSize: layout.workgroupSize,
+    outputs: [
+      { name: 'dscale', type },
+      { name: 'doffset', type },
+    ],
+    inputs: [
+      { name: 'x', type },
+      { name: 'mean', type: 'f32' },
+      { name: 'inverse', type: 'f32' },
+      { name: 'dy', type },
+    ],
+    uniforms: { width: 'u32' },
+    code: () => `
+${layout.reduction('columnSum')}
+fn run(group: u32, lane: u32) {
+  ${layout.prologue('uniforms.width')}
+  var scaleSum = ${type}(0.0);
+  var offsetSum = ${type}(0.0);
+  for (var row = firstRow; row < uniforms.size_mean; row += rowStep) {
+    let upstream = dy[row * length + column];
+    scaleSum += upstream * ((x[row * length + column] - mean[row]) * inverse[row]);
+    offsetSum += upstream;
+  }
+  let scaleTotal = columnSum(lane, scaleSum);
+  let offsetTotal = columnSum(lane, offsetSum);
+  if (firstRow == 0u) { dscale[column] = scaleTotal; doffset[column] = offsetTotal; }
+}`,
+  };
+}

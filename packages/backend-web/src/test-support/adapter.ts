@@ -1,0 +1,51 @@
+/** For tests: tfjs' WebGPU backend in Node on whatever adapter the machine has (Dawn, from the npm package `webgpu`). */
+import * as tf from '@tensorflow/tfjs-core';
+
+interface TestAdapter {
+  readonly info: { readonly description: string };
+  readonly features: ReadonlySet<string>;
+  readonly limits: Readonly<Record<string, number>>;
+  requestDevice(descriptor: object): Promise<object>;
+}
+
+/** Kept: Dawn must not be torn down while its device is in use. */
+let gpu: { requestAdapter(): Promise<TestAdapter | null> } | undefined;
+
+/** Registers and selects the backend `webgpu`; the reason if that is impossible. */
+export async function startTestAdapter(): Promise<string | undefined> {
+  try {
+    const dawn = (await import('webgpu')) as unknown as { create(flags: string[]): typeof gpu; globals: object };
+    gpu = dawn.create([])!;
+    const adapter = await gpu.requestAdapter();
+    if (!adapter) return 'there is no WebGPU adapter on this machine';
+    Object.assign(globalThis, dawn.globals);
+    const scope = globalThis as { navigator?: object };
+    if (!scope.navigator) Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true });
+    Object.defineProperty(scope.navigator, 'gpu', { value: gpu, configurable: true });
+    const loaded = await import('@tensorflow/tfjs-backend-webgpu');
+    const { WebGPUBackend } = ('default' in loaded ? loaded.default : loaded) as unknown as {
+      WebGPUBackend: new (device: object, info: object) => tf.KernelBackend;
+    };
+    const { limits } = adapter;
+    const device = await adapter.requestDevice({
+      requiredLimits: { maxStorageBuffersPerShaderStage: limits['maxStorageBuffersPerShaderStage']! },
+    });
+    device satisfies object;
+    (device as EventTarget).addEventListener('uncapturederror', (event) => {
+      errors.push(String((event as Event & { error?: { message?: string } }).error?.message));
+    });
+    if (tf.findBackendFactory('webgpu')) tf.removeBackend('webgpu');
+    tf.registerBackend('webgpu', () => new WebGPUBackend(device, adapter.info));
+    await tf.setBackend('webgpu');
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message.split('\n')[0] : String(error);
+  }
+}
+
+const errors: string[] = [];
+
+/** What the GPU has complained of since the last call. */
+export function gpuErrors(): string[] {
+  return errors.splice(0);
+}
