@@ -174,6 +174,7 @@ describe('the other commands', { timeout: 60_000 }, () => {
       'doctor',
       'info',
       'completion',
+      'import',
     ]) {
       const { stdout } = await succeed(...command.split(' '), '--help');
       expect(stdout, command).toContain('Examples:\n  $ ');

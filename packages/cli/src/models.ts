@@ -2,12 +2,12 @@
  * Teachers and generators by what a person names: a preset, a folder, or a plugin with a configuration. Folders are
  * data: they can choose among the plugins that are loaded, never name code.
  */
-import { folderWeightSource } from '@dimo/backend-node';
+import { folderWeightSource, isHubReference } from '@dimo/backend-node';
 import {
   DimoError,
+  generatorFileNames,
   OptionError,
   readGenerator,
-  writeSafetensors,
   type LoadedGenerator,
   type PluginRegistry,
   type Teacher,
@@ -18,25 +18,16 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { DimoConfig } from './config/schema.js';
+import { openSource, readImport, type ImportedModel } from './imported-model.js';
+import { recognizeModel } from './model-layout.js';
 import { loadRegistry } from './plugins.js';
+import { readTeacherDescription, teacherDescriptionName } from './teacher-folder.js';
 
 /** A teacher and where it came from. */
 export interface FoundTeacher {
   readonly teacher: Teacher;
   /** `mnist`, or the folder. */
   readonly name: string;
-}
-
-/** Name of the description in a teacher's folder, beside the plugin's own files. */
-export const teacherDescriptionName = 'teacher.json';
-
-/** Description of a teacher's folder; plain JSON. */
-export interface TeacherDescription {
-  readonly format: 'dimo-teacher';
-  readonly version: 1;
-  readonly teacher: { readonly name: string; readonly config: Readonly<Record<string, unknown>> };
-  /** How it was made. Informative. */
-  readonly training?: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -54,15 +45,22 @@ export async function findTeacher(settings: DimoConfig['teacher'], registry: Plu
   const name = source ?? 'mnist';
   const preset = presetLocation(name, registry);
   if (preset) return { teacher: await preset.plugin.load({}, folderWeightSource(preset.folder)), name };
-  if (!existsSync(join(name, teacherDescriptionName)))
+  const located = await locateModel(name, registry);
+  if (!located)
     throw new OptionError(
-      `teacher "${name}" is neither a bundled one (${presetNames(registry).join(', ') || 'none'}) nor a folder with ${teacherDescriptionName}`,
-      { hint: 'name the teacher/ folder of a run, written by `dimo train teacher`, or set teacher.plugin' },
+      `teacher "${name}" is neither a bundled one (${presetNames(registry).join(', ') || 'none'}) nor the folder of a teacher`,
+      {
+        hint: 'name the teacher/ folder of a run, written by `dimo train teacher`, a folder written by `dimo import`, or set teacher.plugin',
+      },
     );
-  const weights = folderWeightSource(name);
-  const description = await readTeacherDescription(weights);
-  const found = requireTeacherPlugin(description.name, registry);
-  return { teacher: await found.load(description.config, weights), name };
+  if (located.kind === 'generator')
+    throw new OptionError(`"${name}" is a one-step generator, not a teacher`, { hint: 'name it with --model' });
+  return { teacher: await loadTeacher(located, registry), name };
+}
+
+async function loadTeacher({ source, teacher }: LocatedModel, registry: PluginRegistry): Promise<Teacher> {
+  const { name, config } = teacher ?? (await readTeacherDescription(source));
+  return requireTeacherPlugin(name, registry).load(config, source);
 }
 
 /** Bundled teachers of all plugins. */
@@ -105,53 +103,102 @@ const emptySource: WeightSource = {
     ),
 };
 
-async function readTeacherDescription(source: WeightSource): Promise<TeacherDescription['teacher']> {
-  const where = `${source.location}/${teacherDescriptionName}`;
-  const value = parseJson(await source.read(teacherDescriptionName), where);
-  if (isRecord(value) && value['format'] === 'dimo-teacher' && value['version'] === 1 && isRecord(value['teacher'])) {
-    const { name, config } = value['teacher'];
-    if (typeof name === 'string' && isRecord(config)) return { name, config };
-  }
-  throw new OptionError(
-    `${where}: must be { "format": "dimo-teacher", "version": 1, "teacher": { "name", "config" } }`,
-  );
+/** A model that was found, not read yet. */
+export interface LocatedModel {
+  readonly kind: 'teacher' | 'generator';
+  readonly source: WeightSource;
+  /** For public layouts: the plugin that reads it, and its configuration. */
+  readonly teacher?: { readonly name: string; readonly config: Readonly<Record<string, unknown>> };
+  /** For released generators: where the files of the teacher are that they lack. */
+  readonly teacherSource?: WeightSource;
 }
 
-/** Content of a teacher's folder: the files of its plugin, and the description that names it. */
-export function teacherFolderFiles(
-  teacher: Teacher,
-  plugin: TeacherPlugin,
-  training: Readonly<Record<string, unknown>>,
-): Record<string, Uint8Array> {
-  const description: TeacherDescription = {
-    format: 'dimo-teacher',
-    version: 1,
-    teacher: { name: plugin.name, config: teacher.config },
-    training,
-  };
-  const metadata = { format: 'pt' };
+/**
+ * Finds a model by folder (of a teacher, a generator, a run, an import, or in a public layout) or as `hf:...` in the cache
+ * of the hub.
+ *
+ * @returns undefined if nothing is there, or nothing that is known.
+ */
+export async function locateModel(name: string, registry: PluginRegistry): Promise<LocatedModel | undefined> {
+  const isOnHub = isHubReference(name);
+  if (!isOnHub && !existsSync(name)) return undefined;
+  if (!isOnHub) {
+    const imported = await readImport(name);
+    if (imported) return followImport(imported);
+    const run = join(name, 'generator');
+    if (existsSync(join(run, generatorFileNames.description)) && !existsSync(join(name, teacherDescriptionName)))
+      return { kind: 'generator', source: folderWeightSource(run) };
+  }
+  const source = isOnHub ? await openSource(name) : folderWeightSource(name);
+  const layout = await recognizeModel(source, registry);
+  if (!layout) return undefined;
+  return { kind: layout.kind, source, ...(layout.teacher ? { teacher: layout.teacher } : {}) };
+}
+
+async function followImport({ kind, source, teacher, teacherSource }: ImportedModel): Promise<LocatedModel> {
   return {
-    ...(plugin.files?.(teacher) ?? {
-      'model.safetensors': writeSafetensors(teacher.weights, { metadata }),
-      ...(teacher.decoderWeights
-        ? { 'decoder.safetensors': writeSafetensors(teacher.decoderWeights, { metadata }) }
-        : {}),
-    }),
-    [teacherDescriptionName]: new TextEncoder().encode(`${JSON.stringify(description, null, 2)}\n`),
+    kind,
+    source: await openSource(source),
+    ...(teacher ? { teacher } : {}),
+    ...(teacherSource === undefined ? {} : { teacherSource: await openSource(teacherSource) }),
   };
 }
 
-function parseJson(bytes: Uint8Array, where: string): unknown {
-  if (bytes.length > 2 ** 20) throw new OptionError(`${where}: has ${bytes.length} bytes, at most 1 MiB is allowed`);
-  try {
-    return JSON.parse(new TextDecoder().decode(bytes)) as unknown;
-  } catch (cause) {
-    throw new OptionError(`${where}: is not JSON`, { cause });
-  }
+/** A generator, or a teacher that is sampled in several steps. */
+export type FoundModel =
+  | { readonly kind: 'generator'; readonly generator: LoadedGenerator }
+  | { readonly kind: 'teacher'; readonly teacher: Teacher };
+
+/**
+ * A model by folder or name; a name of a preset means its generator.
+ *
+ * @throws OptionError if there is none; WeightError if its weights do not fit.
+ */
+export async function findModel(
+  name: string,
+  registry: PluginRegistry,
+  options: { readonly allowNonFinite?: boolean } = {},
+): Promise<FoundModel> {
+  const preset = presetLocation(name, registry);
+  const bundled = preset && join(preset.folder, 'generator');
+  if (bundled !== undefined && existsSync(join(bundled, generatorFileNames.description)))
+    return {
+      kind: 'generator',
+      generator: await readGenerator(folderWeightSource(bundled), registry.teachers, options),
+    };
+  const located = await locateModel(name, registry);
+  // A description that is wrong says so itself.
+  if (!located && existsSync(join(name, generatorFileNames.description)))
+    return {
+      kind: 'generator',
+      generator: await readGenerator(folderWeightSource(name), registry.teachers, options),
+    };
+  if (!located)
+    throw new OptionError(
+      preset
+        ? `the bundled teacher "${name}" comes without a generator`
+        : `"${name}" is not a generator: neither a folder of one nor of a run`,
+      { hint: 'name the generator/ folder of a run, made by `dimo distill`, or a folder written by `dimo import`' },
+    );
+  if (located.kind === 'teacher') return { kind: 'teacher', teacher: await loadTeacher(located, registry) };
+  return { kind: 'generator', generator: await readLocatedGenerator(located, registry, options) };
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+async function readLocatedGenerator(
+  { source, teacher, teacherSource }: LocatedModel,
+  registry: PluginRegistry,
+  options: { readonly allowNonFinite?: boolean },
+): Promise<LoadedGenerator> {
+  if (!teacher) return readGenerator(source, registry.teachers, options);
+  if (!teacherSource)
+    throw new OptionError(`${source.location} holds the model of a generator alone, without decoder and text encoder`, {
+      path: source.location,
+      hint: 'join it with its teacher: dimo import <generator> --teacher <folder or hf:owner/repository>',
+    });
+  const { loadReleasedGenerator } = requireTeacherPlugin(teacher.name, registry);
+  if (!loadReleasedGenerator)
+    throw new OptionError(`the teacher plugin "${teacher.name}" reads no released generators`);
+  return loadReleasedGenerator(teacher.config, { generator: source, teacher: teacherSource });
 }
 
 /**
@@ -164,21 +211,9 @@ export async function findGenerator(
   registry: PluginRegistry,
   options: { readonly allowNonFinite?: boolean } = {},
 ): Promise<LoadedGenerator> {
-  const preset = presetLocation(name, registry);
-  const candidates = [
-    ...(preset ? [join(preset.folder, 'generator')] : []),
-    name,
-    join(name, 'generator'), // a run folder
-  ];
-  const folder = candidates.find((candidate) => existsSync(join(candidate, 'config.json')));
-  if (folder === undefined)
-    throw new OptionError(
-      preset
-        ? `the bundled teacher "${name}" comes without a generator`
-        : `"${name}" is not a generator: no config.json in it`,
-      { hint: 'name the generator/ folder of a run, made by `dimo distill`' },
-    );
-  return readGenerator(folderWeightSource(folder), registry.teachers, options);
+  const found = await findModel(name, registry, options);
+  if (found.kind === 'generator') return found.generator;
+  throw new OptionError(`"${name}" is a teacher, not a one-step generator`, { hint: 'name it with --teacher' });
 }
 
 /**

@@ -95,7 +95,8 @@ export function buildProgram(result: ProgramResult): Command {
 
   configured(program, 'sample', 'sample')
     .description('Generate samples with a one-step generator, or with a teacher in several steps.')
-    .option('--model <name|folder>', 'a generator: a folder written by dimo distill, or mnist')
+    .argument('[prompts...]', 'what to generate: prompts or classes, one sample each unless --count says more')
+    .option('--model <name|folder>', 'a generator: mnist, or a folder written by dimo distill or dimo import')
     .option('-o, --out <file>', 'PNG grid (default: samples.png); for sequences a .json or .txt file')
     .option('--images <folder>', 'also write every image as a PNG')
     .option('--tokens <file>', 'also write the tokens as JSON')
@@ -108,14 +109,16 @@ export function buildProgram(result: ProgramResult): Command {
         'dimo sample --model mnist --classes 0-9 --count 64 --seed 1 --out grid.png',
         'dimo sample --model runs/mnist-one-step/generator --classes 3 --count 16 --out threes.png',
         'dimo sample --teacher mnist --steps 16 --count 64 --out teacher.png',
+        'dimo sample "a red ball on a blue cube" "a boat in a cup" --model models/one-step --out pictures.png',
       ]),
     )
-    .action(async (options: Record<string, unknown>, command: Command) => {
+    .action(async (prompts: string[], options: Record<string, unknown>, command: Command) => {
       const { sample } = await import('./commands/sample.js');
       const flags = allOptions(command, options);
       result.exitCode = await sample({
         typed: typedSettings('sample', flags),
         teacherGiven: flags['teacher'] !== undefined || flags['teacherPlugin'] !== undefined,
+        prompts,
         model: text(flags['model']),
         out: text(flags['out']),
         images: text(flags['images']),
@@ -123,6 +126,49 @@ export function buildProgram(result: ProgramResult): Command {
         columns: text(flags['columns']),
         quiet: flags['quiet'] === true,
         json: flags['json'] === true,
+      });
+    });
+
+  program
+    .command('import')
+    .description('Make a model of a hub or a folder usable: fetch it into the shared cache, recognize its layout.')
+    .argument('<model>', 'a folder, or hf:owner/repository[/folder][@revision]')
+    .option('-o, --out <folder>', 'small folder that names the model (default: models/<name>)')
+    .option(
+      '--teacher <folder|hf:...>',
+      'for a released generator: its teacher, whose decoder and text encoder it uses',
+    )
+    .option('--plugin <package|path>', 'adds a plugin; may be repeated', collect, [])
+    .option('--json', 'print what was imported as JSON')
+    .option('-q, --quiet', 'print nothing')
+    .addHelpText(
+      'after',
+      examples([
+        'dimo import hf:meissonflow/meissonic',
+        'dimo import hf:Yuanzhi/DiMO/models/meissonic --teacher models/meissonic --out models/one-step',
+        'dimo import ~/downloads/maskgit --out models/imagenet',
+        'HF_HUB_OFFLINE=1 dimo import hf:meissonflow/meissonic    # from the cache alone',
+      ]),
+    )
+    .addHelpText(
+      'after',
+      `
+Environment:
+  HF_TOKEN          access to private and gated repositories; sent to the hub alone, never printed
+  HF_HOME           holds the cache, shared with other tools (default: ~/.cache/huggingface)
+  HF_ENDPOINT       another hub or a mirror
+  HF_HUB_OFFLINE=1  no request is made
+`,
+    )
+    .action(async (what: string, options: Record<string, unknown>) => {
+      const { importModel } = await import('./commands/import.js');
+      result.exitCode = await importModel({
+        what,
+        out: text(options['out']),
+        teacher: text(options['teacher']),
+        plugins: options['plugin'] as string[],
+        quiet: options['quiet'] === true,
+        json: options['json'] === true,
       });
     });
 

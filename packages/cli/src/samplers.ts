@@ -121,23 +121,37 @@ export interface NamedConditions {
   readonly numDifferent: number;
 }
 
+/** What to sample. */
+export interface ConditionRequest {
+  /** Prompts or classes, one each; taken as they are. */
+  readonly prompts?: readonly string[];
+  /** Classes in the notation of `parseClasses`; only without prompts. */
+  readonly classes?: string | undefined;
+  readonly seed: number;
+}
+
 /**
- * Conditions for `count` samples: the classes that were named in turn, else all classes in turn, else random ones.
+ * Conditions for `count` samples: the prompts or classes that were named in turn, else all classes in turn, else random
+ * ones.
  *
- * @throws OptionError for a class that the teacher does not know.
+ * @throws OptionError for a prompt or class that the teacher does not understand.
  */
 export async function conditionsFor(
   source: ConditionSource,
   count: number,
-  options: { readonly classes?: string | undefined; readonly seed: number },
+  { prompts = [], classes, seed }: ConditionRequest,
 ): Promise<NamedConditions> {
+  if (prompts.length > 0 && classes !== undefined)
+    throw new OptionError('prompts and classes exclude each other; give one of them');
   const texts =
-    options.classes === undefined
-      ? (source.classNames?.map((_, id) => String(id)) ?? [])
-      : parseClasses(options.classes, source.classNames);
+    prompts.length > 0
+      ? prompts
+      : classes === undefined
+        ? (source.classNames?.map((_, id) => String(id)) ?? [])
+        : parseClasses(classes, source.classNames);
   if (texts.length === 0)
     return {
-      condition: await source.sample(randomStream(options.seed, 0, 'sample/conditions'), count),
+      condition: await source.sample(randomStream(seed, 0, 'sample/conditions'), count),
       labels: [],
       numDifferent: 0,
     };

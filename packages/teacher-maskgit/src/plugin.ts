@@ -1,6 +1,7 @@
 /** The MaskGIT teacher as a plugin. */
 import { definePlugin, type DimoPlugin, type TeacherPlugin } from '@dimo/core';
 import { readTeacher, teacherFiles } from './files.js';
+import { recognizeMaskgit } from './recognize.js';
 import { defineMaskgit, maskgitName } from './teacher-config.js';
 
 /** MaskGIT teachers: configuration and weight files as `MaskgitConfig` and `teacherFiles` describe them. */
@@ -16,6 +17,7 @@ export const maskgitTeacher: TeacherPlugin = {
   define: defineMaskgit,
   load: readTeacher,
   files: (teacher) => teacherFiles(teacher),
+  recognize: recognizeMaskgit,
 };
 
 /** Plugin with the teacher `maskgit`. */

@@ -118,7 +118,7 @@ async function getJson(address: URL, options: RequestOptions): Promise<JsonAnswe
         return { value: JSON.parse(text) as unknown, next: nextPage(response.headers.get('link'), address, place) };
       } catch (error) {
         if (DimoError.isInstance(error)) throw error;
-        throw new TransferFailure(`${place}: the answer is not JSON (${describeType(response)})`, true);
+        throw new TransferFailure(`${place}: the answer is not JSON (${describeType(response)})`, 'wrong');
       }
     }),
   );

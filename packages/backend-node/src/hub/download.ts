@@ -140,7 +140,7 @@ async function fetchPart(
       if (await hasContent(part.path, checked)) return checked;
       const came = `${escapeText(file.path, 200)} arrived with another content than the hub's list says`;
       await forget(part, context, statistics);
-      throw new TransferFailure(`${came} (${checked.hash?.kind ?? 'length'} differs)`, true);
+      throw new TransferFailure(`${came} (${checked.hash?.kind ?? 'length'} differs)`, 'wrong');
     },
     () => {
       const hasProgressed = part.bytes() - atLastFailure >= progressBytes;
@@ -160,13 +160,16 @@ async function receive(
 ): Promise<void> {
   const offset = part.bytes();
   const etag = strongEtag(response.headers.get('etag'));
-  const startOver = async (why: string, isLie: boolean): Promise<TransferFailure> => {
+  const startOver = async (why: string, kind: TransferFailure['kind'] = 'wrong'): Promise<TransferFailure> => {
     await forget(part, context, statistics);
-    return new TransferFailure(`${place}: ${why}`, isLie);
+    return new TransferFailure(`${place}: ${why}`, kind);
   };
   if (response.status === 416)
-    throw await startOver(`refuses the range from byte ${offset} of ${file.bytes}`, offset === 0);
-  if (isWebPage(response, file)) throw await startOver(`sent ${describeType(response)} in place of the file`, true);
+    throw await startOver(
+      `refuses the range from byte ${offset} of ${file.bytes}`,
+      offset === 0 ? 'wrong' : 'interrupted',
+    );
+  if (isWebPage(response, file)) throw await startOver(`sent ${describeType(response)} in place of the file`);
   if (response.status === 206) {
     const range = /^bytes ([0-9]{1,15})-([0-9]{1,15})\/(\*|[0-9]{1,15})$/.exec(
       response.headers.get('content-range') ?? '',
@@ -176,19 +179,19 @@ async function receive(
       Number(range?.[1]) === offset &&
       Number(range?.[2]) === file.bytes - 1 &&
       (range?.[3] === '*' || Number(range?.[3]) === file.bytes);
-    if (!fits) throw await startOver(`answered with another range than from byte ${offset} of ${file.bytes}`, true);
+    if (!fits) throw await startOver(`answered with another range than from byte ${offset} of ${file.bytes}`);
     // Absent: only a hash can tell whether both halves belong together.
     if (etag === undefined ? !file.hash : etag !== part.etag())
-      throw await startOver('the file changed on the hub while it was fetched', false);
+      throw await startOver('the file changed on the hub while it was fetched', 'interrupted');
   } else {
     const length = response.headers.get('content-length');
     if (length !== null && Number(length) !== file.bytes)
-      throw await startOver(`sends ${escapeText(length, 20)} bytes, the hub's list says ${file.bytes}`, true);
+      throw await startOver(`sends ${escapeText(length, 20)} bytes, the hub's list says ${file.bytes}`);
     await forget(part, context, statistics, etag);
   }
   for await (const chunk of chunks()) {
     if (part.bytes() + chunk.length > file.bytes)
-      throw await startOver(`sends more than the ${file.bytes} bytes of the hub's list`, true);
+      throw await startOver(`sends more than the ${file.bytes} bytes of the hub's list`);
     await part.append(chunk);
     statistics.transferred += chunk.length;
     context.onBytes?.(part.bytes());

@@ -50,6 +50,8 @@ export interface HubRepository {
   download(names: readonly string[], onProgress?: (progress: HubProgress) => void): Promise<DownloadedFile[]>;
   /** The files that are in the cache, with their names in the reference's folder. */
   source(): WeightSource;
+  /** All files; reading one fetches it first. For small files: there is no progress. */
+  fetchingSource(): WeightSource;
 }
 
 /**
@@ -146,6 +148,14 @@ export async function openHubRepository(
     files: [...inRepository].map(([path, file]) => ({ ...file, path })),
     download,
     source: () => cachedSource(repository, pinned),
+    fetchingSource: () => ({
+      location: formatHubReference(reference),
+      list: () => Promise.resolve([...inRepository.keys()].sort()),
+      async read(name) {
+        await download([name]);
+        return cachedSource(repository, pinned).read(name);
+      },
+    }),
   };
 }
 

@@ -9,6 +9,10 @@ import type { HubSettings } from './settings.js';
 /** More redirects than this are a circle. */
 const maximumRedirects = 8;
 
+/** No such host, nobody there, or somebody else there. */
+const unreachable =
+  /^(?:ECONNREFUSED|ENOTFOUND|EAI_|EHOSTUNREACH|ENETUNREACH|CERT_|ERR_TLS_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_)/;
+
 /** A server that asks for a longer pause is not waited for. */
 const longestPauseMilliseconds = 120_000;
 
@@ -16,8 +20,8 @@ const longestPauseMilliseconds = 120_000;
 export class TransferFailure extends Error {
   constructor(
     message: string,
-    /** True if the other side sent something wrong, rather than too little: one more attempt is enough. */
-    readonly isLie = false,
+    /** `interrupted` passes in time; `wrong` (not what was promised) and `unreachable` get one more attempt. */
+    readonly kind: 'interrupted' | 'wrong' | 'unreachable' = 'interrupted',
     /** Pause that the server asked for. */
     readonly pauseMilliseconds?: number,
     cause?: unknown,
@@ -66,7 +70,13 @@ export async function request<T>(
     if (error instanceof TransferFailure || DimoError.isInstance(error)) return error;
     if (watchdog.barked())
       return new TransferFailure(`${place} sent nothing for ${settings.stallMilliseconds / 1000} s`);
-    return new TransferFailure(`${place}: ${reasonOf(error)}`, false, undefined, error);
+    const reason = reasonOf(error);
+    return new TransferFailure(
+      `${place}: ${reason}`,
+      unreachable.test(reason) ? 'unreachable' : 'interrupted',
+      undefined,
+      error,
+    );
   };
   try {
     let url = address;
@@ -137,15 +147,15 @@ export async function withRetries<T>(
   progressed: () => boolean | Promise<boolean> = () => false,
 ): Promise<T> {
   let failures = 0;
-  let lies = 0;
+  let firm = 0;
   for (;;) {
     try {
       return await attempt();
     } catch (error) {
       if (!(error instanceof TransferFailure)) throw error;
       failures = (await progressed()) ? 1 : failures + 1;
-      if (error.isLie) lies++;
-      if (failures > settings.maximumFailures || lies > 1) throw finalError(error, failures);
+      if (error.kind !== 'interrupted') firm++;
+      if (failures > settings.maximumFailures || firm > 1) throw finalError(error, failures);
       const pause = error.pauseMilliseconds ?? backoff(settings, failures);
       if (pause > longestPauseMilliseconds)
         throw finalError(error, failures, `the hub asks to wait ${Math.round(pause / 1000)} s; try again then`);
@@ -165,7 +175,7 @@ function finalError(error: TransferFailure, failures: number, hint?: string): Di
   return new DimoError('network', `${error.message}${times}`, {
     hint:
       hint ??
-      (error.isLie
+      (error.kind === 'wrong'
         ? 'the hub or something between sends wrong data; check HF_ENDPOINT, proxies and the connection'
         : 'check the connection and run the same command again: what has arrived is kept'),
     cause: error,
@@ -183,7 +193,7 @@ function checkStatus(response: Response, place: string, { token }: HubSettings):
     if (encoding !== 'identity' && encoding !== '')
       throw new TransferFailure(
         `${place}: sent as ${escapeText(encoding, 40)} although plain bytes were asked for`,
-        true,
+        'wrong',
       );
     return;
   }
@@ -201,7 +211,7 @@ function checkStatus(response: Response, place: string, { token }: HubSettings):
     });
   if (status === 404) throw new OptionError(message, { hint: 'check the names of owner, repository and revision' });
   if (status === 408 || status === 425 || status === 429 || status >= 500)
-    throw new TransferFailure(message, false, pauseOf(response.headers.get('retry-after')));
+    throw new TransferFailure(message, 'interrupted', pauseOf(response.headers.get('retry-after')));
   throw new DimoError('network', message, { hint: 'check HF_ENDPOINT; this is not what a hub answers' });
 }
 

@@ -3,7 +3,7 @@ import { OptionError, type ConditionSource, type HostTensor, type TeacherDefinit
 import { extname, join } from 'node:path';
 import { exitOk } from '../failure.js';
 import type { TypedSettings } from '../flags.js';
-import { findGenerator, findTeacher } from '../models.js';
+import { findModel, findTeacher } from '../models.js';
 import { conditionsFor, generatorSampler, samplingOf, teacherSampler, type Sampler } from '../samplers.js';
 import { openEngine, openProject, type Project } from '../session.js';
 import { print, printError } from '../terminal.js';
@@ -13,7 +13,9 @@ export interface SampleArguments {
   readonly typed: TypedSettings;
   /** True if a teacher was named on the command line. */
   readonly teacherGiven: boolean;
-  /** A generator. @default `mnist`, unless a teacher is named */
+  /** Prompts or classes, one each. */
+  readonly prompts: readonly string[];
+  /** A generator, or a teacher to be sampled in several steps. @default `mnist`, unless a teacher is named */
   readonly model: string | undefined;
   readonly out: string | undefined;
   /** Folder for single images. */
@@ -30,14 +32,19 @@ export async function sample(args: SampleArguments): Promise<number> {
   const project = await openProject(args.typed, { kinds: ['engines', 'teachers'] });
   const { config } = project;
   if (args.model !== undefined && args.teacherGiven)
-    throw new OptionError('sample: --model (a generator) and --teacher exclude each other; name one of them');
+    throw new OptionError('sample: --model and --teacher exclude each other; name one of them');
+  if (args.prompts.length > 0 && config.sample.classes !== undefined)
+    throw new OptionError('sample: prompts and --classes exclude each other; give one of them');
+  // One image of each prompt, unless a number was asked for.
+  const count =
+    args.prompts.length > 0 && !project.given.has('sample.count') ? args.prompts.length : config.sample.count;
   const columns = args.columns === undefined ? undefined : readColumns(args.columns);
   const started = performance.now();
-  const source = await openSource(args, project);
+  const source = await openSource(args, project, count);
   try {
-    const { count, classes } = config.sample;
     const { condition, labels, numDifferent } = await conditionsFor(source.conditions, count, {
-      classes,
+      prompts: args.prompts,
+      classes: config.sample.classes,
       seed: config.seed,
     });
     const tokens = await source.sampler.tokens(condition, config.seed);
@@ -67,25 +74,32 @@ interface SampleSource {
   dispose(): Promise<void>;
 }
 
-async function openSource(args: SampleArguments, { config, registry, given }: Project): Promise<SampleSource> {
+async function openSource(
+  args: SampleArguments,
+  { config, registry, given }: Project,
+  count: number,
+): Promise<SampleSource> {
   const settings = config.sample;
-  const batchSize = Math.min(settings.batchSize, settings.count);
+  const batchSize = Math.min(settings.batchSize, count);
   const usesTeacher = args.teacherGiven || (args.model === undefined && given.has('teacher'));
-  const generator = usesTeacher ? undefined : await findGenerator(args.model ?? 'mnist', registry);
-  const found = usesTeacher ? await findTeacher(config.teacher, registry) : undefined;
+  const name = usesTeacher ? undefined : (args.model ?? 'mnist');
+  const found = name === undefined ? await findTeacher(config.teacher, registry) : await findModel(name, registry);
   const { engine, explanation } = await openEngine(config.engine, registry);
+  const generator = 'generator' in found ? found.generator : undefined;
+  const teacher = 'teacher' in found ? found.teacher : undefined;
   const sampler = generator
     ? await generatorSampler(engine, generator, { batchSize, sampling: samplingOf(generator, settings) })
-    : await teacherSampler(engine, found!.teacher, {
+    : await teacherSampler(engine, teacher!, {
         batchSize,
         sampler: {
-          numSteps: settings.steps,
+          // A teacher knows better how many steps it needs than a default for all teachers.
+          numSteps: given.has('sample.steps') ? settings.steps : (teacher!.sampler?.numSteps ?? settings.steps),
           ...(settings.guidance === undefined ? {} : { guidanceScale: settings.guidance }),
         },
       });
-  const definition: TeacherDefinition = generator?.definition ?? found!.teacher;
+  const definition: TeacherDefinition = generator?.definition ?? teacher!;
   return {
-    name: generator ? `generator ${args.model ?? 'mnist'}` : `teacher ${found!.name}`,
+    name: `${generator ? 'generator' : 'teacher'} ${name ?? config.teacher.source ?? config.teacher.plugin ?? 'mnist'}`,
     sampler,
     conditions: definition.conditions,
     explanation,

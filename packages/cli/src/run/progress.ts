@@ -29,6 +29,8 @@ export interface ProgressOptions {
   readonly batchSize: number;
   /** `images/s`, `sequences/s`. */
   readonly unit: string;
+  /** How a number of steps is shown. @default as it is */
+  readonly formatStep?: (step: number) => string;
   readonly everySeconds: number;
   readonly quiet: boolean;
   readonly stream?: NodeJS.WriteStream;
@@ -73,8 +75,10 @@ function barProgress(
   { stream, describe }: Display,
 ): Progress {
   const { SingleBar: Bar } = module.default ?? module;
+  const { formatStep = String } = options;
   const bar: SingleBar = new Bar({
     format: `${cleanText(options.label)} {bar} {value}/{total}  {details}`,
+    formatValue: (value, _options, type) => (type === 'value' || type === 'total' ? formatStep(value) : String(value)),
     barCompleteChar: '#',
     barIncompleteChar: '.',
     barsize: 20,
@@ -96,12 +100,15 @@ function barProgress(
 
 function lineProgress(options: ProgressOptions, { stream, describe, now }: Display): Progress {
   let last = -Infinity;
+  const { formatStep = String } = options;
   return {
     update(update) {
       const at = now();
       if (update.step < options.numSteps && at - last < options.everySeconds * 1000) return;
       last = at;
-      stream.write(`${cleanText(`${options.label} ${update.step}/${options.numSteps}  ${describe(update)}`)}\n`);
+      stream.write(
+        `${cleanText(`${options.label} ${formatStep(update.step)}/${formatStep(options.numSteps)}  ${describe(update)}`)}\n`,
+      );
     },
     note(line) {
       stream.write(`${cleanText(line, usesColor(stream))}\n`);
@@ -122,6 +129,19 @@ export function formatNumber(value: number): string {
       : size >= 1
         ? value.toFixed(2)
         : value.toFixed(4);
+}
+
+/** `812 B`, `1.2 MB`, `4.03 GB`. */
+export function formatBytes(bytes: number): string {
+  const [unit, size] = (
+    [
+      ['GB', 1e9],
+      ['MB', 1e6],
+      ['kB', 1e3],
+    ] as const
+  ).find(([, at]) => bytes >= at) ?? ['B', 1];
+  const value = bytes / size;
+  return `${size === 1 ? value : value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)} ${unit}`;
 }
 
 /** `5 s`, `3:07 min`, `2:14 h`. */

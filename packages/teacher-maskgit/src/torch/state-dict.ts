@@ -1,7 +1,7 @@
 /** State dicts in torch files: bare, or inside a trainer's checkpoint. */
 import { escapeText, WeightError, type HostTree, type SpecTree } from '@dimo/core';
 import { PickleDict, TensorReference, type PickleValue } from './pickle-values.js';
-import { openTorchFile } from './torch-file.js';
+import { openTorchFile, type TorchFile } from './torch-file.js';
 import { dtypeOf, readTorchTensor, type TorchTensorOptions } from './torch-tensor.js';
 
 /** Options of `readTorchStateDict`. */
@@ -26,7 +26,31 @@ const containers = ['model_state_dict', 'state_dict'];
  * @throws WeightError if the file is damaged, hostile, or holds no state dict; NonFiniteError for NaN and infinity.
  */
 export function readTorchStateDict(bytes: Uint8Array, options: TorchStateDictOptions = {}): HostTree {
-  const { path, only = () => true, check } = options;
+  const { check } = options;
+  const { file, chosen } = openStateDict(bytes, options);
+  check?.(specsOf(chosen));
+  const tree = Object.create(null) as HostTree;
+  for (const [name, reference] of chosen) tree[name] = readTorchTensor(file, name, reference, options);
+  return tree;
+}
+
+/**
+ * Names, shapes and dtypes of the tensors of a `.pth`, `.bin` or `.ckpt` file, without reading any of them.
+ *
+ * @param bytes - the whole file. Borrowed.
+ * @throws WeightError if the file is damaged, hostile, or holds no state dict.
+ */
+export function readTorchSpecs(
+  bytes: Uint8Array,
+  options: Pick<TorchStateDictOptions, 'path' | 'only'> = {},
+): SpecTree {
+  return specsOf(openStateDict(bytes, options).chosen);
+}
+
+function openStateDict(
+  bytes: Uint8Array,
+  { path, only = () => true }: Pick<TorchStateDictOptions, 'path' | 'only'>,
+): { readonly file: TorchFile; readonly chosen: ReadonlyMap<string, TensorReference> } {
   const file = openTorchFile(bytes, path);
   const chosen = new Map<string, TensorReference>();
   for (const [name, value] of stateDictOf(file.root, path)) {
@@ -35,14 +59,13 @@ export function readTorchStateDict(bytes: Uint8Array, options: TorchStateDictOpt
       throw new WeightError(`torch file: "${escapeText(name)}" in the state dict is no tensor`, { path });
     chosen.set(name, value);
   }
-  check?.(
-    Object.fromEntries(
-      [...chosen].map(([name, { shape, storage }]) => [name, { shape, dtype: dtypeOf(storage.dtype) }]),
-    ),
+  return { file, chosen };
+}
+
+function specsOf(chosen: ReadonlyMap<string, TensorReference>): SpecTree {
+  return Object.fromEntries(
+    [...chosen].map(([name, { shape, storage }]) => [name, { shape, dtype: dtypeOf(storage.dtype) }]),
   );
-  const tree = Object.create(null) as HostTree;
-  for (const [name, reference] of chosen) tree[name] = readTorchTensor(file, name, reference, options);
-  return tree;
 }
 
 function stateDictOf(root: PickleValue, path: string | undefined): Map<string, PickleValue> {

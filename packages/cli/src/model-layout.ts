@@ -1,0 +1,85 @@
+/** What kind of model the files of a folder or a repository are. */
+import {
+  DimoError,
+  escapeText,
+  generatorFileNames,
+  OptionError,
+  readJsonFile,
+  type PluginRegistry,
+  type WeightSource,
+} from '@dimo/core';
+import { teacherDescriptionName } from './teacher-folder.js';
+
+/** A model in a layout of ours, or in a public one that a plugin recognizes. */
+export interface ModelLayout {
+  readonly kind: 'teacher' | 'generator';
+  /** In words. */
+  readonly description: string;
+  /** Files that belong to it. */
+  readonly files: readonly string[];
+  /** For public layouts: the plugin and its configuration. */
+  readonly teacher?: { readonly name: string; readonly config: Readonly<Record<string, unknown>> };
+}
+
+/** Files of PyTorch that may hold anything, programs too. */
+const pickled = /\.(?:bin|ckpt|pt|pth|pkl|pickle)$/;
+
+/**
+ * Recognizes a model by its files.
+ *
+ * @param source - reading a file may fetch it.
+ * @returns undefined if it is of no known kind.
+ * @throws OptionError from a plugin if the model is of its kind, but incomplete.
+ */
+export async function recognizeModel(
+  source: WeightSource,
+  { teachers }: Pick<PluginRegistry, 'teachers'>,
+): Promise<ModelLayout | undefined> {
+  const files = await source.list();
+  const ownFiles = files.filter((name) => !name.includes('/'));
+  if (files.includes(teacherDescriptionName))
+    return { kind: 'teacher', description: 'teacher of dimo', files: dataFiles(ownFiles) };
+  if (files.includes(generatorFileNames.description) && (await isGeneratorDescription(source)))
+    return { kind: 'generator', description: 'one-step generator of dimo', files: dataFiles(ownFiles) };
+  for (const plugin of teachers.values()) {
+    const found = await plugin.recognize?.(source);
+    if (!found) continue;
+    const { kind, description, config } = found;
+    return { kind, description, files: found.files, teacher: { name: plugin.name, config } };
+  }
+  return undefined;
+}
+
+/** What to say of files that are no model. */
+export async function unknownModelError(source: WeightSource, { teachers }: PluginRegistry): Promise<OptionError> {
+  const files = await source.list();
+  const known = [...teachers.values()].filter((plugin) => plugin.recognize).map(({ name }) => name);
+  const pickles = files.filter((name) => pickled.test(name));
+  const shown = files.slice(0, 8).map((name) => escapeText(name, 80));
+  const rest = files.length > shown.length ? ` and ${files.length - shown.length} more` : '';
+  return new OptionError(
+    `${escapeText(source.location)} is no model that is known here: neither a teacher nor a generator of dimo, ` +
+      `nor a public layout of ${known.join(', ') || 'a plugin'}; its files are ${shown.join(', ') || 'none'}${rest}`,
+    {
+      path: source.location,
+      hint:
+        pickles.length > 0
+          ? `${escapeText(pickles[0]!, 80)} is pickled and is not fetched from hubs; download it yourself and import the folder, or convert it to safetensors`
+          : 'name the folder of one model, or add the plugin that reads it with --plugin',
+    },
+  );
+}
+
+/** Our own folders hold JSON and safetensors, nothing else. */
+function dataFiles(files: readonly string[]): string[] {
+  return files.filter((name) => name.endsWith('.json') || name.endsWith('.safetensors'));
+}
+
+/** True if the description of a generator of ours is there; other models have a config.json too. */
+export async function isGeneratorDescription(source: WeightSource): Promise<boolean> {
+  const value = await readJsonFile(source, generatorFileNames.description).catch((error: unknown) => {
+    if (DimoError.isInstance(error) && error.code === 'option') return undefined;
+    throw error;
+  });
+  return typeof value === 'object' && value !== null && 'format' in value && value.format === 'dimo-generator';
+}
