@@ -40,9 +40,17 @@ export {
   type ReleaseOptions,
 } from './release/read-release.js';
 export { recognizeRelease } from './release/recognize.js';
+export { readTeacher, teacherFiles, type TeacherFileOptions } from './files.js';
+export { meissonicPlugin, meissonicTeacher } from './plugin.js';
 export {
+  defineMeissonic,
   meissonicName,
   officialSampler,
+  type MeissonicConfig,
+  type MeissonicDefinition,
+  type MeissonicText,
+} from './teacher-config.js';
+export {
   releaseDefinition,
   releasedGenerator,
   releasedTokenInit,

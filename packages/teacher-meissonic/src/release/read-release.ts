@@ -19,6 +19,7 @@ import { clipTextEncoder, type ClipTextEncoder } from '../clip/text-encoder.js';
 import { readClipTokenizer } from '../clip/tokenizer-files.js';
 import type { ClipTokenizer } from '../clip/tokenizer.js';
 import { transformerOfDiffusers } from '../transformer/diffusers-config.js';
+import { conditionFiles, readTokenizerFiles } from '../condition-files.js';
 import { multimodalTransformer, type MultimodalTransformer } from '../transformer/multimodal-transformer.js';
 import type { TimestepMode } from '../transformer/timestep.js';
 import type { VqModelConfig } from '../vqvae/config.js';
@@ -50,6 +51,8 @@ export interface MeissonicRelease {
   readonly vqvae: ReleasedPart<VqModel>;
   readonly textEncoder: ReleasedPart<ClipTextEncoder>;
   readonly tokenizer: ClipTokenizer;
+  /** Tokenizer and text encoder as files of our own folders. */
+  files(): Readonly<Record<string, Uint8Array>>;
 }
 
 /** A release without the transformer: what a released one-step generator takes from its teacher. */
@@ -97,10 +100,13 @@ export async function readReleasedSurroundings(
   const encoder = clipTextEncoder(await configOf<ClipTextConfig>(source, 'textEncoder'));
   const tokenizer = await readClipTokenizer(source, releaseLayout.tokenizer);
   checkTokenizerFits(tokenizer, encoder);
+  const tokenizerFiles = await readTokenizerFiles(source, releaseLayout.tokenizer);
+  const encoderWeights = await readPartWeights(source, 'textEncoder', encoder, options);
   return {
     vqvae: { model: vqvae, weights: await readPartWeights(source, 'vqvae', vqvae, options) },
-    textEncoder: { model: encoder, weights: await readPartWeights(source, 'textEncoder', encoder, options) },
+    textEncoder: { model: encoder, weights: encoderWeights },
     tokenizer,
+    files: () => conditionFiles(encoderWeights, tokenizerFiles),
   };
 }
 

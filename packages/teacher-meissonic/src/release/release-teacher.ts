@@ -1,14 +1,7 @@
 /** A release as a teacher, and a released generator as a generator. */
-import {
-  contractVersion,
-  type GeneratorTokenInit,
-  type HostTree,
-  type LoadedGenerator,
-  type MultiStepOptions,
-  type Teacher,
-  type TeacherDefinition,
-} from '@dimo/core';
-import { prepareTextConditions, unpreparedTextConditions, type TextConditionOptions } from '../clip/text-conditions.js';
+import type { GeneratorTokenInit, LoadedGenerator, MultiStepOptions, Teacher } from '@dimo/core';
+import type { TextConditionOptions } from '../clip/text-conditions.js';
+import { defineMeissonic, type MeissonicDefinition } from '../teacher-config.js';
 import type { MultimodalTransformer } from '../transformer/multimodal-transformer.js';
 import {
   checkPartsFit,
@@ -16,22 +9,6 @@ import {
   type ReleasedSurroundings,
   type ReleasedTransformer,
 } from './read-release.js';
-
-/** Name of Meissonic teachers. */
-export const meissonicName = 'meissonic';
-
-/**
- * The official multi-step sampler: 64 steps (the scripts' number; the pipeline's own default is 48), guidance 9, noise on
- * the confidences from 2 to 0.
- */
-export const officialSampler = {
-  numSteps: 64,
-  schedule: 'cosine-remaining',
-  guidanceScale: 9,
-  guidanceRamp: 'constant',
-  choiceTemperature: 2,
-  finalChoiceTemperature: 0,
-} as const satisfies MultiStepOptions;
 
 /** How prompts become conditions, and how the teacher is sampled. */
 export interface ReleaseTeacherOptions extends Pick<
@@ -43,43 +20,20 @@ export interface ReleaseTeacherOptions extends Pick<
 }
 
 /**
- * The definition that the parts of a release make. Its conditions need an engine: `prepareTeacher`.
- *
- * `config` holds sizes and options under `transformer`, `vqvae`, `textEncoder`, `negativePrompt`, `microConditions` and
- * `sampler`; prompts are data and not in it.
+ * The definition that the parts of a release make. Its conditions need an engine: `prepareTeacher`. Its `config` is that of
+ * our own folders, `MeissonicConfig`; prompts are data and not in it.
  */
 export function releaseDefinition(
   model: MultimodalTransformer,
   surroundings: ReleasedSurroundings,
   options: ReleaseTeacherOptions = {},
-): TeacherDefinition {
-  const { vqvae, textEncoder, tokenizer } = surroundings;
-  const { prompts, negativePrompt, microConditions, sampler = officialSampler } = options;
-  const text: TextConditionOptions = {
-    tokenizer,
-    encoder: textEncoder.model,
-    encoderWeights: textEncoder.weights,
-    ...(prompts ? { prompts } : {}),
-    ...(negativePrompt === undefined ? {} : { negativePrompt }),
-    ...(microConditions ? { microConditions } : {}),
-  };
-  return {
-    contract: contractVersion,
-    name: meissonicName,
-    model,
-    ...unpreparedTextConditions(text),
-    prepareConditions: (engine) => prepareTextConditions(engine, text),
-    decoder: vqvae.model,
-    sampler,
-    config: {
-      transformer: model.config,
-      vqvae: vqvae.model.config,
-      textEncoder: textEncoder.model.config,
-      ...(negativePrompt === undefined ? {} : { negativePrompt }),
-      ...(microConditions ? { microConditions } : {}),
-      sampler,
-    },
-  };
+): MeissonicDefinition {
+  const { vqvae, textEncoder, tokenizer, files } = surroundings;
+  const { prompts, ...config } = options;
+  return defineMeissonic(
+    { transformer: model.config, vqvae: vqvae.model.config, textEncoder: textEncoder.model.config, ...config },
+    { tokenizer, encoderWeights: textEncoder.weights, files, ...(prompts ? { prompts } : {}) },
+  );
 }
 
 /** The teacher of a release. */
@@ -118,7 +72,6 @@ export function releasedGenerator(
   const { model, weights } = transformer;
   checkPartsFit(model, surroundings, 'the released generator');
   const definition = releaseDefinition(model, surroundings, text);
-  const decoderWeights: HostTree = surroundings.vqvae.weights;
   return {
     description: {
       format: 'dimo-generator',
@@ -129,6 +82,6 @@ export function releasedGenerator(
     },
     definition,
     weights,
-    decoderWeights,
+    decoderWeights: surroundings.vqvae.weights,
   };
 }
