@@ -95,8 +95,9 @@ export function defineMeissonic(config: MeissonicConfig | PlainObject, text?: Me
   const model = multimodalTransformer(
     requireObject(given['transformer'], where('transformer')) as unknown as MultimodalTransformerConfig,
   );
-  const decoder = given['vqvae'] == null ? undefined : decoderOf(given['vqvae'] as VqModelConfig, model);
-  const encoder = given['textEncoder'] == null ? undefined : encoderOf(given['textEncoder'] as ClipTextConfig, model);
+  const { vqvae = null, textEncoder = null } = given;
+  const decoder = vqvae === null ? undefined : decoderOf(vqvae as VqModelConfig, model);
+  const encoder = textEncoder === null ? undefined : encoderOf(textEncoder as ClipTextConfig, model);
   const { negativePrompt } = given;
   if (negativePrompt !== undefined && typeof negativePrompt !== 'string')
     throw new OptionError(`${where('negativePrompt')} must be a text, got ${describeValue(negativePrompt)}`);
