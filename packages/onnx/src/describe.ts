@@ -43,16 +43,17 @@ export function constantsOf(graph: TracedGraph): Value[] {
 /** Equal for equal graphs, constants included. */
 export function graphFingerprint(graph: TracedGraph): string {
   const names = new Map<Value, string>();
+  // Written once, however often they are used: the text of a large table at each of its uses would fill the memory.
+  const constants: string[] = [];
   const nameOf = (value: Value | undefined): string => {
     if (!value) return '-';
     const known = names.get(value);
     if (known) return known;
-    const { source } = value;
-    const name =
-      source.kind === 'constant'
-        ? `${value.type}[${value.shape.join()}]{${Array.from(source.data).join()}}`
-        : `v${names.size}`;
+    const name = `v${names.size}`;
     names.set(value, name);
+    const { source } = value;
+    if (source.kind === 'constant')
+      constants.push(`${name}=${value.type}[${value.shape.join()}]{${Array.from(source.data).join()}}`);
     return name;
   };
   const ports = graph.inputs.map((port) => `${port.name}=${nameOf(port.value)}`);
@@ -60,5 +61,6 @@ export function graphFingerprint(graph: TracedGraph): string {
     const inputs = node.inputs.map(nameOf).join();
     return `${operatorName(node)}(${inputs})${JSON.stringify(node.attributes)}->${node.outputs.map(nameOf).join()}`;
   });
-  return [...ports, ...nodes, ...graph.outputs.map((port) => `${port.name}=${nameOf(port.value)}`)].join('\n');
+  const outputs = graph.outputs.map((port) => `${port.name}=${nameOf(port.value)}`);
+  return [...ports, ...nodes, ...outputs, ...constants].join('\n');
 }
