@@ -2,7 +2,7 @@
  * State that stays in 16 bits on the device. onnxruntime takes float16 and no bfloat16 from JavaScript, so bfloat16 is
  * turned into float16 times a power of two, which is exact unless a tensor spans more than 30 binary orders of magnitude.
  */
-import { decodeHalfFloats, halfFloatsOf, type HostTensor, type HostTree } from '@dimo/core';
+import { decodeHalfFloats, halfFloatsOf, type HostTensor, type HostTree, type UploadOptions } from '@dimo/core';
 import type { HalfWire, WireTree } from './onnx-protocol.js';
 
 /** Elements of a float32 tensor in float16, to be multiplied by 2^-exponent. */
@@ -60,32 +60,44 @@ function scaledPattern(pattern: number, exponent: number): number {
   return sign | ((top - 9) << 10) | ((significand << (10 - width)) & 0x3ff);
 }
 
-/** What goes to the worker: copies, and the buffers that may move there with them. */
-export function wireTree(tree: HostTree): { readonly tensors: WireTree; readonly transfer: ArrayBuffer[] } {
-  const transfer: ArrayBuffer[] = [];
+/**
+ * What goes to the worker, and the buffers that move there with it.
+ *
+ * @param move - give away the tree's own memory where that is possible; otherwise copies are made.
+ */
+export function wireTree(
+  tree: HostTree,
+  { move = false }: UploadOptions = {},
+): { readonly tensors: WireTree; readonly transfer: ArrayBuffer[] } {
+  // A set: two names may stand for one tensor.
+  const transfer = new Set<ArrayBuffer>();
   // fromEntries, not assignment: a tensor may be called `__proto__`.
   const tensors: WireTree = Object.fromEntries(
     Object.entries(tree).map(([name, tensor]): [string, HostTensor | HalfWire] => {
-      const half = scaledHalfOf(tensor);
-      const wired = half ? { dtype: 'float32' as const, shape: [...tensor.shape], ...half } : copyOf(tensor);
-      transfer.push(('bits' in wired ? wired.bits : wired.data).buffer as ArrayBuffer);
+      const half = scaledHalfOf(tensor, move);
+      const wired = half ? { dtype: 'float32' as const, shape: [...tensor.shape], ...half } : plainWire(tensor, move);
+      transfer.add(('bits' in wired ? wired.bits : wired.data).buffer as ArrayBuffer);
       return [name, wired];
     }),
   );
-  return { tensors, transfer };
+  return { tensors, transfer: [...transfer] };
 }
 
-function scaledHalfOf(tensor: HostTensor): ScaledHalf | undefined {
+function scaledHalfOf(tensor: HostTensor, move: boolean): ScaledHalf | undefined {
   const half = halfFloatsOf(tensor);
   if (!half) return undefined;
-  return half.format === 'F16' ? { bits: half.bits.slice(), exponent: 0 } : scaledHalfOfBfloat16(half.bits);
+  return half.format === 'F16' ? { bits: owned(half.bits, move), exponent: 0 } : scaledHalfOfBfloat16(half.bits);
 }
 
-/** A copy is needed anyway, and cloning a view would copy the whole buffer behind it, an entire dataset perhaps. */
-function copyOf(tensor: HostTensor): HostTensor {
+function plainWire(tensor: HostTensor, move: boolean): HostTensor {
   // A 16-bit tensor's data are decoded anew at every access and belong to nobody else.
-  const data = halfFloatsOf(tensor) ? tensor.data : tensor.data.slice();
+  const data = owned(tensor.data, move || halfFloatsOf(tensor) !== undefined);
   return { dtype: tensor.dtype, shape: [...tensor.shape], data } as HostTensor;
+}
+
+/** The array itself if it may be moved and is all of its buffer; a view would take its neighbours along. */
+function owned<T extends HostTensor['data'] | Uint16Array>(array: T, move: boolean): T {
+  return move && array.byteLength === array.buffer.byteLength ? array : (array.slice() as T);
 }
 
 /** Tensors that came from the worker. */

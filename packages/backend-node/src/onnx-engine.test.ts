@@ -88,6 +88,15 @@ describe('the onnx engine', () => {
       await state.dispose();
     });
 
+    it('may be moved instead of copied', async () => {
+      const own = readSafetensors(writeSafetensors(numbers, { float }), { keepHalf: true }).tensors;
+      const state = await engine.upload({ ...own, again: own['weight']! }, { move: true });
+      const found = await state.download();
+      expect(treeDifference(found, { ...numbers, again: numbers.weight })).toBeUndefined();
+      if (float === 'F16') expect(() => own['weight']!.data).toThrow(/moved to an engine/);
+      await state.dispose();
+    });
+
     it('takes float32 numbers that are assigned later', async () => {
       const state = await engine.upload(stored);
       const compiled = await engine.compile(predict, { state: specsOf(stored), inputs: specsOf(inputs) });
@@ -112,6 +121,17 @@ describe('the onnx engine', () => {
       }
       expect(treeDifference(results[1]!, results[0]!)).toBeUndefined();
     });
+  });
+
+  it('moves float32 state, but never a part of a larger array', async () => {
+    const table = new Float32Array([1, 2, 3, 4]);
+    const whole = float32([2], [5, 6]);
+    const state = await engine.upload({ part: float32([2], table.subarray(1, 3)), whole }, { move: true });
+    expect([...table]).toEqual([1, 2, 3, 4]);
+    expect(whole.data).toHaveLength(0);
+    const { part, whole: moved } = await state.download();
+    expect([...part!.data, ...moved!.data]).toEqual([2, 3, 5, 6]);
+    await state.dispose();
   });
 
   it('reports a failing kernel as a device error and keeps the state', async () => {

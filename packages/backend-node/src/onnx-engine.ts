@@ -145,11 +145,11 @@ export async function createOnnxEngine(options: OnnxEngineOptions = {}): Promise
       versions,
     },
 
-    async upload(values) {
+    async upload(values, options) {
       requireLive('upload');
       const id = nextTree++;
       const specs = specsOf(values);
-      const { tensors, transfer } = wireTree(values);
+      const { tensors, transfer } = wireTree(values, options);
       const halves = new Map(
         Object.entries(tensors).flatMap(([name, tensor]) => ('bits' in tensor ? [[name, tensor.exponent]] : [])),
       );

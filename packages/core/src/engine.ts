@@ -57,10 +57,19 @@ export interface CompiledFunction {
   dispose(): Promise<void>;
 }
 
+/** Options of `Engine.upload`. */
+export interface UploadOptions {
+  /**
+   * The tree may give its memory to the device instead of being copied, and must not be used afterwards: for weights that
+   * are large and needed nowhere else. @default false
+   */
+  readonly move?: boolean;
+}
+
 /** Something that runs pure functions. */
 export interface Engine {
   readonly info: EngineInfo;
-  upload(tree: HostTree): Promise<DeviceTree>;
+  upload(tree: HostTree, options?: UploadOptions): Promise<DeviceTree>;
   /** @throws DimoError with code `trace` if the function cannot be made into a graph. */
   compile(fn: PureFunction, signature: FunctionSignature): Promise<CompiledFunction>;
   /** Releases everything that the engine still holds. */

@@ -2,7 +2,8 @@
  * Float32 tensors that stay in 16 bits, as the file had them: half the memory for weights that are only read. They look
  * like any other host tensor; engines that can use the 16 bits ask for them.
  */
-import type { HostTensor } from '../tensors.js';
+import { DimoError } from '../errors.js';
+import { sizeOf, type HostTensor } from '../tensors.js';
 import { decodeBfloat16, float16Table } from './half-floats.js';
 
 /** Elements of a float32 tensor in 16 bits each. */
@@ -27,6 +28,10 @@ export function halfTensor(shape: readonly number[], { format, bits }: HalfFloat
     dtype: 'float32' as const,
     shape,
     get data(): Float32Array {
+      if (bits.length < sizeOf(shape))
+        throw new DimoError('option', 'a tensor is used whose memory was moved to an engine', {
+          hint: 'upload it without `move`, or read it again',
+        });
       return decodeHalfFloats({ format, bits });
     },
   };
