@@ -53,7 +53,7 @@ export interface DistillationOptions {
   readonly teacherTemperature?: number;
   /** Divides the auxiliary logits in the divergence. @default 1 */
   readonly auxiliaryTemperature?: number;
-  /** Guidance of the teacher; 1 = off. @default 1.35 */
+  /** Guidance of the teacher; 1 = off. @default 1.3 */
   readonly teacherGuidance?: Guidance;
   /** Guidance of the auxiliary model in the generator phase; 1 = off. @default 1 */
   readonly auxiliaryGuidance?: number;
@@ -163,7 +163,7 @@ export function resolveDistillation(options: DistillationOptions = {}, where = '
       teacherTemperature,
       auxiliaryTemperature,
     },
-    teacherGuidance: options.teacherGuidance ?? 1.35,
+    teacherGuidance: options.teacherGuidance ?? 1.3,
     auxiliaryGuidance,
     auxiliaryTrainingGuidance,
     conditionDrop: options.conditionDrop ?? defaultDrop,

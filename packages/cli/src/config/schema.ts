@@ -66,7 +66,7 @@ const distill = section({
       .enum(['constant', 'ratio-adaptive'])
       .default('constant')
       .describe('One scale for all samples, or weaker where less is masked.'),
-    scale: number().default(1.35).describe('Classifier-free guidance scale of the teacher; 1: off.'),
+    scale: number().default(1.3).describe('Classifier-free guidance scale of the teacher; 1: off.'),
   }).describe('Guidance of the teacher.'),
   auxiliaryGuidance: number().default(1).describe('Guidance scale of the auxiliary model, generator phase; 1: off.'),
   auxiliaryTrainingGuidance: number().default(1).describe('Guidance scale of the auxiliary model in training; 1: off.'),
