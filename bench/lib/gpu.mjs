@@ -1,0 +1,71 @@
+/** Looking into tfjs' WebGPU backend: launches, buffers, and what the adapter itself can do. */
+import * as tf from '@tensorflow/tfjs-core';
+
+/** Counts launches and watches the buffers of the backend. Needs the backend to be initialized. */
+export function watchBackend() {
+  const backend = tf.findBackend('webgpu');
+  const { bufferManager } = backend;
+  const counters = { launches: 0, peakBytes: 0 };
+  const record = backend.recordAndSubmit;
+  backend.recordAndSubmit = function (...args) {
+    counters.launches++;
+    return record.apply(this, args);
+  };
+  const acquire = bufferManager.acquireBuffer;
+  bufferManager.acquireBuffer = function (...args) {
+    const buffer = acquire.apply(this, args);
+    // What is held, the pool of buffers to be used again included: the device has no less to give.
+    counters.peakBytes = Math.max(counters.peakBytes, this.numBytesAllocated);
+    return buffer;
+  };
+  return {
+    backend,
+    counters,
+    /** Forgets the counts, and gives the pool of free buffers back to the device. */
+    reset() {
+      for (const buffers of bufferManager.freeBuffers.values())
+        for (const buffer of buffers.splice(0)) {
+          bufferManager.numFreeBuffers--;
+          bufferManager.numBytesAllocated -= buffer.size;
+          buffer.destroy();
+        }
+      counters.launches = 0;
+      counters.peakBytes = bufferManager.numBytesAllocated;
+    },
+  };
+}
+
+/** Bytes per second read and written by a copy from buffer to buffer, best of five. */
+export async function copyBandwidth({ device }, megabytes = 64) {
+  const size = megabytes * 2 ** 20;
+  const usage = GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+  const [from, to] = [0, 1].map(() => device.createBuffer({ size, usage }));
+  let best = Infinity;
+  for (let round = 0; round < 5; round++) {
+    const encoder = device.createCommandEncoder();
+    const repeats = 4;
+    for (let i = 0; i < repeats; i++) encoder.copyBufferToBuffer(from, 0, to, 0, size);
+    const start = performance.now();
+    device.queue.submit([encoder.finish()]);
+    await device.queue.onSubmittedWorkDone();
+    best = Math.min(best, (performance.now() - start) / 1000 / repeats);
+  }
+  for (const buffer of [from, to]) buffer.destroy();
+  return (2 * size) / best;
+}
+
+/** Seconds of one call, the least of some; the result is waited for, not read. */
+export async function secondsOf(backend, compute, rounds) {
+  let best = Infinity;
+  for (let round = -1; round < rounds; round++) {
+    const start = performance.now();
+    const results = tf.tidy(compute);
+    backend.endComputePassEncoder();
+    if (backend.commandEncoder) backend.submitQueue();
+    await backend.device.queue.onSubmittedWorkDone();
+    const seconds = (performance.now() - start) / 1000;
+    tf.dispose(results);
+    if (round >= 0) best = Math.min(best, seconds); // the first one compiles
+  }
+  return best;
+}
