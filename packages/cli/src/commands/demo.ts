@@ -17,7 +17,7 @@ import { openEngine, openProject } from '../session.js';
 import { print, printError } from '../terminal.js';
 
 /** Settings of the demo, under those that were typed; docs/mnist.md compares temperatures. */
-const full = { 'distill.numSteps': '1000', 'eval.count': '5000', 'sample.temperature': '0.8' };
+const full = { 'distill.numSteps': '1000', 'eval.count': '5000', 'sample.temperature': '0.75' };
 /** About a minute: enough steps to see digits appear, too few samples for numbers to quote. */
 const quick = {
   'distill.numSteps': '60',
