@@ -3,6 +3,7 @@ import {
   compileDecoder,
   compileMultiStep,
   compileOneStep,
+  DimoError,
   OptionError,
   randomStream,
   sampleMultiStep,
@@ -151,12 +152,22 @@ export async function conditionsFor(
         : parseClasses(classes, source.classNames);
   if (texts.length === 0)
     return {
-      condition: await source.sample(randomStream(seed, 0, 'sample/conditions'), count),
+      condition: await drawConditions(source, count, seed),
       labels: [],
       numDifferent: 0,
     };
   const wanted = Array.from({ length: count }, (_, i) => texts[i % texts.length]!);
   return { condition: await source.parse(wanted), labels: wanted, numDifferent: texts.length };
+}
+
+async function drawConditions(source: ConditionSource, count: number, seed: number): Promise<HostTree> {
+  try {
+    return await source.sample(randomStream(seed, 0, 'sample/conditions'), count);
+  } catch (error) {
+    // Text models have nothing to draw from unless somebody writes it.
+    if (!DimoError.isInstance(error) || error.code !== 'option') throw error;
+    throw new OptionError(error.message, { hint: 'say what to generate: dimo sample "a red ball" ...', cause: error });
+  }
 }
 
 /** Largest range that `--classes` expands. */

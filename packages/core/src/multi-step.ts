@@ -186,6 +186,8 @@ export interface MultiStepSamples extends Pick<MultiStepRequest, 'condition'> {
   /** What guidance leads away from; leading axis of the conditions, or 1 for all samples. @default the teacher's */
   readonly nullCondition?: HostTree;
   readonly seed: number;
+  /** Index of the first sample, to draw a long series in parts. @default 0 */
+  readonly firstSample?: number;
 }
 
 /** Samples any number of conditions in batches; sample i depends on seed and i alone. */
@@ -194,7 +196,7 @@ export async function sampleMultiStep(
   model: MaskedDiffusionModel,
   request: MultiStepSamples,
 ): Promise<HostTensor<'int32'>> {
-  const { weights, condition, nullCondition, seed } = request;
+  const { weights, condition, nullCondition, seed, firstSample = 0 } = request;
   const total = numRows(condition);
   const length = sequenceLength(model.tokenSpace);
   const tokens = new Int32Array(total * length);
@@ -206,7 +208,7 @@ export async function sampleMultiStep(
       next += sampler.batchSize;
       const batch = await sampler.sample(weights, {
         condition: takeRows(condition, first, sampler.batchSize),
-        draws: randomMultiStepDraws(seed, first, {
+        draws: randomMultiStepDraws(seed, firstSample + first, {
           batchSize: sampler.batchSize,
           tokenSpace: model.tokenSpace,
           sampling: sampler.options,

@@ -177,21 +177,27 @@ export function randomOneStepDraws(
   };
 }
 
+/** What `sampleOneStep` needs. */
+export interface OneStepSamples {
+  readonly weights: DeviceTree;
+  readonly condition: HostTree;
+  readonly seed: number;
+  /** Index of the first sample, to draw a long series in parts. @default 0 */
+  readonly firstSample?: number;
+}
+
 /** Generates any number of conditions in batches; sample i depends on seed and i alone. */
-export async function sampleOneStep(
-  sampler: OneStepSampler,
-  request: { readonly weights: DeviceTree; readonly condition: HostTree; readonly seed: number },
-): Promise<HostTensor<'int32'>> {
-  const { weights, condition, seed } = request;
+export async function sampleOneStep(sampler: OneStepSampler, request: OneStepSamples): Promise<HostTensor<'int32'>> {
+  const { weights, condition, seed, firstSample = 0 } = request;
   const { batchSize, model } = sampler;
   const total = numRows(condition);
   const length = sequenceLength(model.tokenSpace);
   const tokens = new Int32Array(total * length);
-  let draws = randomOneStepDraws(seed, 0, sampler);
+  let draws = randomOneStepDraws(seed, firstSample, sampler);
   for (let first = 0; first < total; first += batchSize) {
     const pending = sampler.sample(weights, takeRows(condition, first, batchSize), draws);
     // The next batch's numbers are made while the device works.
-    if (first + batchSize < total) draws = randomOneStepDraws(seed, first + batchSize, sampler);
+    if (first + batchSize < total) draws = randomOneStepDraws(seed, firstSample + first + batchSize, sampler);
     const batch = await pending;
     const used = Math.min(batchSize, total - first);
     tokens.set(batch.data.subarray(0, used * length), first * length);

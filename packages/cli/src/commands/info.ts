@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { exitOk } from '../failure.js';
 import type { TypedSettings } from '../flags.js';
-import { findGenerator, findTeacher, presetLocation } from '../models.js';
+import { findGenerator, findTeacher, locateModel, presetLocation } from '../models.js';
 import { runConfigName } from '../run/folder.js';
 import { openProject, type Project } from '../session.js';
 import { print } from '../terminal.js';
@@ -38,8 +38,14 @@ async function factsOf(args: InfoArguments, project: Project): Promise<Record<st
   }
   if (existsSync(join(what, 'config.json'))) return generatorFacts(args, project, what);
   if (existsSync(join(what, runConfigName))) return runFacts(args, project);
+  const located = await locateModel(what, registry);
+  if (located?.kind === 'generator') return generatorFacts(args, project, what);
+  if (located) {
+    const { teacher } = await findTeacher({ source: what, config: {} }, registry);
+    return { teacher: teacher.name, files: located.source.location, ...definitionFacts(teacher) };
+  }
   throw new OptionError(
-    `"${what}" is neither plugins, config, a bundled teacher, nor a folder of a teacher, generator or run`,
+    `"${what}" is neither plugins, config, a bundled teacher, nor a folder of a teacher, generator, import or run`,
   );
 }
 

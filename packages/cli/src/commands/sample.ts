@@ -1,5 +1,12 @@
 /** `dimo sample`: a generator in one step, or a teacher in several. */
-import { OptionError, type ConditionSource, type HostTensor, type TeacherDefinition } from '@dimo/core';
+import {
+  OptionError,
+  prepareTeacher,
+  type ConditionSource,
+  type HostTensor,
+  type Teacher,
+  type TeacherDefinition,
+} from '@dimo/core';
 import { extname, join } from 'node:path';
 import { exitOk } from '../failure.js';
 import type { TypedSettings } from '../flags.js';
@@ -86,25 +93,30 @@ async function openSource(
   const found = name === undefined ? await findTeacher(config.teacher, registry) : await findModel(name, registry);
   const { engine, explanation } = await openEngine(config.engine, registry);
   const generator = 'generator' in found ? found.generator : undefined;
-  const teacher = 'teacher' in found ? found.teacher : undefined;
+  // Text encoders compute their conditions on the engine.
+  const prepared = await prepareTeacher<TeacherDefinition>(
+    engine,
+    'generator' in found ? found.generator.definition : found.teacher,
+  );
+  const { teacher } = prepared;
   const sampler = generator
     ? await generatorSampler(engine, generator, { batchSize, sampling: samplingOf(generator, settings) })
-    : await teacherSampler(engine, teacher!, {
+    : await teacherSampler(engine, teacher as Teacher, {
         batchSize,
         sampler: {
           // A teacher knows better how many steps it needs than a default for all teachers.
-          numSteps: given.has('sample.steps') ? settings.steps : (teacher!.sampler?.numSteps ?? settings.steps),
+          numSteps: given.has('sample.steps') ? settings.steps : (teacher.sampler?.numSteps ?? settings.steps),
           ...(settings.guidance === undefined ? {} : { guidanceScale: settings.guidance }),
         },
       });
-  const definition: TeacherDefinition = generator?.definition ?? teacher!;
   return {
     name: `${generator ? 'generator' : 'teacher'} ${name ?? config.teacher.source ?? config.teacher.plugin ?? 'mnist'}`,
     sampler,
-    conditions: definition.conditions,
+    conditions: teacher.conditions,
     explanation,
     async dispose() {
       await sampler.dispose();
+      await prepared.dispose();
       await engine.dispose();
     },
   };
