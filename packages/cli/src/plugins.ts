@@ -108,10 +108,13 @@ function findPlugin(module: unknown): DimoPlugin | undefined {
 /** Kinds of built-in plugins, so that a command loads only what it uses. */
 export type BuiltInPlugin = 'engines' | 'teachers' | 'datasets';
 
-const builtIn: Readonly<Record<BuiltInPlugin, () => Promise<DimoPlugin>>> = {
-  engines: async () => (await import('@dimo/backend-node')).nodeBackendPlugin,
-  teachers: async () => (await import('@dimo/teacher-maskgit')).maskgitPlugin,
-  datasets: async () => (await import('@dimo/datasets')).datasetsPlugin,
+const builtIn: Readonly<Record<BuiltInPlugin, () => Promise<readonly DimoPlugin[]>>> = {
+  engines: async () => [(await import('@dimo/backend-node')).nodeBackendPlugin],
+  teachers: async () => [
+    (await import('@dimo/teacher-maskgit')).maskgitPlugin,
+    (await import('@dimo/teacher-meissonic')).meissonicPlugin,
+  ],
+  datasets: async () => [(await import('@dimo/datasets')).datasetsPlugin],
 };
 
 /**
@@ -126,7 +129,7 @@ export async function loadRegistry(
 ): Promise<PluginRegistry> {
   // Every name is checked before the first one is imported.
   for (const specifier of specifiers) await checkPluginSpecifier(specifier, projectFolder);
-  const plugins = await Promise.all(kinds.map((kind) => builtIn[kind]()));
+  const plugins = (await Promise.all(kinds.map((kind) => builtIn[kind]()))).flat();
   for (const specifier of [...new Set(specifiers)]) plugins.push(await loadPlugin(specifier, projectFolder));
   return createRegistry(plugins);
 }
