@@ -53,6 +53,7 @@ export * from './time-conditioning.js';
 export * from './token-init.js';
 export * from './truncated-normal.js';
 export * from './condition-drop.js';
+export * from './condition-texts.js';
 export * from './logit-gradient.js';
 export * from './teacher-training.js';
 export * from './training-result.js';
