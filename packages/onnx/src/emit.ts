@@ -33,7 +33,7 @@ export interface EmitOptions {
   readonly portName?: (port: GraphPort) => string;
   /**
    * Float32 inputs that the caller feeds as float16, by port name: the value is the float16 number times 2^-exponent.
-   * Each is widened just before it is first read.
+   * onnxruntime widens each just before it is first read.
    */
   readonly halves?: Readonly<Record<string, number>>;
   /** Name of each symbolic dimension, by port name and axis. @default none */
@@ -114,20 +114,14 @@ function graphOf(graph: TracedGraph, options: EmitOptions): GraphProto {
     if (value.source.kind === 'constant') literals.push(tensorOf(name, value.type, value.shape, value.source.data));
     return name;
   };
-  const toWiden = new Map(graph.inputs.filter(isHalf).map((port) => [port.value, port] as const));
-  const widen = (value: Value | undefined): NodeProto[] => {
-    const port = value && toWiden.get(value);
-    if (!port) return [];
-    toWiden.delete(port.value);
-    const { nodes, scale } = widening(portName(port), names.get(port.value)!, halves[port.name]!);
+  // First in the file: onnxruntime orders nodes from the outputs back, the later ones of two inputs first, so that each
+  // of these runs just before its consumer and its wide copy does not wait for it.
+  const widened = graph.inputs.filter(isHalf).flatMap((port) => {
+    const { nodes: casts, scale } = widening(portName(port), names.get(port.value)!, halves[port.name]!);
     if (scale) literals.push(scale);
-    return nodes;
-  };
-  const nodes = graph.nodes.flatMap((node, index) => [
-    ...node.inputs.flatMap(widen),
-    nodeOf(node, index, used, nameOf),
-  ]);
-  nodes.push(...graph.outputs.flatMap((port) => widen(port.value)));
+    return casts;
+  });
+  const nodes = [...widened, ...graph.nodes.map((node, index) => nodeOf(node, index, used, nameOf))];
   const copied = graph.outputs.filter((port) => names.get(port.value) !== portName(port));
   copied.forEach((port, index) => (copies[index]!.input = [nameOf(port.value)]));
 
