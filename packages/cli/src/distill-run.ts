@@ -19,6 +19,7 @@ import {
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DimoConfig } from './config/schema.js';
+import { distillationConditions, type DistillationConditions } from './distillation-conditions.js';
 import { distillationOptions } from './distillation-settings.js';
 import { watchHealth } from './health.js';
 import type { FoundTeacher } from './models.js';
@@ -55,11 +56,25 @@ function stepProgram({ program, settings }: Distillation): Distillation['program
 
 /** Distils; when this returns, checkpoint and generator are on the disk, also after a stop request. */
 export async function distillRun(task: DistillTask): Promise<DistillResult> {
-  const { config, found, engine, run } = task;
-  const { teacher } = found;
-  const distillation = createDistillation(teacher, distillationOptions(config));
+  const conditions = await distillationConditions(task.config, task.found.teacher, task.engine);
+  try {
+    return await distillWith(conditions, task);
+  } finally {
+    await conditions.dispose();
+  }
+}
+
+async function distillWith(conditions: DistillationConditions, given: DistillTask): Promise<DistillResult> {
+  const { teacher, negativeCondition } = conditions;
+  const task: DistillTask = { ...given, found: { ...given.found, teacher } };
+  const { config, engine, run } = task;
+  const distillation = createDistillation(
+    teacher,
+    distillationOptions(config),
+    negativeCondition ? { negativeCondition } : {},
+  );
   const health = watchHealth(distillation.settings.numSteps);
-  const samples = sampleWriter(distillation, task);
+  const samples = sampleWriter(distillation, task, conditions.prompts);
   try {
     const result = await trainRun({
       label: 'distil',
@@ -69,7 +84,7 @@ export async function distillRun(task: DistillTask): Promise<DistillResult> {
       run,
       config,
       identity: {
-        config: await identityOf(config, teacher),
+        config: { ...(await identityOf(config, teacher)), ...conditions.identity },
         seed: config.seed,
         engine: engine.info.name,
         version,
@@ -101,13 +116,17 @@ export async function distillRun(task: DistillTask): Promise<DistillResult> {
 
 /** The settings that change the numbers of a run, and what it starts from. */
 async function identityOf(config: DimoConfig, teacher: Teacher): Promise<Record<string, unknown>> {
-  const { sampleEvery: _sampleEvery, maxSkipped: _maxSkipped, ...distill } = config.distill;
+  const { sampleEvery: _sampleEvery, maxSkipped: _maxSkipped, prompts: _prompts, ...distill } = config.distill;
   const weights = await sha256Hex(writeSafetensors(teacher.weights));
   return { distill, teacher: { name: teacher.name, config: teacher.config, weights } };
 }
 
 /** Grids (or sequences) of the averaged generator, with the same conditions and random numbers at every step. */
-function sampleWriter(distillation: Distillation, { config, found, engine, run }: DistillTask) {
+function sampleWriter(
+  distillation: Distillation,
+  { config, found, engine, run }: DistillTask,
+  prompts: readonly string[],
+) {
   const { teacher } = found;
   const { generator: model } = distillation.setup.networks;
   const count = 64;
@@ -121,7 +140,10 @@ function sampleWriter(distillation: Distillation, { config, found, engine, run }
       state: distillation.models.ema,
     });
     const decoder = await decoderOf(engine, teacher, teacher.decoderWeights, count);
-    const conditions = await conditionsFor(teacher.conditions, count, { seed: config.seed });
+    const conditions = await conditionsFor(teacher.conditions, count, {
+      prompts: prompts.slice(0, count),
+      seed: config.seed,
+    });
     await mkdir(join(run.path, 'samples'), { recursive: true });
     return { compiled, decoder, conditions };
   }

@@ -15,6 +15,8 @@ export function distillationOptions({ distill, seed }: Pick<DimoConfig, 'distill
     conditionDrop,
     sampleEvery: _sampleEvery,
     maxSkipped: _maxSkipped,
+    prompts: _prompts,
+    negativePrompt: _negativePrompt,
     ...same
   } = distill;
   const { warmupSteps, ...noise } = tokenInit.embeddingNoise;

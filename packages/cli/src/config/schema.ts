@@ -52,6 +52,12 @@ const distill = section({
     .tuple([number(0, 1), number(0, 1)])
     .default([0, 1])
     .describe('Mask ratios of both phases outside of it are moved to its ends.'),
+  prompts: text()
+    .optional()
+    .describe('Text file with one prompt a line, for teachers of text. Absent: the conditions of the teacher.'),
+  negativePrompt: text()
+    .optional()
+    .describe('What the guidance of the teacher leads away from, typed. Absent: no condition.'),
   divergence: section({
     kind: z
       .enum(['forward-kl', 'reverse-kl', 'jeffreys'])
