@@ -175,6 +175,7 @@ describe('the other commands', { timeout: 60_000 }, () => {
       'info',
       'completion',
       'import',
+      'serve',
     ]) {
       const { stdout } = await succeed(...command.split(' '), '--help');
       expect(stdout, command).toContain('Examples:\n  $ ');

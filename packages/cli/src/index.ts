@@ -15,11 +15,14 @@ export {
 export { distillationOptions, teacherTrainingOptions } from './distillation-settings.js';
 export { exitCodeOf, printFailure } from './failure.js';
 export { watchHealth, type HealthWatch } from './health.js';
-export { findGenerator, findTeacher, loadGenerator } from './models.js';
+export { findGenerator, findModel, findTeacher, loadGenerator, type FoundModel } from './models.js';
 export { checkPluginSpecifier, loadPlugin, loadRegistry, type PluginSpecifier } from './plugins.js';
 export { createProgress, type Progress, type ProgressOptions } from './run/progress.js';
 export { readMetrics, type MetricsLine } from './run/metrics.js';
 export { createEventWriter, eventRecord, summaryEvent, type EventWriter } from './run/tensorboard.js';
 export { trainRun, type TrainRun, type TrainRunResult } from './run/train-run.js';
 export { run } from './run-program.js';
+export { defaultServeLimits, type ServeLimits } from './serve/limits.js';
+export { serveModel, type ServedModel } from './serve/served-model.js';
+export { startServer, type RunningServer, type ServeOptions } from './serve/server.js';
 export { cleanText, print, printError } from './terminal.js';

@@ -1,0 +1,116 @@
+/** `dimo serve`: models over HTTP. */
+import { escapeText, OptionError } from '@dimo/core';
+import { statSync } from 'node:fs';
+import { basename, dirname, resolve } from 'node:path';
+import { exitOk } from '../failure.js';
+import type { TypedSettings } from '../flags.js';
+import { findModel } from '../models.js';
+import { isLoopbackAddress } from '../serve/guard.js';
+import { serveModel, type ServedModel } from '../serve/served-model.js';
+import { startServer } from '../serve/server.js';
+import { openEngine, openProject } from '../session.js';
+import { print, printError } from '../terminal.js';
+
+/** Arguments of `serve`. */
+export interface ServeArguments {
+  readonly typed: TypedSettings;
+  /** Generators or teachers. @default `mnist` */
+  readonly models: readonly string[];
+  readonly host: string | undefined;
+  readonly port: string | undefined;
+  readonly allowedHosts: readonly string[];
+  readonly token: string | undefined;
+  /** Folder of static files. */
+  readonly page: string | undefined;
+  readonly quiet: boolean;
+}
+
+/** Serves until the process is told to stop. */
+export async function serve(args: ServeArguments): Promise<number> {
+  const host = args.host ?? '127.0.0.1';
+  const token = args.token ?? process.env['DIMO_TOKEN'];
+  checkExposure(host, token);
+  const port = readPort(args.port);
+  const page = args.page === undefined ? undefined : await openPage(args.page);
+  const project = await openProject(args.typed, { kinds: ['engines', 'teachers'] });
+  const { config, registry, given } = project;
+  const names = args.models.length === 0 ? ['mnist'] : args.models;
+  const found = [];
+  for (const name of names) found.push(await findModel(name, registry));
+  const { engine, explanation } = await openEngine(config.engine, registry);
+  try {
+    const models: ServedModel[] = [];
+    for (const [i, name] of names.entries()) {
+      const steps = given.has('sample.steps') ? config.sample.steps : undefined;
+      models.push(await serveModel(engine, uniqueName(name, models), found[i]!, { steps }));
+    }
+    const server = await startServer({
+      models,
+      host,
+      port,
+      allowedHosts: args.allowedHosts,
+      token,
+      page,
+      log: args.quiet ? undefined : printError,
+    });
+    if (!args.quiet) printError(explanation);
+    print(`serving ${models.map(({ name }) => name).join(', ')} on ${server.address}`);
+    await stopSignal();
+    await server.close();
+    for (const model of models) await model.dispose();
+    return exitOk;
+  } finally {
+    await engine.dispose();
+  }
+}
+
+function checkExposure(host: string, token: string | undefined): void {
+  if (token !== undefined && !/^[\x21-\x7e]{16,1000}$/.test(token))
+    throw new OptionError('the token must have at least 16 printable ASCII characters without spaces', {
+      hint: 'for example: DIMO_TOKEN=$(openssl rand -hex 16) dimo serve ...',
+    });
+  if (!isLoopbackAddress(host) && token === undefined)
+    throw new OptionError(`--host ${escapeText(host, 100)} lets other machines connect, so a token is needed`, {
+      hint: 'set DIMO_TOKEN (or --token), or leave --host away to serve this machine alone',
+    });
+}
+
+function readPort(text: string | undefined): number {
+  const port = text === undefined ? 7860 : Number(text);
+  if (!/^[0-9]{1,5}$/.test(text ?? '0') || port > 65_535)
+    throw new OptionError(`--port must be an integer in [0, 65535], got ${JSON.stringify(text)}`);
+  return port;
+}
+
+/** Files are listed once: what is not in the folder now, or outside it, is never served. */
+async function openPage(folder: string) {
+  const isFolder = statSync(folder, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  if (!isFolder) throw new OptionError(`--page: there is no folder ${escapeText(folder)}`, { path: folder });
+  const { default: sirv } = await import('sirv');
+  return sirv(folder, { dev: false, dotfiles: false, etag: true });
+}
+
+/** The last part of a path that says something: `runs/cats/generator` is `cats`. */
+function uniqueName(name: string, models: readonly ServedModel[]): string {
+  const path = resolve(name);
+  const last = basename(path);
+  const short = /[/\\:]/.test(name) ? (last === 'generator' ? basename(dirname(path)) : last) : name;
+  const taken = (candidate: string): boolean => models.some((model) => model.name === candidate);
+  let unique = short;
+  for (let i = 2; taken(unique); i++) unique = `${short}-${i}`;
+  return unique;
+}
+
+/** Settles with the first SIGINT or SIGTERM; a second one ends the process. */
+function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    let isStopping = false;
+    const stop = (signal: NodeJS.Signals): void => {
+      if (isStopping) process.exit(signal === 'SIGTERM' ? 143 : 130);
+      isStopping = true;
+      printError('stopping after the running request; again to stop now');
+      resolve();
+    };
+    process.on('SIGINT', stop).on('SIGTERM', stop);
+  });
+}

@@ -1,0 +1,93 @@
+/** The body of `POST /v1/images`, checked field by field. */
+import { parseClasses } from '../samplers.js';
+import { HttpProblem, type ServeLimits } from './limits.js';
+
+/** A checked request. */
+export interface ImageRequest {
+  /** @default the first model */
+  readonly model: string | undefined;
+  /** Prompts or classes, one each; empty for whatever the model draws. */
+  readonly texts: readonly string[];
+  /** Number of samples; texts are taken in turn. */
+  readonly count: number;
+  readonly seed: number | undefined;
+  /** Rounded to hundredths: every other value is compiled anew. */
+  readonly temperature: number | undefined;
+}
+
+const knownKeys = ['model', 'classes', 'prompts', 'seed', 'count', 'temperature'];
+
+/**
+ * Checks a parsed body.
+ *
+ * @throws HttpProblem 400 naming the first field that is wrong.
+ */
+export function parseImageRequest(value: unknown, limits: Pick<ServeLimits, 'samples' | 'promptLength'>): ImageRequest {
+  const fail = (message: string): HttpProblem => new HttpProblem(400, message);
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw fail(`the body must be an object with some of ${knownKeys.join(', ')}`);
+  const given = new Map<string, unknown>(Object.entries(value));
+  for (const key of given.keys())
+    if (!knownKeys.includes(key))
+      throw fail(`unknown key ${JSON.stringify(key.slice(0, 60))}; known are ${knownKeys.join(', ')}`);
+  const number = (key: string, isGood: (x: number) => boolean, expected: string): number | undefined => {
+    const x = given.get(key);
+    if (x === undefined || (typeof x === 'number' && isGood(x))) return x;
+    throw fail(`${key} must be ${expected}`);
+  };
+  const model = given.get('model');
+  if (model !== undefined && (typeof model !== 'string' || model.length > 200)) throw fail('model must be a name');
+  const classes = given.get('classes');
+  const prompts = given.get('prompts');
+  if (classes !== undefined && prompts !== undefined) throw fail('classes and prompts exclude each other');
+  const texts = prompts === undefined ? readClasses(classes, limits.samples) : readPrompts(prompts, limits);
+  const { samples } = limits;
+  const count = number(
+    'count',
+    (x) => Number.isInteger(x) && x >= 1 && x <= samples,
+    `an integer from 1 to ${samples}`,
+  );
+  const seed = number('seed', (x) => Number.isInteger(x) && x >= 0 && x < 2 ** 32, 'an integer from 0 to 4294967295');
+  const temperature = number('temperature', (x) => x >= 0.01 && x <= 100, 'a number from 0.01 to 100');
+  return {
+    model,
+    texts,
+    count: count ?? Math.max(1, texts.length),
+    seed,
+    temperature: temperature === undefined ? undefined : Math.round(temperature * 100) / 100,
+  };
+}
+
+function readClasses(value: unknown, maximum: number): string[] {
+  if (value === undefined) return [];
+  const wrong = new HttpProblem(
+    400,
+    `classes must be a list of up to ${maximum} ids or names, or a text such as "0-9"`,
+  );
+  if (typeof value === 'string' && value.length <= 1000) {
+    const texts = parseClasses(value, undefined);
+    if (texts.length > maximum) throw wrong;
+    return texts;
+  }
+  if (!Array.isArray(value) || value.length === 0 || value.length > maximum) throw wrong;
+  return value.map((item: unknown) => {
+    if (typeof item === 'number' && Number.isInteger(item) && item >= 0) return String(item);
+    if (typeof item === 'string' && item.length <= 200) return item;
+    throw wrong;
+  });
+}
+
+function readPrompts(
+  value: unknown,
+  { samples, promptLength }: Pick<ServeLimits, 'samples' | 'promptLength'>,
+): string[] {
+  const wrong = (why: string): HttpProblem =>
+    new HttpProblem(400, `prompts must be a list of 1 to ${samples} texts${why}`);
+  if (!Array.isArray(value) || value.length === 0 || value.length > samples) throw wrong('');
+  return value.map((item: unknown) => {
+    if (typeof item !== 'string') throw wrong('');
+    if (item.length > promptLength) throw wrong(` of up to ${promptLength} characters`);
+    if (/[\p{Surrogate}\0]/u.test(item)) throw wrong(' without lone surrogates and null characters');
+    return item;
+  });
+}

@@ -1,0 +1,47 @@
+/** Upper bounds of what the server takes, and the error that says which of them was passed. */
+
+/** Limits of `startServer`. */
+export interface ServeLimits {
+  /** Bytes of a request's body. @default 1 MiB */
+  readonly bodyBytes: number;
+  /** Samples per request. @default 64 */
+  readonly samples: number;
+  /** Pixels of all images of an answer. @default 2^26: 64 images of 1024 x 1024 */
+  readonly pixels: number;
+  /** Characters of one prompt. @default 10000 */
+  readonly promptLength: number;
+  /** Requests that wait for the one that is computed. @default 32 */
+  readonly queue: number;
+  /** Open connections. @default 512 */
+  readonly connections: number;
+  /** Bodies that are read at the same time. @default 64 */
+  readonly bodies: number;
+  /** Milliseconds for the headers, and for headers and body together. @default 10000 and 30000 */
+  readonly headersMilliseconds: number;
+  readonly requestMilliseconds: number;
+}
+
+/** The limits in use where none are given. */
+export const defaultServeLimits: ServeLimits = {
+  bodyBytes: 2 ** 20,
+  samples: 64,
+  pixels: 2 ** 26,
+  promptLength: 10_000,
+  queue: 32,
+  connections: 512,
+  bodies: 64,
+  headersMilliseconds: 10_000,
+  requestMilliseconds: 30_000,
+};
+
+/** A request that is refused. */
+export class HttpProblem extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+    readonly options: { readonly hint?: string; readonly headers?: Readonly<Record<string, string>> } = {},
+  ) {
+    super(message);
+    this.name = 'HttpProblem';
+  }
+}

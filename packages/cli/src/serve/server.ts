@@ -1,0 +1,290 @@
+/**
+ * The HTTP server of `dimo serve`:
+ *
+ *   POST /v1/images   JSON { model?, classes? | prompts?, seed?, count?, temperature? } -> JSON, or with
+ *                     `Accept: image/png` one grid
+ *   GET /v1/models    what is served
+ *   GET /health       { "status": "ok" }
+ *   GET /...          files of the page folder, if there is one
+ */
+import { DimoError } from '@dimo/core';
+import { randomInt } from 'node:crypto';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { encodeGrid, encodeImage, gridColumns } from '../images.js';
+import { checkRequest, loopbackHosts, type GuardSettings } from './guard.js';
+import { parseImageRequest } from './image-request.js';
+import { createJobQueue, type JobQueue } from './job-queue.js';
+import { defaultServeLimits, HttpProblem, type ServeLimits } from './limits.js';
+import { readJsonBody } from './read-json.js';
+import type { ServedModel } from './served-model.js';
+
+/** Settings of `startServer`. */
+export interface ServeOptions {
+  /** At least one; the first answers where no model is named. */
+  readonly models: readonly ServedModel[];
+  /** @default 127.0.0.1 */
+  readonly host?: string;
+  /** 0: any free one. @default 7860 */
+  readonly port?: number;
+  /** Further names that may be in the Host header. */
+  readonly allowedHosts?: readonly string[];
+  readonly token?: string | undefined;
+  /** Answers what is not under /v1/: `sirv(folder)`. */
+  readonly page?: ((request: IncomingMessage, response: ServerResponse, next: () => void) => void) | undefined;
+  readonly limits?: Partial<ServeLimits>;
+  /** One line per request, without anything secret. */
+  readonly log?: ((line: string) => void) | undefined;
+}
+
+/** A running server. */
+export interface RunningServer {
+  /** `http://127.0.0.1:7860`. */
+  readonly address: string;
+  readonly port: number;
+  /** Takes no more requests, finishes the running job, closes all connections. */
+  close(): Promise<void>;
+}
+
+/** Milliseconds after which a connection is closed whose request was refused while its body was still coming. */
+const lingerMilliseconds = 500;
+
+/** Headers of every answer. */
+const commonHeaders = {
+  'x-content-type-options': 'nosniff',
+  'cross-origin-resource-policy': 'same-origin',
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-embedder-policy': 'require-corp',
+  'x-frame-options': 'DENY',
+  'referrer-policy': 'no-referrer',
+};
+
+/** Starts the server. @throws Error of Node if the address cannot be used */
+export async function startServer(options: ServeOptions): Promise<RunningServer> {
+  const limits = { ...defaultServeLimits, ...options.limits };
+  const { host = '127.0.0.1', log } = options;
+  const queue = createJobQueue(limits.queue);
+  const context: Context = {
+    ...options,
+    limits,
+    queue,
+    bodies: { open: 0 },
+    guard: {
+      token: options.token,
+      hosts: new Set(
+        [...loopbackHosts, ...(options.allowedHosts ?? []), ...ownNames(host)].map((name) => name.toLowerCase()),
+      ),
+    },
+  };
+  const server = createServer(
+    {
+      maxHeaderSize: 16_384,
+      headersTimeout: limits.headersMilliseconds,
+      requestTimeout: limits.requestMilliseconds,
+      connectionsCheckingInterval: Math.min(1000, limits.headersMilliseconds / 2),
+      keepAliveTimeout: 5000,
+      insecureHTTPParser: false,
+      requireHostHeader: true,
+    },
+    (request, response) => {
+      const started = performance.now();
+      response.on('close', () => {
+        const status = response.writableFinished ? response.statusCode : 499;
+        const path = (request.url ?? '').split('?')[0]!.slice(0, 200);
+        log?.(`${request.method} ${path} ${status} ${Math.round(performance.now() - started)} ms`);
+      });
+      void answer(request, response, context);
+    },
+  );
+  server.maxConnections = limits.connections;
+  server.on('clientError', refuseBrokenRequest);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.port ?? 7860, host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  const { port } = server.address() as AddressInfo;
+  return {
+    port,
+    address: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    close: () => closeServer(server, queue),
+  };
+}
+
+interface Context extends ServeOptions {
+  readonly limits: ServeLimits;
+  readonly queue: JobQueue;
+  readonly guard: GuardSettings;
+  readonly bodies: { open: number };
+}
+
+/** An address stands for itself; "all addresses" stands for no name. */
+function ownNames(host: string): string[] {
+  if (host === '0.0.0.0' || host === '::') return [];
+  return [host.includes(':') ? `[${host}]` : host];
+}
+
+async function answer(request: IncomingMessage, response: ServerResponse, context: Context): Promise<void> {
+  for (const [name, value] of Object.entries(commonHeaders)) response.setHeader(name, value);
+  try {
+    const url = checkRequest(request, context.guard);
+    await route(request, response, { ...context, url });
+  } catch (error) {
+    if (response.destroyed || response.headersSent) {
+      response.destroy();
+      return;
+    }
+    sendProblem(request, response, problemOf(error, context));
+  }
+}
+
+async function route(
+  request: IncomingMessage,
+  response: ServerResponse,
+  context: Context & { readonly url: URL },
+): Promise<void> {
+  const { pathname } = context.url;
+  const isRead = request.method === 'GET' || request.method === 'HEAD';
+  switch (pathname) {
+    case '/v1/images':
+      if (request.method !== 'POST') throw notAllowed('POST');
+      return postImages(request, response, context);
+    case '/v1/models':
+      if (!isRead) throw notAllowed('GET, HEAD');
+      return sendJson(response, 200, { models: context.models.map(describeModel) });
+    case '/health':
+      if (!isRead) throw notAllowed('GET, HEAD');
+      return sendJson(response, 200, { status: 'ok' });
+    default:
+      if (!isRead) throw notAllowed('GET, HEAD');
+      if (!context.page || pathname.startsWith('/v1/')) throw new HttpProblem(404, 'there is nothing here');
+      return new Promise<void>((resolve, reject) => {
+        response.on('close', resolve);
+        context.page!(request, response, () => reject(new HttpProblem(404, 'there is no such file')));
+      });
+  }
+}
+
+function notAllowed(allow: string): HttpProblem {
+  return new HttpProblem(405, `only ${allow} is answered here`, { headers: { allow } });
+}
+
+function describeModel({ name, kind, classNames, imageShape }: ServedModel): object {
+  return { name, kind, imageShape, ...(classNames ? { classNames } : {}) };
+}
+
+async function postImages(request: IncomingMessage, response: ServerResponse, context: Context): Promise<void> {
+  const { limits, bodies, queue, models } = context;
+  if (bodies.open >= limits.bodies)
+    throw new HttpProblem(429, 'too many requests are being read', { headers: { 'retry-after': '1' } });
+  bodies.open++;
+  const body = await readJsonBody(request, limits).finally(() => bodies.open--);
+  const wanted = parseImageRequest(body, limits);
+  const model = wanted.model === undefined ? models[0]! : models.find(({ name }) => name === wanted.model);
+  if (!model) throw new HttpProblem(404, `there is no such model; GET /v1/models lists those that are served`);
+  const [height, width] = model.imageShape;
+  const asGrid = /^image\/png\b/i.test(request.headers.accept ?? '');
+  // A grid is put together from images that are all in memory.
+  const maximum = asGrid ? limits.pixels / 4 : limits.pixels;
+  if (wanted.count * height * width > maximum)
+    throw new HttpProblem(400, `an answer may have ${Math.floor(maximum / (height * width))} images of this model`);
+  const seed = wanted.seed ?? randomInt(2 ** 32);
+  const gone = new AbortController();
+  response.on('close', () => gone.abort());
+  const generate = {
+    texts: wanted.texts,
+    count: wanted.count,
+    seed,
+    temperature: wanted.temperature,
+    signal: gone.signal,
+  };
+  await queue.run(gone.signal, async () => {
+    if (gone.signal.aborted) return;
+    const started = performance.now();
+    const pngs: string[] = [];
+    const grid = asGrid ? new Float32Array(wanted.count * sizeOfImage(model)) : undefined;
+    const labels: string[] = [];
+    for await (const { first, images, labels: some } of model.generate(generate)) {
+      labels.push(...some);
+      if (grid) grid.set(images.data, first * sizeOfImage(model));
+      else for (let i = 0; i < images.shape[0]!; i++) pngs.push(Buffer.from(encodeImage(images, i)).toString('base64'));
+      // Other connections have their turn between batches.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    if (gone.signal.aborted) return;
+    if (grid) {
+      const shape = [wanted.count, ...model.imageShape];
+      const { png } = encodeGrid({ dtype: 'float32', shape, data: grid }, gridColumns(wanted.count, 0));
+      response.writeHead(200, { 'content-type': 'image/png', 'cache-control': 'no-store', 'x-seed': String(seed) });
+      response.end(png);
+      return;
+    }
+    sendJson(response, 200, {
+      model: model.name,
+      seed,
+      milliseconds: Math.round(performance.now() - started),
+      images: pngs.map((png, i) => ({ png, ...(labels[i] === undefined ? {} : { label: labels[i] }) })),
+    });
+  });
+}
+
+function sizeOfImage({ imageShape: [height, width, channels] }: ServedModel): number {
+  return height * width * channels;
+}
+
+function sendJson(response: ServerResponse, status: number, value: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store' });
+  response.end(`${JSON.stringify(value)}\n`);
+}
+
+function problemOf(error: unknown, { log }: Context): HttpProblem {
+  if (error instanceof HttpProblem) return error;
+  if (DimoError.isInstance(error) && error.code === 'option')
+    return new HttpProblem(400, error.message, error.hint === undefined ? {} : { hint: error.hint });
+  // Node's own errors of a body that was cut off.
+  if ((error as NodeJS.ErrnoException).code === 'ECONNRESET') return new HttpProblem(400, 'the body was cut off');
+  log?.(`failure: ${error instanceof Error ? error.message : String(error)}`);
+  return new HttpProblem(500, 'the request failed; the server has printed why');
+}
+
+function sendProblem(request: IncomingMessage, response: ServerResponse, problem: HttpProblem): void {
+  const { hint, headers = {} } = problem.options;
+  // What is still coming of a body is not read.
+  const isUnread = !request.complete;
+  for (const [name, value] of Object.entries({ ...headers, ...(isUnread ? { connection: 'close' } : {}) }))
+    response.setHeader(name, value);
+  sendJson(response, problem.status, {
+    error: { message: problem.message, ...(hint === undefined ? {} : { hint }) },
+  });
+  if (!isUnread) return;
+  // Read and thrown away for a moment, so that the answer arrives before the connection is reset.
+  request.resume();
+  setTimeout(() => request.socket.destroy(), lingerMilliseconds).unref();
+}
+
+/** What Node's parser refuses: bad syntax, two lengths, headers that are too long or too slow. */
+function refuseBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
+  const status =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? '431 Request Header Fields Too Large'
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? '408 Request Timeout'
+        : '400 Bad Request';
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+  setTimeout(() => socket.destroy(), lingerMilliseconds).unref();
+}
+
+async function closeServer(server: Server, queue: JobQueue): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  await queue.idle();
+  // Answers that were just written are on their way.
+  setTimeout(() => server.closeAllConnections(), lingerMilliseconds).unref();
+  await closed;
+}
