@@ -219,7 +219,7 @@ export const configSchema = z.strictObject({
       .default(5)
       .describe('k of precision and recall; with 5, real images score about 0.95.'),
     densityNeighbors: whole(1, 100).default(5).describe('k of density and coverage.'),
-    batchSize: whole(1, 65536).default(100).describe('Samples computed at once.'),
+    batchSize: whole(1, 65536).default(50).describe('Samples computed at once.'),
   }).describe('dimo eval, and the evaluation after a distillation.'),
   checkpoint: section({
     everySteps: whole(0).default(200).describe('Steps between checkpoints; 0: no such rule.'),
