@@ -114,7 +114,8 @@ function kernelCases() {
     ],
     [
       'tokenDivergence, guided',
-      () => Object.values(tokenDivergence({ conditional, unconditional, guidanceScale, auxiliary, weights }, divergence)),
+      () =>
+        Object.values(tokenDivergence({ conditional, unconditional, guidanceScale, auxiliary, weights }, divergence)),
       all(conditional, unconditional, auxiliary, auxiliary),
       30 * auxiliary.size,
     ],
@@ -181,7 +182,10 @@ if (given.step) {
     watched.reset();
     const state = await engine.upload(program.initialState());
     const definition = program.functions[fn];
-    const compiled = await engine.compile(definition.fn, { state: specsOf(program.initialState()), inputs: definition.inputs });
+    const compiled = await engine.compile(definition.fn, {
+      state: specsOf(program.initialState()),
+      inputs: definition.inputs,
+    });
     const seconds = [];
     const cpu = [];
     let outputs;

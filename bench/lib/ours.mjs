@@ -54,7 +54,7 @@ await serve({
         [`${phase}.init_code`]: numbers.initialCodes,
         [`${phase}.init_mask_uniforms`]: numbers.initialMaskUniforms,
         [`${phase}.noise`]: phaseInputs(context, numbers, options).embeddingNoise,
-        [`${phase}.sample_uniforms`]: numbers.sampleUniforms,
+        [`${phase}.sample_uniforms`]: numbers.tokenDraws,
         [`${phase}.mask_ratio_r`]: numbers.maskRatioUniforms,
         [`${phase}.mask_uniforms`]: numbers.maskUniforms,
       });

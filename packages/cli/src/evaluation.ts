@@ -105,14 +105,15 @@ function generatorMethod(
   { engine, config, generators }: EvaluationTask,
 ): Method {
   const { batchSize } = config.eval;
-  const sampling = samplingOf(generator, config.sample);
+  const { sampling, tokenInit } = samplingOf(generator, config.sample);
   return {
     name: [
       generators.length > 1 ? `generator ${name}` : 'generator',
       ...(sampling.temperature === 1 ? [] : [`temperature ${sampling.temperature}`]),
+      ...(config.sample.embeddingNoise === undefined ? [] : [`embedding noise ${tokenInit.embeddingNoise}`]),
     ].join(', '),
     steps: 1,
-    open: () => generatorSampler(engine, generator, { batchSize, sampling }),
+    open: () => generatorSampler(engine, generator, { batchSize, sampling, tokenInit }),
   };
 }
 

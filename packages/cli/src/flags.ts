@@ -113,6 +113,7 @@ export const configFlags = {
     { flags: '--steps <n>', key: 'sample.steps', description: 'steps of the multi-step sampler (teacher)' },
     { flags: '--guidance <scale>', key: 'sample.guidance', description: 'guidance of the multi-step sampler' },
     { flags: '--temperature <x>', key: 'sample.temperature', description: 'divides the logits of the generator' },
+    { flags: '--embedding-noise <x>', key: 'sample.embeddingNoise', description: 'noise on the initial embeddings' },
     { flags: '--top-k <k>', key: 'sample.topK', description: 'only the k most probable ids' },
     { flags: '--top-p <p>', key: 'sample.topP', description: 'only the most probable ids up to this mass' },
     { flags: '--batch <n>', key: 'sample.batchSize', description: 'samples computed at once' },

@@ -10,6 +10,7 @@ import {
   sampleOneStep,
   type ConditionSource,
   type Engine,
+  type GeneratorTokenInit,
   type HostTensor,
   type HostTree,
   type LoadedGenerator,
@@ -29,30 +30,32 @@ export interface Sampler {
   dispose(): Promise<void>;
 }
 
-/** How a generator is sampled: as asked for, else at the temperature that it recommends. */
-export function samplingOf(
-  { description }: Pick<LoadedGenerator, 'description'>,
-  asked: { readonly temperature?: number | undefined; readonly topK: number; readonly topP: number },
-) {
+/** What may be asked for when a generator is sampled. */
+export interface GeneratorSamplingRequest {
+  readonly temperature?: number | undefined;
+  readonly embeddingNoise?: number | undefined;
+  readonly topK: number;
+  readonly topP: number;
+}
+
+/** How a generator is sampled: as asked for, else with the temperature and noise of its description. */
+export function samplingOf({ description }: Pick<LoadedGenerator, 'description'>, asked: GeneratorSamplingRequest) {
+  const { temperature = description.temperature ?? 1, topK, topP } = asked;
+  const { embeddingNoise = description.tokenInit.embeddingNoise } = asked;
   return {
-    temperature: asked.temperature ?? description.temperature ?? 1,
-    topK: asked.topK,
-    topP: asked.topP,
-  } satisfies SamplingOptions;
+    tokenInit: { ...description.tokenInit, embeddingNoise } satisfies GeneratorTokenInit,
+    sampling: { temperature, topK, topP } satisfies SamplingOptions,
+  };
 }
 
 /** A sampler of a generator: one step. */
 export async function generatorSampler(
   engine: Engine,
   generator: LoadedGenerator,
-  options: { readonly batchSize: number; readonly sampling: ReturnType<typeof samplingOf> },
+  options: { readonly batchSize: number } & ReturnType<typeof samplingOf>,
 ): Promise<Sampler> {
-  const { definition, description } = generator;
-  const sampler = await compileOneStep(engine, definition.model, {
-    batchSize: options.batchSize,
-    tokenInit: description.tokenInit,
-    sampling: options.sampling,
-  });
+  const { definition } = generator;
+  const sampler = await compileOneStep(engine, definition.model, options);
   const weights = await engine.upload(generator.weights);
   const decoder = await decoderOf(engine, definition, generator.decoderWeights, options.batchSize);
   return {

@@ -1,4 +1,5 @@
 /** One-step generation: random and masked tokens in, image tokens out, one forward pass, no guidance. */
+import * as tf from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import { numRows, takeRows } from './batches.js';
 import type { DeviceTree, Engine } from './engine.js';
@@ -93,7 +94,8 @@ export async function compileOneStep(
   };
   const compiled = await engine.compile(
     (stateTensors, given) => {
-      const noise = given['embeddingNoise'] as Tensor3D | undefined;
+      const normal = given['embeddingNoise'] as Tensor3D | undefined;
+      const noise = normal && tf.mul<Tensor3D>(normal, tokenInit.noiseDeviation);
       const logits = model.logits(state.weights(stateTensors), {
         tokens: given['initialTokens'] as Tensor2D,
         condition: subtree('condition', given),
@@ -117,7 +119,7 @@ export async function compileOneStep(
         tokenDraws: draws.tokenDraws,
         ...(hasNoise && draws.embeddingNoise
           ? {
-              embeddingNoise: scaledNoise(draws.embeddingNoise, tokenInit.noiseDeviation),
+              embeddingNoise: draws.embeddingNoise,
               embeddingNoiseScale: scalar(tokenInit.embeddingNoise),
             }
           : {}),
@@ -126,15 +128,6 @@ export async function compileOneStep(
     },
     dispose: () => compiled.dispose(),
   };
-}
-
-function scaledNoise(noise: HostTensor<'float32'>, deviation: number): HostTensor<'float32'> {
-  return deviation === 1
-    ? noise
-    : float32(
-        noise.shape,
-        noise.data.map((value) => value * deviation),
-      );
 }
 
 /**

@@ -100,7 +100,7 @@ async function openSource(
   );
   const { teacher } = prepared;
   const sampler = generator
-    ? await generatorSampler(engine, generator, { batchSize, sampling: samplingOf(generator, settings) })
+    ? await generatorSampler(engine, generator, { batchSize, ...samplingOf(generator, settings) })
     : await teacherSampler(engine, teacher as Teacher, {
         batchSize,
         sampler: {

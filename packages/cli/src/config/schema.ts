@@ -202,6 +202,11 @@ export const configSchema = z.strictObject({
     temperature: positive()
       .optional()
       .describe('Divides the logits of the one-step generator. Absent: what the generator recommends, or 1.'),
+    embeddingNoise: number(0, 1)
+      .optional()
+      .describe(
+        'Scale of the noise on the embeddings of the initial tokens. Absent: that of the training; 0 is faster.',
+      ),
     topK: whole(0).default(0).describe('Only the k most probable ids; 0: all.'),
     topP: number(0, 1).default(0).describe('Only the most probable ids up to this mass; 0: all.'),
     batchSize: whole(1, 65536).default(64).describe('Samples computed at once.'),
