@@ -5,12 +5,14 @@
  */
 import {
   distillationInputs,
+  resolveDistillation,
   runTraining,
   type DistillationInputs,
   type HostTensor,
   type HostTree,
   type TrainingProgram,
 } from '@dimo/core';
+import { officialMeissonicDistillation } from '@dimo/teacher-meissonic';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { enginesUnderTest, type EngineUnderTest } from './engines.js';
 import { below, foldersWith, maxDifference } from './fixtures.js';
@@ -61,6 +63,26 @@ async function runTrace(engine: EngineUnderTest, fixture: MeissonicStepFixture):
 }
 
 it('has golden traces to reproduce', () => expect(traces.length).toBeGreaterThanOrEqual(2));
+
+it('has the official settings, except for what makes a trace short', () => {
+  const { settings } = loadMeissonicStep('trace_fkl').distillation;
+  const official = resolveDistillation(officialMeissonicDistillation);
+  for (const key of [
+    'tokenInit',
+    'maskSchedule',
+    'auxiliaryMaskSchedule',
+    'maskRatioRange',
+    'divergence',
+    'teacherGuidance',
+    'labelSmoothing',
+    'lossReduction',
+    'softWeight',
+    'averageDecay',
+    'trainEmbeddings',
+    'onNonFinite',
+  ] as const)
+    expect(settings[key], key).toEqual(official[key]);
+});
 
 describe.each(traces)('draws of %s', (name) => {
   it('give the same initial tokens, mask ratios and masks, and the timestep 0', () => {

@@ -60,6 +60,12 @@ export interface MaskedDiffusionModel {
   readonly parameters: SpecTree;
   /** Names of parameters that Di[M]O keeps fixed by default: token and position embeddings, tied output. */
   readonly embeddingParameters: readonly string[];
+  /**
+   * Root mean square of the embeddings that embedding noise perturbs, where they are not the rows of a table.
+   *
+   * @default that of the first table in `embeddingParameters`
+   */
+  embeddingRms?(weights: HostTree): number;
   /** Freshly initialized weights. */
   initialize(random: RandomStream): HostTree;
   /**

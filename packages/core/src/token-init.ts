@@ -80,12 +80,13 @@ export function initialTokens(draws: InitialTokenDraws, maskRatio: number, space
 }
 
 /**
- * Root mean square of the token embeddings: of the first of `model.embeddingParameters` that is a table of rows of
+ * Root mean square of the token embeddings: what the model says, or that of the first of `model.embeddingParameters` that is a table of rows of
  * `embeddingWidth` and has at least one row per code.
  *
  * @throws OptionError if the model has no such parameter.
  */
 export function embeddingRms(model: MaskedDiffusionModel, weights: HostTree): number {
+  if (model.embeddingRms) return model.embeddingRms(weights);
   const name = model.embeddingParameters.find((candidate) => {
     const shape = model.parameters[candidate]?.shape;
     return shape?.length === 2 && shape[1] === model.embeddingWidth && shape[0]! >= model.tokenSpace.codebookSize;

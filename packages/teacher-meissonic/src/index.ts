@@ -41,6 +41,7 @@ export {
 } from './release/read-release.js';
 export { recognizeRelease } from './release/recognize.js';
 export { readTeacher, teacherFiles, type TeacherFileOptions } from './files.js';
+export { officialMeissonicDistillation } from './official-distillation.js';
 export { meissonicPlugin, meissonicTeacher } from './plugin.js';
 export {
   defineMeissonic,

@@ -4,7 +4,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 
 /** Epsilon of every norm. */
-const epsilon = 1e-6;
+export const normEpsilon = 1e-6;
 
 /** x W^T, plus the bias if there is one. */
 export function dense<T extends Tensor>(weights: TensorTree, name: string, x: T): T {
@@ -19,7 +19,7 @@ export function pointwise<T extends Tensor>(weights: TensorTree, name: string, x
 
 /** Root-mean-square norm with the weight `<name>.weight`. */
 export function norm<T extends Tensor>(weights: TensorTree, name: string, x: T): T {
-  return rmsNorm(x, weights[`${name}.weight`]!, { epsilon });
+  return rmsNorm(x, weights[`${name}.weight`]!, { epsilon: normEpsilon });
 }
 
 /** Linear, SiLU, linear. */
@@ -37,7 +37,7 @@ export function modulation(weights: TensorTree, name: string, activated: Tensor2
 /** Layer norm without weights, then times (1 + scale) plus shift. */
 export function modulatedNorm(x: Tensor3D, shift: Tensor3D, scale: Tensor3D): Tensor3D {
   const width = x.shape[2];
-  const normalized = layerNorm(x, tf.ones([width]), tf.zeros([width]), { epsilon });
+  const normalized = layerNorm(x, tf.ones([width]), tf.zeros([width]), { epsilon: normEpsilon });
   return tf.add(tf.mul(normalized, tf.add(scale, 1)), shift);
 }
 

@@ -15,6 +15,7 @@ import {
   type ResolvedTransformerConfig,
 } from './config.js';
 import { dense, downsample, norm, pointwise, siluMlp, upsample } from './layers.js';
+import { tokenEmbeddingRms } from './embedding-rms.js';
 import { embeddingParameters, initializeTransformer, transformerParameters } from './parameters.js';
 import { rotaryTables } from './rotary.js';
 import { numMicroConditions, sinusoidWidth } from './sinusoids.js';
@@ -53,6 +54,7 @@ export function multimodalTransformer(options: MultimodalTransformerConfig): Mul
     embeddingWidth: width,
     parameters: transformerParameters(config),
     embeddingParameters,
+    embeddingRms: (weights) => tokenEmbeddingRms(weights, width),
     initialize: (random) => initializeTransformer(config, random),
     logits: (weights, inputs) => transformerLogits(config, weights, inputs, () => {}),
     config,

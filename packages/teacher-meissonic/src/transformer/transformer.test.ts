@@ -99,6 +99,23 @@ describe('sinusoids', () => {
   });
 });
 
+describe('embedding noise relative to the embeddings', () => {
+  it('uses the rms after norm and convolution', () => {
+    // Rows of one channel each: the norm makes them sqrt(16) of it, the convolution 3 times that.
+    const width = 16;
+    const { embeddingRms } = multimodalTransformer(tiny);
+    const table = Float32Array.from({ length: 9 * width }, (_, i) => (i % width === Math.floor(i / width) ? 5 : 0));
+    const filter = Float32Array.from({ length: width * width }, (_, i) => (i % (width + 1) === 0 ? 3 : 0));
+    const weights = {
+      'embed.embeddings.weight': float32([9, width], table),
+      'embed.layer_norm.weight': float32([width], new Float32Array(width).fill(1)),
+      'embed.conv.weight': float32([width, width, 1, 1], filter),
+    };
+    // Mean square of 12 and fifteen zeros: 144 / 16 = 9.
+    expect(embeddingRms!(weights)).toBeCloseTo(3, 5);
+  });
+});
+
 describe('first weights', () => {
   const { initialize, parameters } = multimodalTransformer(tiny);
   const weights = initialize(randomStream(1, 0, 'weights'));
