@@ -53,7 +53,9 @@ describe('chooseEngine by name', () => {
   it('refuses an unknown name and lists the known ones', async () => {
     const failure = chooseEngine('onyx');
     await expect(failure).rejects.toThrow(OptionError);
-    await expect(failure).rejects.toThrow('expected auto, cuda, webgpu, onnx, wasm, tensorflow, cpu; got "onyx"');
+    await expect(failure).rejects.toThrow(
+      'expected auto, cuda, onnx-cuda, webgpu, onnx-webgpu, onnx, wasm, tensorflow, cpu; got "onyx"',
+    );
   });
 
   it('makes a software GPU engine when asked for by name', async () => {

@@ -9,6 +9,9 @@ const differences: Record<string, Partial<EngineCheckOptions>> = {
   webgpu: { isDeterministic: false },
 };
 
+/** A GPU emulated on a busy CPU compiles a program for many seconds. */
+const timeout = 300_000;
+
 for (const factory of nodeEngines) {
   const availability = await factory.probe();
   const title = availability.available
@@ -21,6 +24,10 @@ for (const factory of nodeEngines) {
     });
     afterAll(() => engine?.dispose());
     for (const check of engineChecks(differences[factory.name]))
-      it.skipIf(check.skip)(check.skip ? `${check.name}, skipped: ${check.skip}` : check.name, () => check.run(engine));
+      it.skipIf(check.skip)(
+        check.skip ? `${check.name}, skipped: ${check.skip}` : check.name,
+        () => check.run(engine),
+        timeout,
+      );
   });
 }

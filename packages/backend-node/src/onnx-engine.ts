@@ -1,6 +1,6 @@
 /**
- * The `onnx` engine: a pure function is traced once into a graph, which onnxruntime runs in a worker thread. Emitting
- * happens here, sessions and state live there.
+ * The engines `onnx`, `onnx-webgpu` and `onnx-cuda`: a pure function is traced once into a graph, which onnxruntime runs
+ * in a worker thread, on the CPU or on another of its providers. Emitting happens here, sessions and state live there.
  */
 import {
   BackendUnavailableError,
@@ -20,7 +20,8 @@ import {
 import * as tf from '@tensorflow/tfjs-core';
 import { createRequire } from 'node:module';
 import { float16Values, hostTreeOf, wireTree } from './half-state.js';
-import { portSpecs, prefixes } from './onnx-protocol.js';
+import { portSpecs, prefixes, type Residence } from './onnx-protocol.js';
+import { onnxProviders, residenceOf, type OnnxProvider, type ProviderDescription } from './onnx-providers.js';
 import { detachedCopy, startOnnxWorker, type OnnxWorker } from './onnx-worker-client.js';
 import { resolveThreads } from './threads.js';
 
@@ -36,6 +37,8 @@ export type ModelEmitter = (fn: PureFunction, signature: FunctionSignature) => M
 
 /** Options of `createOnnxEngine`. */
 export interface OnnxEngineOptions extends EngineOptions {
+  /** What onnxruntime computes on. `cuda` has not been run yet, for want of such a machine. @default 'cpu' */
+  readonly provider?: OnnxProvider;
   /**
    * Replaces session options of onnxruntime-node (`graphOptimizationLevel`, `enableMemPattern`, `enableCpuMemArena`,
    * `enableProfiling`, ...).
@@ -55,32 +58,36 @@ interface TreeState {
 const installCommand = 'npm install onnxruntime-node';
 
 /** The tracer, loaded while the worker loads onnxruntime. */
-function tracingEmitter(): ModelEmitter {
+function tracingEmitter({ lowering }: ProviderDescription): ModelEmitter {
   const loading = import('@dimo/onnx');
   loading.catch(() => {}); // reported by the first function
   return async (fn, signature) => {
     const { emitModel, trace } = await loading;
     // While another backend starts (asynchronously), tfjs refuses every op on any backend, the tracer's included.
     await (tf.engine() as unknown as { pendingBackendInit?: Promise<boolean> | null }).pendingBackendInit;
-    const graph = trace(fn, signature);
+    const graph = trace(fn, signature, lowering);
     return (halves) => emitModel(graph, { halves });
   };
 }
 
 /**
- * Makes an engine that runs traced graphs on onnxruntime (CPU).
+ * Makes an engine that runs traced graphs on onnxruntime.
  *
- * @throws BackendUnavailableError if onnxruntime-node is missing or cannot be loaded.
+ * @throws BackendUnavailableError if onnxruntime-node is missing, cannot be loaded, or has no such device here.
  * @throws OptionError if the number of threads is not a positive integer.
  */
 export async function createOnnxEngine(options: OnnxEngineOptions = {}): Promise<Engine> {
   const threads = resolveThreads(options.threads);
-  requirePackage();
-  const worker = startOnnxWorker();
-  const emit = options.emit ?? tracingEmitter();
-  const { versions } = await loadRuntime(worker);
+  const provider = onnxProviders[options.provider ?? 'cpu'];
+  const { name } = provider;
+  requirePackage(name);
+  const emit = options.emit ?? tracingEmitter(provider);
+  const residence = provider.isResident ? await residenceOf(provider) : undefined;
+  const worker = startOnnxWorker(name);
+  const { versions } = await loadRuntime(worker, provider, residence);
+  const device = await provider.describe(threads);
   const sessionOptions = {
-    executionProviders: ['cpu'],
+    executionProviders: provider.executionProviders,
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     executionMode: 'sequential',
@@ -98,7 +105,7 @@ export async function createOnnxEngine(options: OnnxEngineOptions = {}): Promise
   let nextFunction = 0;
   let isDisposed = false;
   const requireLive = (where: string) => {
-    if (isDisposed) throw new DimoError('option', `${where}: this onnx engine has been disposed; make a new one`);
+    if (isDisposed) throw new DimoError('option', `${where}: this ${name} engine has been disposed; make a new one`);
   };
   const stateOf = (tree: DeviceTree, where: string): TreeState => {
     requireLive(where);
@@ -139,17 +146,14 @@ export async function createOnnxEngine(options: OnnxEngineOptions = {}): Promise
   }
 
   return {
-    info: {
-      name: 'onnx',
-      device: `CPU, ${threads} ${threads === 1 ? 'thread' : 'threads'}`,
-      versions,
-    },
+    info: { name, versions, ...device },
 
     async upload(values, options) {
       requireLive('upload');
       const id = nextTree++;
       const specs = specsOf(values);
-      const { tensors, transfer } = wireTree(values, options);
+      // Other devices compute with float32: 16 bits are widened here, once, and not in every run.
+      const { tensors, transfer } = residence ? detachedCopy(values) : wireTree(values, options);
       const halves = new Map(
         Object.entries(tensors).flatMap(([name, tensor]) => ('bits' in tensor ? [[name, tensor.exponent]] : [])),
       );
@@ -212,28 +216,51 @@ export async function createOnnxEngine(options: OnnxEngineOptions = {}): Promise
 }
 
 /** Fails early, and without a thread, when the package is not there. */
-function requirePackage(): void {
+function requirePackage(engine: string): void {
   try {
     createRequire(import.meta.url).resolve('onnxruntime-node/package.json');
   } catch (cause) {
-    throw new BackendUnavailableError('onnx engine: the package onnxruntime-node is not installed', {
+    throw new BackendUnavailableError(`${engine} engine: the package onnxruntime-node is not installed`, {
       cause,
       hint: `run \`${installCommand}\`; where its download host is blocked, \`ONNXRUNTIME_NODE_INSTALL=skip ${installCommand}\``,
     });
   }
 }
 
-async function loadRuntime(worker: OnnxWorker): Promise<{ readonly versions: Readonly<Record<string, string>> }> {
-  try {
-    return await worker.call('load', {});
-  } catch (cause) {
+async function loadRuntime(
+  worker: OnnxWorker,
+  provider: ProviderDescription,
+  residence: Residence | undefined,
+): Promise<{ readonly versions: Readonly<Record<string, string>> }> {
+  const { name, backend, hint } = provider;
+  const fail = async (message: string, options: { cause?: unknown; hint: string }): Promise<never> => {
     await worker.close().catch(() => {});
-    const message = cause instanceof Error ? cause.message.split('\n')[0] : String(cause);
-    throw new BackendUnavailableError(`onnx engine: onnxruntime-node cannot be loaded: ${message}`, {
+    throw new BackendUnavailableError(`${name} engine: ${message}`, options);
+  };
+  let loaded;
+  try {
+    loaded = await worker.call('load', {});
+  } catch (cause) {
+    return fail(`onnxruntime-node cannot be loaded: ${firstLine(cause)}`, {
       cause,
       hint: `reinstall it for this platform: \`npm uninstall onnxruntime-node && ${installCommand}\``,
     });
   }
+  if (!loaded.backends.includes(backend))
+    return fail(`this onnxruntime-node has no ${backend} provider, only ${loaded.backends.join(', ')}`, { hint });
+  if (residence)
+    try {
+      await worker.call('reside', { residence });
+    } catch (cause) {
+      return fail(`onnxruntime's ${backend} provider does not start: ${firstLine(cause)}`, { cause, hint });
+    }
+  return loaded;
+}
+
+/** The first line, without the place in onnxruntime's sources and the condition that did not hold there. */
+function firstLine(cause: unknown): string {
+  const line = (cause instanceof Error ? cause.message : String(cause)).split('\n')[0]!;
+  return line.replace(/^\S*onnxruntime_src\S* .* was false\. /, '');
 }
 
 function pick(tree: SpecTree, names: readonly string[]): SpecTree {

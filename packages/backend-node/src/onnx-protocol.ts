@@ -23,10 +23,33 @@ export interface HalfWire {
 /** Tensors between the threads. */
 export type WireTree = Record<string, HostTensor | HalfWire>;
 
+/**
+ * How state is kept on another device than the CPU: as buffers of the provider, which sessions read and return. They
+ * cannot be read or written from here, so values go in and out through copying sessions.
+ */
+export interface Residence {
+  readonly copies: readonly CopyModel[];
+  /** Session options of the copying sessions. */
+  readonly sessionOptions: Readonly<Record<string, unknown>>;
+}
+
+/** A graph that returns its input `s:x` as `o:x`, for tensors of this type and rank, whatever their lengths. */
+export interface CopyModel {
+  readonly dtype: DType;
+  readonly rank: number;
+  readonly model: Uint8Array;
+}
+
 /** Requests by name, with what the worker answers. */
 export interface WorkerOperations {
   /** Loads onnxruntime. */
-  load: { request: object; response: { readonly versions: Readonly<Record<string, string>> } };
+  load: {
+    request: object;
+    /** Versions, and the names of the providers that this build has: `cpu`, `webgpu`, `cuda`, ... */
+    response: { readonly versions: Readonly<Record<string, string>>; readonly backends: readonly string[] };
+  };
+  /** Keeps state on a provider's device from now on, once that is known to work. */
+  reside: { request: { readonly residence: Residence }; response: undefined };
   upload: { request: { readonly tree: number; readonly tensors: WireTree }; response: undefined };
   assign: { request: { readonly tree: number; readonly tensors: HostTree }; response: undefined };
   download: { request: { readonly tree: number; readonly names: readonly string[] }; response: WireTree };

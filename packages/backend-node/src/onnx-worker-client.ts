@@ -34,8 +34,8 @@ function waitForWorkers(): void {
   }
 }
 
-/** Starts the thread. It does not keep the process alive while no request is open. */
-export function startOnnxWorker(): OnnxWorker {
+/** Starts the thread of an engine of this name. It does not keep the process alive while no request is open. */
+export function startOnnxWorker(engineName = 'onnx'): OnnxWorker {
   // From the sources (tests) the file is as written; in the published package it is a built entry of its own.
   const file = import.meta.url.endsWith('.ts')
     ? new URL('./onnx-worker.mjs', import.meta.url)
@@ -66,13 +66,15 @@ export function startOnnxWorker(): OnnxWorker {
     else entry?.resolve(reply.value);
   });
   worker.on('error', (cause) =>
-    endWith(new DimoError('device', `onnx engine: the worker thread failed: ${cause.message}`, { cause })),
+    endWith(new DimoError('device', `${engineName} engine: the worker thread failed: ${cause.message}`, { cause })),
   );
   const exit = new Promise<void>((resolve) => {
     worker.on('exit', () => {
       gates.delete(gate);
       if (gates.size === 0) process.off('exit', waitForWorkers);
-      endWith(new DimoError('device', 'onnx engine: the worker thread has ended', { hint: 'make a new engine' }));
+      endWith(
+        new DimoError('device', `${engineName} engine: the worker thread has ended`, { hint: 'make a new engine' }),
+      );
       resolve();
     });
   });

@@ -5,13 +5,17 @@
  *
  * Each state tensor has two buffers: a run reads one and writes the other, and only when it has succeeded do they change
  * places. So a failed run leaves the state as it was, and nothing is allocated per step.
+ *
+ * With a residence (WebGPU), state lives in buffers of the provider instead: a run returns new ones, which replace the
+ * old ones when it has succeeded. `getData` of such a tensor ends the process (onnxruntime-node 1.30), and so does
+ * disposing it after the sessions are gone: values are copied by sessions, and tensors go first.
  */
 import { createRequire } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
 
 /** @import { InferenceSession, Tensor } from 'onnxruntime-node' */
 /** @import { DType, HostTensor } from '@dimo/core' */
-/** @import { HalfWire, SessionPort, WorkerFailure, WorkerOperation, WorkerOperations, WorkerRequest } from './onnx-protocol.js' */
+/** @import { HalfWire, Residence, SessionPort, WorkerFailure, WorkerOperation, WorkerOperations, WorkerRequest } from './onnx-protocol.js' */
 /** `current` is float32 times 2^-exponent where it is float16. @typedef {{ shape: readonly number[], current: Tensor, spare: Tensor | undefined, exponent: number }} StateTensor */
 
 const port = /** @type {import('node:worker_threads').MessagePort} */ (parentPort);
@@ -24,6 +28,10 @@ let ort;
 const trees = new Map();
 /** @type {Map<number, InferenceSession>} */
 const sessions = new Map();
+/** @type {Residence | undefined} */
+let residence;
+/** Copying sessions by direction, type and rank. @type {Map<string, InferenceSession>} */
+const copiers = new Map();
 
 const arrays = { float32: Float32Array, int32: Int32Array, bool: Uint8Array };
 
@@ -60,6 +68,57 @@ function describe(metadata) {
   });
 }
 
+/** @param {Tensor} tensor */
+const isResident = (tensor) => tensor.location === 'gpu-buffer';
+
+/**
+ * A tensor's values in a new tensor at another place; the same tensor where nothing is resident.
+ * @param {Tensor} source @param {'gpu-buffer' | 'cpu'} location @returns {Promise<Tensor>}
+ */
+async function copyTo(source, location) {
+  if (isResident(source) === (location === 'gpu-buffer')) return source;
+  const [dtype, rank] = [source.type, source.dims.length];
+  const copy = residence?.copies.find((model) => model.dtype === dtype && model.rank === rank);
+  // Without elements there is nothing to keep on the device; the types and ranks left out do not occur as weights.
+  if (!copy || sizeOf(source.dims) === 0) return source;
+  const key = `${location} ${dtype} ${rank}`;
+  let session = copiers.get(key);
+  if (!session) {
+    const options = { ...residence?.sessionOptions, preferredOutputLocation: { 'o:x': location } };
+    copiers.set(key, (session = await ort.InferenceSession.create(copy.model, options)));
+  }
+  return /** @type {Tensor} */ ((await session.run({ 's:x': source }))['o:x']);
+}
+
+/**
+ * New state stays on the device, if it can be copied from there; outputs come to the host, which is the default. Names
+ * that the graph does not have are refused, so a session that is not optimized, and never run, is asked for them.
+ * @param {Uint8Array} model
+ */
+async function stateLocations(model) {
+  const options = /** @type {const} */ ({ executionProviders: ['cpu'], graphOptimizationLevel: 'disabled' });
+  const session = await ort.InferenceSession.create(model, { ...options, logSeverityLevel: 4 });
+  const ports = describe(session.outputMetadata);
+  await session.release();
+  const resident = ports.filter(
+    ({ name, dtype, shape }) =>
+      name.startsWith('n:') && residence?.copies.some((copy) => copy.dtype === dtype && copy.rank === shape.length),
+  );
+  return Object.fromEntries(resident.map(({ name }) => [name, /** @type {const} */ ('gpu-buffer')]));
+}
+
+/** @param {StateTensor} slot @param {Tensor} value */
+function replace(slot, value) {
+  const old = slot.current;
+  slot.current = value;
+  if (isResident(old)) old.dispose();
+}
+
+/** @param {Map<string, StateTensor>} state */
+function disposeTree(state) {
+  for (const { current } of state.values()) if (isResident(current)) current.dispose();
+}
+
 /** @param {number} id */
 function treeOf(id) {
   const tree = trees.get(id);
@@ -74,39 +133,100 @@ function sessionOf(id) {
   return session;
 }
 
+/** @typedef {Record<string, Tensor>} Tensors */
+
+/**
+ * Runs into buffers made before.
+ * @param {InferenceSession} session @param {Map<string, StateTensor>} state @param {Tensors} feeds
+ * @returns {Promise<Tensors>}
+ */
+async function runInPlace(session, state, feeds) {
+  /** @type {Tensors} */
+  const fetches = {};
+  /** @type {StateTensor[]} */
+  const replaced = [];
+  for (const { name, dtype, shape } of describe(session.outputMetadata)) {
+    if (name.startsWith('n:')) {
+      const slot = /** @type {StateTensor} */ (state.get(name.slice(2)));
+      slot.spare ??= tensor(dtype, slot.shape);
+      fetches[name] = slot.spare;
+      replaced.push(slot);
+    } else fetches[name] = tensor(dtype, shape); // written in place, then handed to the other thread without a copy
+  }
+  await session.run(feeds, fetches);
+  for (const slot of replaced) [slot.current, slot.spare] = [/** @type {Tensor} */ (slot.spare), slot.current];
+  return fetches;
+}
+
+/**
+ * Runs into buffers that the provider makes.
+ * @param {InferenceSession} session @param {Map<string, StateTensor>} state @param {Tensors} feeds
+ * @returns {Promise<Tensors>}
+ */
+async function runResident(session, state, feeds) {
+  const results = await session.run(feeds);
+  for (const name of session.outputNames) {
+    if (!name.startsWith('n:')) continue;
+    replace(/** @type {StateTensor} */ (state.get(name.slice(2))), /** @type {Tensor} */ (results[name]));
+  }
+  return /** @type {Tensors} */ (results);
+}
+
 /** @type {{ [Op in WorkerOperation]: (body: WorkerOperations[Op]['request']) => Promise<WorkerOperations[Op]['response']> | WorkerOperations[Op]['response'] }} */
 const operations = {
   load() {
     // require: a missing package and a broken native library both fail here, with their own message.
     ort = createRequire(import.meta.url)('onnxruntime-node');
     ort.env.logLevel = 'error';
-    return { versions: { 'onnxruntime-node': ort.env.versions.node ?? ort.env.versions.common } };
+    return {
+      versions: { 'onnxruntime-node': ort.env.versions.node ?? ort.env.versions.common },
+      backends: ort.listSupportedBackends().flatMap(({ name, bundled }) => (bundled ? [name] : [])),
+    };
   },
 
-  upload({ tree, tensors }) {
+  async reside({ residence: given }) {
+    residence = given;
+    // The only sure answer to "does the provider run here?" is to run something on it.
+    const probe = await copyTo(tensor('float32', [1], new Float32Array([1])), 'gpu-buffer');
+    const isWorking = isResident(probe) && (await copyTo(probe, 'cpu')).data[0] === 1;
+    if (isResident(probe)) probe.dispose();
+    if (!isWorking) throw new Error('the provider returns something else than it was given');
+    return undefined;
+  },
+
+  async upload({ tree, tensors }) {
     const state = new Map();
-    for (const [name, wired] of Object.entries(tensors)) state.set(name, stateTensor(wired));
+    for (const [name, wired] of Object.entries(tensors)) {
+      const slot = stateTensor(wired);
+      slot.current = await copyTo(slot.current, 'gpu-buffer');
+      state.set(name, slot);
+    }
     trees.set(tree, state);
     return undefined;
   },
 
-  assign({ tree, tensors }) {
+  async assign({ tree, tensors }) {
     const state = treeOf(tree);
-    for (const [name, { data }] of Object.entries(tensors))
-      /** @type {any} */ (/** @type {StateTensor} */ (state.get(name)).current.data).set(data);
+    for (const [name, { dtype, shape, data }] of Object.entries(tensors)) {
+      const slot = /** @type {StateTensor} */ (state.get(name));
+      if (residence) replace(slot, await copyTo(tensor(dtype, shape, data), 'gpu-buffer'));
+      else /** @type {any} */ (slot.current.data).set(data);
+    }
     return undefined;
   },
 
-  download({ tree, names }) {
+  async download({ tree, names }) {
     const state = treeOf(tree);
-    return Object.fromEntries(
-      names.map((name) => {
-        const { shape, current, exponent } = /** @type {StateTensor} */ (state.get(name));
-        if (current.type !== 'float16') return [name, toHost(current)];
+    /** @type {[string, HostTensor | HalfWire][]} */
+    const entries = [];
+    for (const name of names) {
+      const { shape, current, exponent } = /** @type {StateTensor} */ (state.get(name));
+      if (current.type === 'float16') {
         const bits = /** @type {Uint16Array} */ (/** @type {unknown} */ (current.data)).slice();
-        return [name, { dtype: 'float32', shape, bits, exponent }];
-      }),
-    );
+        entries.push([name, { dtype: 'float32', shape, bits, exponent }]);
+      } else entries.push([name, toHost(await copyTo(current, 'cpu'))]);
+    }
+    return Object.fromEntries(entries);
   },
 
   widen({ tree, names, values }) {
@@ -126,12 +246,14 @@ const operations = {
   },
 
   releaseTree({ tree }) {
+    disposeTree(trees.get(tree) ?? new Map());
     trees.delete(tree);
     return undefined;
   },
 
   async compile({ fn, model, sessionOptions }) {
-    const session = await ort.InferenceSession.create(model, sessionOptions);
+    const placement = residence ? { preferredOutputLocation: await stateLocations(model) } : {};
+    const session = await ort.InferenceSession.create(model, { ...sessionOptions, ...placement });
     sessions.set(fn, session);
     return { inputs: describe(session.inputMetadata), outputs: describe(session.outputMetadata) };
   },
@@ -150,25 +272,12 @@ const operations = {
       const { dtype, shape, data } = /** @type {HostTensor} */ (inputs[key]);
       feeds[name] = tensor(dtype, shape, data);
     }
-    /** @type {Record<string, Tensor>} */
-    const fetches = {};
-    /** @type {StateTensor[]} */
-    const replaced = [];
-    for (const { name, dtype, shape } of describe(session.outputMetadata)) {
-      if (name.startsWith('n:')) {
-        const slot = /** @type {StateTensor} */ (state.get(name.slice(2)));
-        slot.spare ??= tensor(dtype, slot.shape);
-        fetches[name] = slot.spare;
-        replaced.push(slot);
-      } else fetches[name] = tensor(dtype, shape); // written in place, then handed to the other thread without a copy
-    }
-    await session.run(feeds, fetches);
-    for (const slot of replaced) [slot.current, slot.spare] = [/** @type {Tensor} */ (slot.spare), slot.current];
+    const results = residence ? await runResident(session, state, feeds) : await runInPlace(session, state, feeds);
     const outputs = session.outputNames.filter((name) => name.startsWith('o:'));
     // fromEntries, not assignment: a tensor may be called `__proto__`.
     return Object.fromEntries(
       outputs.map((name) => {
-        const { type, dims, data } = /** @type {Tensor} */ (fetches[name]);
+        const { type, dims, data } = /** @type {Tensor} */ (results[name]);
         return [name.slice(2), /** @type {HostTensor} */ ({ dtype: type, shape: [...dims], data })];
       }),
     );
@@ -181,9 +290,11 @@ const operations = {
   },
 
   async close() {
-    for (const session of sessions.values()) await session.release();
-    sessions.clear();
+    for (const state of trees.values()) disposeTree(state);
     trees.clear();
+    for (const session of [...sessions.values(), ...copiers.values()]) await session.release();
+    sessions.clear();
+    copiers.clear();
     return undefined;
   },
 };

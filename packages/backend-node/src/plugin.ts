@@ -9,11 +9,14 @@ import {
 } from '@dimo/core';
 
 /** Names of the engines of this package. */
-export type NodeEngineName = 'cuda' | 'webgpu' | 'onnx' | 'wasm' | 'tensorflow' | 'cpu';
+export type NodeEngineName = 'cuda' | 'onnx-cuda' | 'webgpu' | 'onnx-webgpu' | 'onnx' | 'wasm' | 'tensorflow' | 'cpu';
 
 const makers: Readonly<Record<NodeEngineName, (options?: EngineOptions) => Promise<Engine>>> = {
   cuda: async () => (await import('./eager/tensorflow.js')).createCudaEngine(),
+  'onnx-cuda': async (options) => (await import('./onnx-engine.js')).createOnnxEngine({ ...options, provider: 'cuda' }),
   webgpu: async () => (await import('./eager/webgpu.js')).createWebgpuEngine(),
+  'onnx-webgpu': async (options) =>
+    (await import('./onnx-engine.js')).createOnnxEngine({ ...options, provider: 'webgpu' }),
   onnx: async (options) => (await import('./onnx-engine.js')).createOnnxEngine(options),
   wasm: async () => (await import('./eager/wasm.js')).createWasmEngine(),
   tensorflow: async () => (await import('./eager/tensorflow.js')).createTensorFlowEngine(),
@@ -45,7 +48,8 @@ export function describeFailure(error: unknown): Extract<EngineAvailability, { a
   return { available: false, reason, fix: fix ?? 'none known: please report this' };
 }
 
-/** `@dimo/backend-node` as a plugin: engines `onnx`, `wasm`, `cpu`, `webgpu`, `tensorflow` and `cuda`. */
+/** `@dimo/backend-node` as a plugin: engines `onnx` (CPU), `onnx-webgpu`, `onnx-cuda`, `wasm`, `cpu`, `webgpu`,
+ * `tensorflow` and `cuda`. */
 export const nodeBackendPlugin = definePlugin({
   contract: 1,
   name: '@dimo/backend-node',

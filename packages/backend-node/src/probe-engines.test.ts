@@ -9,7 +9,15 @@ describe('probeEngines', () => {
     const engines = nodeEngines.filter(({ name }) => name !== 'tensorflow'); // slow to load, and no different
     const reports = await probeEngines({ engines, seconds: 0.05, onReport: (report) => seen.push(report) });
     expect(seen).toEqual(reports);
-    expect(reports.map(({ name }) => name)).toEqual(['cuda', 'webgpu', 'onnx', 'wasm', 'cpu']);
+    expect(reports.map(({ name }) => name)).toEqual([
+      'cuda',
+      'onnx-cuda',
+      'webgpu',
+      'onnx-webgpu',
+      'onnx',
+      'wasm',
+      'cpu',
+    ]);
     for (const { name, availability, gigaflops } of reports)
       if (availability.available) {
         expect(availability.info.name).toBe(name);
@@ -40,11 +48,13 @@ describe('probeEngines', () => {
 });
 
 describe('nodeBackendPlugin', () => {
-  it('provides the six engines', () => {
+  it('provides the eight engines', () => {
     expect(nodeBackendPlugin.engines?.map(({ name }) => name).sort()).toEqual([
       'cpu',
       'cuda',
       'onnx',
+      'onnx-cuda',
+      'onnx-webgpu',
       'tensorflow',
       'wasm',
       'webgpu',

@@ -13,6 +13,13 @@ export interface LoweringOptions {
    * @default 'microsoft'
    */
   readonly operators?: 'microsoft' | 'standard';
+  /**
+   * False for onnxruntime's WebGPU provider (1.30), whose SimplifiedLayerNormalization returns something else than the
+   * inverse root-mean-square as its second result.
+   *
+   * @default true
+   */
+  readonly returnsInverseRms?: boolean;
 }
 
 /** Type and shape of a node output. */
@@ -51,7 +58,10 @@ export interface GraphBuilder {
 
 /** An empty graph. */
 export function createGraphBuilder(options: LoweringOptions = {}): GraphBuilder {
-  const lowering: Required<LoweringOptions> = { operators: options.operators ?? 'microsoft' };
+  const lowering: Required<LoweringOptions> = {
+    operators: options.operators ?? 'microsoft',
+    returnsInverseRms: options.returnsInverseRms ?? true,
+  };
   const allNodes: GraphNode[] = [];
   const nodesByKey = new Map<string, GraphNode>();
   const constantsByKey = new Map<string, Value[]>();

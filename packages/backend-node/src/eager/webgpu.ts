@@ -64,21 +64,18 @@ export async function createWebgpuEngine(): Promise<Engine> {
     if (opened === current) opened = undefined;
     throw error;
   });
-  const { info } = adapter;
-  const isSoftware = isSoftwareAdapter(info);
-  registerWebgpuKernels({ tuning: isSoftware ? softwareTuning : gpuTuning });
-  const description = info.description || info.device || info.vendor || 'unknown adapter';
+  const described = describeAdapter(adapter.info);
+  registerWebgpuKernels({ tuning: described.isSoftware ? softwareTuning : gpuTuning });
   return health.guard(
     eagerEngine(
       'webgpu',
       {
         name: 'webgpu',
-        device: isSoftware ? `${description} (software)` : description,
+        ...described,
         versions: {
           webgpu: versionOf('webgpu'),
           '@tensorflow/tfjs-backend-webgpu': versionOf('@tensorflow/tfjs-backend-webgpu'),
         },
-        isSoftware,
       },
       { beforeCommit: health.check },
     ),
@@ -91,19 +88,44 @@ export function isSoftwareAdapter(info: Adapter['info']): boolean {
   return info.isFallbackAdapter === true || /llvmpipe|lavapipe|swiftshader|basic render|\bwarp\b|software/i.test(words);
 }
 
-async function open(): Promise<Opened> {
-  const install = 'run `npm install webgpu @tensorflow/tfjs-backend-webgpu`';
+/** An adapter in words. */
+function describeAdapter(info: Adapter['info']): { device: string; isSoftware: boolean } {
+  const isSoftware = isSoftwareAdapter(info);
+  const description = info.description || info.device || info.vendor || 'unknown adapter';
+  return { device: isSoftware ? `${description} (software)` : description, isSoftware };
+}
+
+/**
+ * The adapter that engines on WebGPU get, in words; undefined if there is none.
+ *
+ * @throws BackendUnavailableError if the package `webgpu` is missing.
+ */
+export async function findAdapter(): Promise<{ device: string; isSoftware: boolean } | undefined> {
+  const { gpu } = await loadDawn();
+  const adapter = await gpu.requestAdapter(adapterOptions);
+  return adapter ? describeAdapter(adapter.info) : undefined;
+}
+
+const install = 'run `npm install webgpu @tensorflow/tfjs-backend-webgpu`';
+const adapterOptions = { powerPreference: 'high-performance' };
+
+async function loadDawn(): Promise<{ gpu: Gpu; globals: object }> {
   const dawn = await importOptional(
     { name: 'webgpu', engine: 'webgpu', fix: install },
     async () => (await import('webgpu')) as unknown as { create(flags: string[]): Gpu; globals: object },
   );
   dawnInstance ??= dawn.create([]);
-  const adapter = await dawnInstance.requestAdapter({ powerPreference: 'high-performance' });
+  return { gpu: dawnInstance, globals: dawn.globals };
+}
+
+async function open(): Promise<Opened> {
+  const { gpu, globals } = await loadDawn();
+  const adapter = await gpu.requestAdapter(adapterOptions);
   if (!adapter)
     throw new BackendUnavailableError('webgpu engine: there is no WebGPU adapter on this machine', {
       hint: driverHint,
     });
-  defineBrowserGlobals(dawn.globals, dawnInstance);
+  defineBrowserGlobals(globals, gpu);
   const backends = await importOptional(
     { name: '@tensorflow/tfjs-backend-webgpu', engine: 'webgpu', fix: install },
     async () => {

@@ -126,7 +126,7 @@ export const fusedKernels: KernelTable = {
     const statistics = { type, shape: [...x.shape.slice(0, -1), 1] };
     if (builder.lowering.operators === 'standard') return composedRmsNorm(builder, x, scale, epsilon);
     // onnxruntime's own operator, although it is in the standard's domain.
-    return builder
+    const [y, inverse] = builder
       .nodes(
         'SimplifiedLayerNormalization',
         [materialize(builder, x), materialize(builder, scale)],
@@ -134,6 +134,9 @@ export const fusedKernels: KernelTable = {
         { attributes: { axis: int(-1), epsilon: float(epsilon) }, numRequiredOutputs: 1 },
       )
       .map(lazy);
+    if (builder.lowering.returnsInverseRms) return [y!, inverse!];
+    // What is not used of it, in most networks all, is removed again as dead.
+    return [y!, composedRmsNorm(builder, x, scale, epsilon)[1]!];
   }),
   DimoRotaryEmbedding: kernel<'x' | 'cosines' | 'sines', { numHeads: number }>(
     (builder, { x, cosines, sines }, { numHeads }) => {

@@ -1,0 +1,77 @@
+/** What onnxruntime can compute on, and what each needs. */
+import type { DType, EngineInfo, PureFunction, SpecTree } from '@dimo/core';
+import type { LoweringOptions } from '@dimo/onnx';
+import type { CopyModel, Residence } from './onnx-protocol.js';
+
+/** A provider of onnxruntime. */
+export type OnnxProvider = 'cpu' | 'webgpu' | 'cuda';
+
+/** Facts about a provider. */
+export interface ProviderDescription {
+  /** Name of the engine on it. */
+  readonly name: string;
+  /** Name that onnxruntime lists it under. */
+  readonly backend: string;
+  readonly executionProviders: readonly string[];
+  /** Whether state is kept in the provider's own buffers between runs. */
+  readonly isResident: boolean;
+  /** What the tracer has to know of the provider's operators. */
+  readonly lowering: LoweringOptions;
+  /** What makes it available. */
+  readonly hint: string;
+  readonly describe: (threads: number) => Promise<Pick<EngineInfo, 'device' | 'isSoftware'>>;
+}
+
+/** The providers. */
+export const onnxProviders: Readonly<Record<OnnxProvider, ProviderDescription>> = {
+  cpu: {
+    name: 'onnx',
+    backend: 'cpu',
+    executionProviders: ['cpu'],
+    isResident: false,
+    lowering: {},
+    hint: 'reinstall onnxruntime-node',
+    describe: async (threads) => ({ device: `CPU, ${threads} ${threads === 1 ? 'thread' : 'threads'}` }),
+  },
+  webgpu: {
+    name: 'onnx-webgpu',
+    backend: 'webgpu',
+    executionProviders: ['webgpu'],
+    isResident: true,
+    lowering: { returnsInverseRms: false },
+    hint: 'install a Vulkan, Metal or Direct3D 12 driver (on Debian: mesa-vulkan-drivers 23 or newer, or the driver of the GPU), or use the engine onnx',
+    async describe() {
+      // onnxruntime does not say which adapter it took; Dawn, where it is installed, is asked for the same one.
+      const { findAdapter } = await import('./eager/webgpu.js');
+      const found = await findAdapter().catch(() => undefined);
+      return found ?? { device: "the first WebGPU adapter, as onnxruntime's" };
+    },
+  },
+  cuda: {
+    name: 'onnx-cuda',
+    backend: 'cuda',
+    executionProviders: ['cuda'],
+    // State stays on the host: onnxruntime-node returns no CUDA buffers.
+    isResident: false,
+    lowering: {},
+    hint: 'on Linux x64 with CUDA 12 and cuDNN 9, run `ONNXRUNTIME_NODE_INSTALL=cuda12 npm install onnxruntime-node`',
+    describe: async () => ({ device: 'CUDA' }),
+  },
+};
+
+/** Ranks of tensors that a model's weights and its optimizer's moments have. */
+const ranks = [0, 1, 2, 3, 4, 5];
+
+/** Copying graphs for all tensors that can be kept on the device. */
+export async function residenceOf(provider: ProviderDescription): Promise<Residence> {
+  const { emitModel, trace } = await import('@dimo/onnx');
+  const identity: PureFunction = ({ x }) => ({ outputs: { x: x! } });
+  const copies = (['float32', 'int32'] satisfies DType[]).flatMap((dtype) =>
+    ranks.map((rank): CopyModel => {
+      const state: SpecTree = { x: { dtype, shape: Array.from({ length: rank }, () => 1) } };
+      const graph = trace(identity, { state, inputs: {} });
+      return { dtype, rank, model: emitModel(graph, { dimensionName: (_, axis) => `axis${axis}` }) };
+    }),
+  );
+  return { copies, sessionOptions: { executionProviders: provider.executionProviders, logSeverityLevel: 4 } };
+}
