@@ -20,7 +20,7 @@ import {
   type MultiStepOptions,
   type PureFunction,
 } from '@dimo/core';
-import { embedTimesteps } from '@dimo/teacher-meissonic';
+import { embedTimesteps, vqModel, type VqModelConfig } from '@dimo/teacher-meissonic';
 import type { Scalar, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -111,6 +111,28 @@ describe.each(enginesUnderTest)('on $name', ({ create, exactness }) => {
     engine = await create();
   });
   afterAll(() => engine.dispose());
+
+  it('decodes the codes to the pictures of the original', async () => {
+    const recordings = [
+      ...samplerTraces.map((name) => loadTensors('meissonic', 'sampler', `${name}.safetensors`)),
+      ...Object.keys(loadJson<OneStepRuns>('meissonic', 'one_step', 'io.json').runs).map((name) =>
+        below(`${name}.`, loadTensors('meissonic', 'one_step', 'io.safetensors')),
+      ),
+    ];
+    const vqvae = ['meissonic', 'tiny_release', 'vqvae'];
+    const decoderWeights = loadTensors(...vqvae, 'diffusion_pytorch_model.safetensors');
+    for (const io of recordings) {
+      const codes = tensor<'int32'>(io, 'out.codes');
+      const [batch, ...grid] = codes.shape as [number, number, number];
+      const { decode } = vqModel(loadJson<VqModelConfig>(...vqvae, 'config.json'), { grid });
+      const fn: PureFunction = (state, inputs) => ({
+        outputs: { images: decode(state, inputs['tokens'] as Tensor2D) },
+      });
+      const { images } = await runOnce(engine, fn, decoderWeights, { tokens: tokensOf(codes) });
+      expect(images!.shape[0]).toBe(batch);
+      expect(maxDifference(images!.data, channelsLast(tensor(io, 'out.image')).data)).toBeLessThan(tolerance);
+    }
+  });
 
   describe.each(samplerTraces)('multi-step sampler: %s', (name) => {
     const { settings, timesteps } = loadJson<SamplerTrace>('meissonic', 'sampler', `${name}.json`);
