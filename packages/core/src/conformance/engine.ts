@@ -6,6 +6,7 @@
  */
 import '../gradients.js';
 import type { Engine } from '../engine.js';
+import { halfChecks } from './half-checks.js';
 import { opChecks } from './op-checks.js';
 import { stateChecks } from './state-checks.js';
 import { trainingChecks } from './training-checks.js';
@@ -35,5 +36,5 @@ export interface EngineCheckOptions {
 /** All checks of an engine; each leaves it as it found it. */
 export function engineChecks(options: Partial<EngineCheckOptions> = {}): EngineCheck[] {
   const resolved: EngineCheckOptions = { tolerance: 2e-5, isDeterministic: true, ...options };
-  return [...stateChecks(), ...trainingChecks(resolved), ...opChecks(resolved)];
+  return [...stateChecks(), ...halfChecks(), ...trainingChecks(resolved), ...opChecks(resolved)];
 }
