@@ -10,7 +10,7 @@
 import { DimoError } from '@dimo/core';
 import { randomInt } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { encodeGrid, encodeImage, gridColumns } from '../images.js';
 import { checkRequest, loopbackHosts, type GuardSettings } from './guard.js';
 import { parseImageRequest } from './image-request.js';
@@ -76,6 +76,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
       ),
     },
   };
+  // What Node's own parser refuses it answers itself: 400, 408 and 431.
   const server = createServer(
     {
       maxHeaderSize: 16_384,
@@ -97,7 +98,6 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     },
   );
   server.maxConnections = limits.connections;
-  server.on('clientError', refuseBrokenRequest);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(options.port ?? 7860, host, () => {
@@ -262,22 +262,6 @@ function sendProblem(request: IncomingMessage, response: ServerResponse, problem
   // Read and thrown away for a moment, so that the answer arrives before the connection is reset.
   request.resume();
   setTimeout(() => request.socket.destroy(), lingerMilliseconds).unref();
-}
-
-/** What Node's parser refuses: bad syntax, two lengths, headers that are too long or too slow. */
-function refuseBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
-  const status =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? '431 Request Header Fields Too Large'
-      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? '408 Request Timeout'
-        : '400 Bad Request';
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
-  setTimeout(() => socket.destroy(), lingerMilliseconds).unref();
 }
 
 async function closeServer(server: Server, queue: JobQueue): Promise<void> {
