@@ -1,5 +1,9 @@
 /** Looking into tfjs' WebGPU backend: launches, buffers, and what the adapter itself can do. */
 import * as tf from '@tensorflow/tfjs-core';
+import { cpuSeconds } from './statistics.mjs';
+
+/** Seconds on the clock; for an adapter that is emulated, of CPU time of all threads, which other programs do not change. */
+export const clocks = { wall: () => performance.now() / 1000, cpu: cpuSeconds };
 
 /** Counts launches and watches the buffers of the backend. Needs the backend to be initialized. */
 export function watchBackend() {
@@ -35,8 +39,8 @@ export function watchBackend() {
   };
 }
 
-/** Bytes per second read and written by a copy from buffer to buffer, best of five. */
-export async function copyBandwidth({ device }, megabytes = 64) {
+/** Bytes per second of `clock` read and written by a copy from buffer to buffer, best of five. */
+export async function copyBandwidth({ device }, clock, megabytes = 64) {
   const size = megabytes * 2 ** 20;
   const usage = GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
   const [from, to] = [0, 1].map(() => device.createBuffer({ size, usage }));
@@ -45,25 +49,25 @@ export async function copyBandwidth({ device }, megabytes = 64) {
     const encoder = device.createCommandEncoder();
     const repeats = 4;
     for (let i = 0; i < repeats; i++) encoder.copyBufferToBuffer(from, 0, to, 0, size);
-    const start = performance.now();
+    const start = clock();
     device.queue.submit([encoder.finish()]);
     await device.queue.onSubmittedWorkDone();
-    best = Math.min(best, (performance.now() - start) / 1000 / repeats);
+    best = Math.min(best, (clock() - start) / repeats);
   }
   for (const buffer of [from, to]) buffer.destroy();
   return (2 * size) / best;
 }
 
-/** Seconds of one call, the least of some; the result is waited for, not read. */
-export async function secondsOf(backend, compute, rounds) {
+/** Seconds of `clock` of one call, the least of some; the result is waited for, not read. */
+export async function secondsOf(backend, clock, compute, rounds) {
   let best = Infinity;
   for (let round = -1; round < rounds; round++) {
-    const start = performance.now();
+    const start = clock();
     const results = tf.tidy(compute);
     backend.endComputePassEncoder();
     if (backend.commandEncoder) backend.submitQueue();
     await backend.device.queue.onSubmittedWorkDone();
-    const seconds = (performance.now() - start) / 1000;
+    const seconds = clock() - start;
     tf.dispose(results);
     if (round >= 0) best = Math.min(best, seconds); // the first one compiles
   }
