@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { run } from '@dimo/cli';
+import { readSafetensors, writeSafetensors } from '@dimo/core';
+import { decode } from 'fast-png';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { fixtures } from '../parity/fixtures.js';
 import { startHub, testCommit, type HubServer } from '../support/hub-server.js';
@@ -140,6 +142,69 @@ describe('from a hub', { timeout: 120_000 }, () => {
     };
     await succeed(['import', 'hf:maker/model', '--out', at('out')]);
     expect(await fails(['sample', '--model', at('out')])).toContain('which no plugin provides');
+  });
+});
+
+describe('Meissonic from a hub', { timeout: 120_000 }, () => {
+  const release = path.join(fixtures, 'meissonic', 'tiny_release');
+
+  /** The files of the release by name, with the transformer in two shards, and what is not to be fetched. */
+  async function releaseFiles(): Promise<Record<string, Buffer>> {
+    const files: Record<string, Buffer> = {
+      'text_encoder/pytorch_model.bin': Buffer.alloc(10),
+      'model.ckpt': Buffer.alloc(10),
+    };
+    for (const entry of await readdir(release, { recursive: true, withFileTypes: true })) {
+      const file = path.join(entry.parentPath, entry.name);
+      if (entry.isFile()) files[path.relative(release, file)] = await readFile(file);
+    }
+    const whole = 'transformer/diffusion_pytorch_model.safetensors';
+    const { tensors } = readSafetensors(files[whole]!);
+    delete files[whole];
+    const names = Object.keys(tensors);
+    const shards = [names.slice(0, 20), names.slice(20)];
+    const shardName = (i: number): string => `diffusion_pytorch_model-0000${i + 1}-of-00002.safetensors`;
+    const weightMap: Record<string, string> = {};
+    for (const [i, shard] of shards.entries()) {
+      const part = Object.fromEntries(shard.map((name) => [name, tensors[name]!]));
+      files[`transformer/${shardName(i)}`] = Buffer.from(writeSafetensors(part));
+      for (const name of shard) weightMap[name] = shardName(i);
+    }
+    const index = JSON.stringify({ metadata: {}, weight_map: weightMap });
+    files[`${whole}.index.json`] = Buffer.from(index);
+    return files;
+  }
+
+  it('the release is fetched in shards; a released generator takes decoder and text encoder from it', async () => {
+    const files = await releaseFiles();
+    hub = await startHub({ files });
+    const imported = await succeed(['import', 'hf:maker/model', '--out', at('teacher'), '--json']);
+    expect(JSON.parse(imported.stdout)).toMatchObject({
+      kind: 'teacher',
+      description: expect.stringMatching(/^Meissonic release/),
+    });
+    const fetched = new Set(hub.fetches().map(({ file }) => file));
+    expect([...fetched].filter((name) => /\.(bin|ckpt)$/.test(name!))).toEqual([]);
+    expect([...fetched].filter((name) => name!.startsWith('transformer/'))).toHaveLength(4);
+
+    const own = Object.entries(files).filter(([name]) => name.startsWith('transformer/'));
+    hub.content = {
+      files: { ...files, ...Object.fromEntries(own.map(([name, bytes]) => [`one-step/${name}`, bytes])) },
+    };
+    const generator = ['import', 'hf:maker/model/one-step', '--out', at('generator')];
+    expect(await fails(generator)).toMatch(/model alone[^]*--teacher/);
+    expect(await fails([...generator, '--teacher', 'mnist'])).toContain('expected a teacher of the kind meissonic');
+    await succeed([...generator, '--teacher', 'hf:maker/model']);
+    const named = await readFile(at('generator', 'dimo.json'), 'utf8');
+    await succeed([...generator, '--teacher', at('teacher')]);
+    expect(await readFile(at('generator', 'dimo.json'), 'utf8')).toBe(named);
+    await hub.close();
+    const prompts = ['a red ball on a blue cube', 'a boat'];
+    const flags = ['--model', at('generator'), '--engine', 'onnx', '--seed', '1', '--json'];
+    const { stdout } = await succeed(['sample', ...prompts, ...flags, '--out', at('a.png')]);
+    expect(JSON.parse(stdout)).toMatchObject({ count: 2, steps: 1 });
+    expect(decode(await readFile(at('a.png'))).width).toBeGreaterThan(500);
+    expect(await fails(['sample', '--model', at('generator'), '--engine', 'onnx'])).toContain('say what to generate');
   });
 });
 
