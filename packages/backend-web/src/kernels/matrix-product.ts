@@ -65,7 +65,11 @@ function productProgram(variant: Variant): Program {
     variant: JSON.stringify(variant),
     workgroupSize: lanes,
     outputs: [scalar('product'), ...(sumOfA ? [scalar('sums')] : [])],
-    inputs: [scalar('a'), { name: 'b', type: isVector ? 'vec4<f32>' : 'f32' }, ...(bias ? [scalar('bias')] : [])],
+    inputs: [
+      { name: 'a', type: isVectorA(variant) ? 'vec4<f32>' : 'f32' },
+      { name: 'b', type: isVector ? 'vec4<f32>' : 'f32' },
+      ...(bias ? [scalar('bias')] : []),
+    ],
     uniforms: { numRows: 'u32', numColumns: 'u32', depth: 'u32', rowTiles: 'u32', columnTiles: 'u32' },
     code: () => `
 fn run(group: u32, lane: u32) {
@@ -104,6 +108,11 @@ fn run(group: u32, lane: u32) {
   };
 }
 
+/** `a` and `b` both lie along k. */
+function isVectorA({ transposeA, transposeB, isVector }: Variant): boolean {
+  return isVector && transposeB && !transposeA;
+}
+
 /** Addresses of this lane's columns of b at k = 0, in elements of its binding. */
 function columnAddresses({ transposeB, isVector }: Variant): string {
   if (transposeB)
@@ -120,7 +129,8 @@ function columnAddresses({ transposeB, isVector }: Variant): string {
   return indices.map((c) => `let b${c} = bStart + min(firstColumn + ${c}u, uniforms.numColumns - 1u);`).join('\n  ');
 }
 
-function innerLoop({ transposeA, transposeB, sumOfA, isVector }: Variant): string {
+function innerLoop(variant: Variant): string {
+  const { transposeA, transposeB, sumOfA, isVector } = variant;
   const loadA = (r: number, k: string) => (transposeA ? `a[a${r} + ${k} * uniforms.numRows]` : `a[a${r} + ${k}]`);
   /** Multiplies and adds for one k, with the columns of b as given. */
   const update = (k: string, column: (c: number) => string) =>
@@ -132,6 +142,14 @@ function innerLoop({ transposeA, transposeB, sumOfA, isVector }: Variant): strin
             .join(' ')} }`,
       )
       .join('\n    ');
+  if (isVectorA(variant))
+    return `${indices.map((c) => `let y${c} = b[b${c} + k / 4u];`).join(' ')}
+    ${indices
+      .map(
+        (r) =>
+          `{ let x = a[(a${r} + k) / 4u]; ${indices.map((c) => `s${r}_${c} += dot(x, y${c});`).join(' ')} ${sumOfA ? `total${r} += dot(x, vec4<f32>(1.0));` : ''} }`,
+      )
+      .join('\n    ')}`;
   if (transposeB && isVector)
     return `${indices.map((c) => `let y${c} = b[b${c} + k / 4u];`).join(' ')}
     ${['x', 'y', 'z', 'w'].map((component, n) => update(`(k + ${n}u)`, (c) => `y${c}.${component}`)).join('\n    ')}`;
