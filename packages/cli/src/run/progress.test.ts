@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createProgress, formatDuration, formatNumber } from './progress.js';
+import { createProgress, formatBytes, formatDuration, formatNumber } from './progress.js';
 
 /** A stream that keeps what is written. */
 function fakeStream(isTTY: boolean): { stream: NodeJS.WriteStream; text: () => string } {
@@ -49,6 +49,28 @@ describe('progress', () => {
         '',
       ].join('\n'),
     );
+  });
+
+  it('bytes as steps: sizes, megabytes a second', async () => {
+    const { stream, text } = fakeStream(false);
+    let now = 0;
+    const bytes = { batchSize: 1e-6, unit: 'MB/s', formatStep: formatBytes };
+    const progress = await createProgress({
+      ...{ ...options, ...bytes, label: 'fetch', numSteps: 40e6, firstStep: 20e6 },
+      stream,
+      now: () => now,
+    });
+    now = 2000;
+    progress.update({ step: 30e6, numbers: [] });
+    expect(text()).toBe('fetch 30.0 MB/40.0 MB  5.00 MB/s  ETA 2 s\n');
+    expect([0, 812, 1234, 1.2e6, 345e6, 4.031e9].map(formatBytes)).toEqual([
+      '0 B',
+      '812 B',
+      '1.23 kB',
+      '1.20 MB',
+      '345 MB',
+      '4.03 GB',
+    ]);
   });
 
   it('a bar on a terminal', async () => {
