@@ -38,7 +38,7 @@ export const onnxProviders: Readonly<Record<OnnxProvider, ProviderDescription>> 
     backend: 'webgpu',
     executionProviders: ['webgpu'],
     isResident: true,
-    lowering: { returnsInverseRms: false },
+    lowering: { returnsInverseRms: false, fusesAttention: false },
     hint: 'install a Vulkan, Metal or Direct3D 12 driver (on Debian: mesa-vulkan-drivers 23 or newer, or the driver of the GPU), or use the engine onnx',
     async describe() {
       // onnxruntime does not say which adapter it took; Dawn, where it is installed, is asked for the same one.

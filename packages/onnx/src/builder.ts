@@ -20,6 +20,13 @@ export interface LoweringOptions {
    * @default true
    */
   readonly returnsInverseRms?: boolean;
+  /**
+   * False where onnxruntime's MultiHeadAttention is not to be used: on its WebGPU provider (1.30) with Mesa's lavapipe it
+   * is off by 1e-2 for sequences of 50, though not of 17.
+   *
+   * @default true
+   */
+  readonly fusesAttention?: boolean;
 }
 
 /** Type and shape of a node output. */
@@ -61,6 +68,7 @@ export function createGraphBuilder(options: LoweringOptions = {}): GraphBuilder 
   const lowering: Required<LoweringOptions> = {
     operators: options.operators ?? 'microsoft',
     returnsInverseRms: options.returnsInverseRms ?? true,
+    fusesAttention: options.fusesAttention ?? true,
   };
   const allNodes: GraphNode[] = [];
   const nodesByKey = new Map<string, GraphNode>();

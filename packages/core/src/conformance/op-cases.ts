@@ -151,6 +151,18 @@ export const opCases: readonly OpCase[] = [
     reference: ({ query, key, value }) => host.attention(query!, key!, value!, 2),
   },
   {
+    // More positions than one tile of the fused kernels holds.
+    name: 'attention over 50 positions',
+    isDifferentiable: false,
+    arguments: {
+      query: normal('long query', [2, 50, 32]),
+      key: normal('long key', [2, 50, 32]),
+      value: normal('long value', [2, 50, 32]),
+    },
+    apply: ({ query, key, value }) => attention(query as Tensor3D, key as Tensor3D, value as Tensor3D, { numHeads: 2 }),
+    reference: ({ query, key, value }) => host.attention(query!, key!, value!, 2),
+  },
+  {
     name: 'embedding',
     arguments: { table: normal('table', [5, 3]) },
     constants: { ids },

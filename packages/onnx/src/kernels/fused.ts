@@ -164,7 +164,8 @@ export const fusedKernels: KernelTable = {
   }),
   DimoAttention: kernel<'query' | 'key' | 'value', AttentionAttributes>((builder, { query, key, value }, given) => {
     const { numHeads, scale, causal } = given;
-    if (builder.lowering.operators === 'standard' || sizeOf(query.shape) === 0)
+    const { operators, fusesAttention } = builder.lowering;
+    if (operators === 'standard' || !fusesAttention || sizeOf(query.shape) === 0)
       return composedAttention(builder, query, key, value, given);
     const inputs = [query, key, value].map((tensor) => materialize(builder, tensor));
     return lazy(
