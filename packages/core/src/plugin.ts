@@ -130,6 +130,11 @@ export interface DatasetSplit {
   readonly pixels: Uint8Array;
   /** int32 [count]. */
   readonly labels: HostTensor<'int32'>;
+  /**
+   * What each image shows in words, for teachers of text: one or more prompts for each of the `count` images. A prompt that
+   * is there twice is trained twice as often.
+   */
+  readonly texts?: readonly (readonly string[])[];
 }
 
 /** Loads a dataset. */
