@@ -93,8 +93,8 @@ export interface MultiStepRequest {
   readonly draws: MultiStepDraws;
   /** int32 [batch, L] with the mask id where tokens are wanted, to complete a given image. @default all masked */
   readonly initialTokens?: HostTensor<'int32'>;
-  /** Called after each step with a copy of the tokens, masked ones included. */
-  readonly onStep?: (progress: { readonly step: number; readonly tokens: HostTensor<'int32'> }) => void;
+  /** Called after each step with a copy of the tokens, masked ones included, and awaited. What it throws ends the sampling. */
+  readonly onStep?: (progress: { readonly step: number; readonly tokens: HostTensor<'int32'> }) => unknown;
 }
 
 /** A compiled sampler for one batch size. */
@@ -164,7 +164,7 @@ export async function compileMultiStep(
           draws,
           options: resolved,
         });
-        onStep?.({ step, tokens: int32([batchSize, plan.length], plan.tokens.slice()) });
+        await onStep?.({ step, tokens: int32([batchSize, plan.length], plan.tokens.slice()) });
       }
       // The original can draw the mask token, which the decoder does not know, and clamps.
       const largest = model.tokenSpace.codebookSize - 1;
