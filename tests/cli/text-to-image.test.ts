@@ -49,6 +49,22 @@ describe('a text-to-image teacher', { timeout: 120_000 }, () => {
     }
   });
 
+  it('is led away from a negative prompt, if it is guided at all', async () => {
+    const tokensOf = async (name: string, ...flags: string[]): Promise<unknown> => {
+      const flagsOfAll = ['--teacher', 'teacher', '--steps', '3', '--seed', '5', '--out', `${name}.png`, '--quiet'];
+      const { code, stderr } = await dimo('sample', 'a boat', ...flagsOfAll, ...flags, '--tokens', `${name}.json`);
+      expect(code, stderr).toBe(0);
+      return (JSON.parse(await readFile(at(`${name}.json`), 'utf8')) as { tokens: unknown }).tokens;
+    };
+    const plain = await tokensOf('plain');
+    // The prompt of the null condition is empty unless the teacher's configuration says otherwise.
+    expect(await tokensOf('blank', '--negative-prompt', ' ')).toEqual(plain);
+    expect(await tokensOf('away', '--negative-prompt', 'a red ball on a blue cube')).not.toEqual(plain);
+    const unguided = ['--teacher', 'teacher', '--negative-prompt', 'x', '--guidance', '1'];
+    const { code, stderr } = await dimo('sample', 'a boat', ...unguided);
+    expect([code, stderr]).toEqual([2, expect.stringContaining('no effect without guidance')]);
+  });
+
   it('is distilled on the prompts of a file into a generator that understands prompts on its own', async () => {
     const distilled = await dimo(...run, '--prompts', 'prompts.txt', '--name', 'run');
     expect(distilled.code, distilled.stderr).toBe(0);
@@ -76,5 +92,10 @@ describe('a text-to-image teacher', { timeout: 120_000 }, () => {
     expect(sampled.code, sampled.stderr).toBe(0);
     const { width, height, channels } = decode(await readFile(at('pictures.png')));
     expect([width >= 2 * 16, height >= 16, channels]).toEqual([true, true, 3]);
+    const refused = await dimo('sample', 'a boat', '--model', 'run', '--negative-prompt', 'blurry');
+    expect([refused.code, refused.stderr]).toEqual([
+      2,
+      expect.stringMatching(/"run" is a one-step generator[^]*sample\.negativePrompt[^]*--teacher/),
+    ]);
   });
 });

@@ -139,7 +139,7 @@ function sampleWriter(
       sampling: config.distill.sampling,
       state: distillation.models.ema,
     });
-    const decoder = await decoderOf(engine, teacher, teacher.decoderWeights, count);
+    const decoder = await decoderOf(engine, teacher, teacher.decoderWeights, { batchSize: count });
     const conditions = await conditionsFor(teacher.conditions, count, {
       prompts: prompts.slice(0, count),
       seed: config.seed,

@@ -112,6 +112,11 @@ export const configFlags = {
     { flags: '--classes <list>', key: 'sample.classes', description: 'class ids, names and ranges: 0-9, "3,cat"' },
     { flags: '--steps <n>', key: 'sample.steps', description: 'steps of the multi-step sampler (teacher)' },
     { flags: '--guidance <scale>', key: 'sample.guidance', description: 'guidance of the multi-step sampler' },
+    {
+      flags: '--negative-prompt <text>',
+      key: 'sample.negativePrompt',
+      description: 'what guidance leads away from (teacher)',
+    },
     { flags: '--temperature <x>', key: 'sample.temperature', description: 'divides the logits of the generator' },
     { flags: '--embedding-noise <x>', key: 'sample.embeddingNoise', description: 'noise on the initial embeddings' },
     { flags: '--top-k <k>', key: 'sample.topK', description: 'only the k most probable ids' },

@@ -17,17 +17,27 @@ import {
   type MultiStepOptions,
   type SamplingOptions,
   type Teacher,
+  type UploadOptions,
 } from '@dimo/core';
 
-/** Draws samples; sample i depends on the seed and i alone. */
-export interface Sampler {
+/** Draws tokens; sample i depends on the seed and i alone. */
+export interface TokenSampler {
   /** Forward passes per sample. */
   readonly numSteps: number;
-  /** Tokens int32 [count, L]. */
-  tokens(condition: HostTree, seed: number): Promise<HostTensor<'int32'>>;
+  /** Tokens int32 [count, L]. `nullCondition`, with one row: what guidance leads away from, for teachers. */
+  tokens(condition: HostTree, seed: number, nullCondition?: HostTree): Promise<HostTensor<'int32'>>;
+  dispose(): Promise<void>;
+}
+
+/** Draws samples. */
+export interface Sampler extends TokenSampler {
   /** Images float32 [count, H, W, C] in [0, 1]; absent if the tokens are the product. */
   readonly images?: (tokens: HostTensor<'int32'>) => Promise<HostTensor<'float32'>>;
-  dispose(): Promise<void>;
+}
+
+/** How a sampler is made. */
+export interface SamplerSettings extends UploadOptions {
+  readonly batchSize: number;
 }
 
 /** What may be asked for when a generator is sampled. */
@@ -48,65 +58,100 @@ export function samplingOf({ description }: Pick<LoadedGenerator, 'description'>
   };
 }
 
-/** A sampler of a generator: one step. */
+/** A sampler of a generator, with its decoder: one step. */
 export async function generatorSampler(
   engine: Engine,
   generator: LoadedGenerator,
-  options: { readonly batchSize: number } & ReturnType<typeof samplingOf>,
+  options: SamplerSettings & ReturnType<typeof samplingOf>,
 ): Promise<Sampler> {
-  const { definition } = generator;
+  const sampler = await generatorTokens(engine, generator, options);
+  return withDecoder(sampler, await decoderOf(engine, generator.definition, generator.decoderWeights, options));
+}
+
+/** The tokens of a generator: one step. */
+export async function generatorTokens(
+  engine: Engine,
+  { definition, weights: tree }: Pick<LoadedGenerator, 'definition' | 'weights'>,
+  { move = false, ...options }: SamplerSettings & ReturnType<typeof samplingOf>,
+): Promise<TokenSampler> {
   const sampler = await compileOneStep(engine, definition.model, options);
-  const weights = await engine.upload(generator.weights);
-  const decoder = await decoderOf(engine, definition, generator.decoderWeights, options.batchSize);
+  const weights = await engine.upload(tree, { move });
   return {
     numSteps: 1,
     tokens: (condition, seed) => sampleOneStep(sampler, { weights, condition, seed }),
-    ...(decoder ? { images: decoder.images } : {}),
     async dispose() {
       await sampler.dispose();
       await weights.dispose();
-      await decoder?.dispose();
     },
   };
 }
 
-/** A sampler of a teacher: several steps. */
+/** A sampler of a teacher, with its decoder: several steps. */
 export async function teacherSampler(
   engine: Engine,
   teacher: Teacher,
-  options: { readonly batchSize: number; readonly sampler: MultiStepOptions },
+  options: SamplerSettings & { readonly sampler: MultiStepOptions },
 ): Promise<Sampler> {
-  const sampler = await compileMultiStep(engine, teacher, {
-    ...teacher.sampler,
-    ...options.sampler,
-    batchSize: options.batchSize,
-  });
-  const weights = await engine.upload(teacher.weights);
-  const decoder = await decoderOf(engine, teacher, teacher.decoderWeights, options.batchSize);
+  const sampler = await teacherTokens(engine, teacher, options);
+  return withDecoder(sampler, await decoderOf(engine, teacher, teacher.decoderWeights, options));
+}
+
+/** The tokens of a teacher: several steps. */
+export async function teacherTokens(
+  engine: Engine,
+  teacher: Teacher,
+  { batchSize, move = false, ...options }: SamplerSettings & { readonly sampler: MultiStepOptions },
+): Promise<TokenSampler> {
+  const sampler = await compileMultiStep(engine, teacher, { ...teacher.sampler, ...options.sampler, batchSize });
+  const weights = await engine.upload(teacher.weights, { move });
   return {
     numSteps: sampler.options.numSteps,
-    tokens: (condition, seed) => sampleMultiStep(sampler, teacher.model, { weights, condition, seed }),
-    ...(decoder ? { images: decoder.images } : {}),
+    tokens: (condition, seed, nullCondition) =>
+      sampleMultiStep(sampler, teacher.model, {
+        weights,
+        condition,
+        seed,
+        ...(nullCondition ? { nullCondition } : {}),
+      }),
     async dispose() {
       await sampler.dispose();
       await weights.dispose();
+    },
+  };
+}
+
+/** A decoder on an engine. */
+export interface OpenDecoder {
+  images(tokens: HostTensor<'int32'>): Promise<HostTensor<'float32'>>;
+  dispose(): Promise<void>;
+}
+
+function withDecoder(sampler: TokenSampler, decoder: OpenDecoder | undefined): Sampler {
+  return {
+    ...sampler,
+    ...(decoder ? { images: decoder.images } : {}),
+    async dispose() {
+      await sampler.dispose();
       await decoder?.dispose();
     },
   };
 }
 
-/** The decoder of a teacher definition, compiled, with its weights on the device. */
+/** Pixels that are decoded at once: one picture of 1024 x 1024, whose activations are gigabytes. */
+const maximumPixels = 2 ** 20;
+
+/** The decoder of a teacher definition, compiled, with its weights on the device; undefined if there is none. */
 export async function decoderOf(
   engine: Engine,
-  definition: Pick<Teacher, 'decoder'>,
+  { decoder }: Pick<Teacher, 'decoder'>,
   decoderWeights: HostTree | undefined,
-  batchSize: number,
-): Promise<
-  { images(tokens: HostTensor<'int32'>): Promise<HostTensor<'float32'>>; dispose(): Promise<void> } | undefined
-> {
-  if (!definition.decoder || !decoderWeights) return undefined;
-  const compiled = await compileDecoder(engine, definition.decoder, batchSize);
-  const weights = await engine.upload(decoderWeights);
+  { batchSize, move = false }: SamplerSettings,
+): Promise<OpenDecoder | undefined> {
+  if (!decoder || !decoderWeights) return undefined;
+  const [height, width] = decoder.imageShape;
+  const count = Math.max(1, Math.min(batchSize, Math.floor(maximumPixels / (height * width))));
+  const compiled = await compileDecoder(engine, decoder, count);
+  const weights = await engine.upload(decoderWeights, { move });
   return {
     images: (tokens) => compiled.decode(weights, tokens),
     async dispose() {

@@ -4,7 +4,7 @@
  * with three weight sets.
  */
 import type { Scalar, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
-import type { Engine } from './engine.js';
+import type { Engine, UploadOptions } from './engine.js';
 import type { RandomStream } from './random.js';
 import type { HostTree, SpecTree, TensorTree } from './tensors.js';
 import type { TimeConditioning } from './time-conditioning.js';
@@ -129,8 +129,11 @@ export interface TeacherDefinition {
   /**
    * For conditions that are computed, as those of a text encoder: `conditions` and `nullCondition` are of use only after
    * `prepareTeacher` has replaced them by these.
+   *
+   * @param options - how weights go to the engine. With `move` this definition is prepared once, and its
+   *   `conditionFiles` are gone.
    */
-  prepareConditions?(engine: Engine): Promise<PreparedConditions>;
+  prepareConditions?(engine: Engine, options?: UploadOptions): Promise<PreparedConditions>;
   /**
    * Files that the conditions need beside the configuration, by name: a vocabulary, the weights of a text encoder. They go
    * into every folder of a teacher or generator, where the plugin's `defineFrom` finds them.

@@ -135,7 +135,7 @@ function textParts(
   checkTokenizerFits(text.tokenizer, encoder);
   return {
     ...unpreparedTextConditions({ encoder, ...text, ...options }),
-    prepareConditions: (engine) => prepareTextConditions(engine, { encoder, ...text, ...options }),
+    prepareConditions: (engine, upload) => prepareTextConditions(engine, { encoder, ...text, ...options }, upload),
     ...(files ? { conditionFiles: files } : {}),
   };
 }

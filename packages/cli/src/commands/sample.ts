@@ -2,8 +2,11 @@
 import {
   OptionError,
   prepareTeacher,
-  type ConditionSource,
+  resolveMultiStep,
+  type Engine,
   type HostTensor,
+  type LoadedGenerator,
+  type MultiStepOptions,
   type Teacher,
   type TeacherDefinition,
 } from '@dimo/core';
@@ -11,7 +14,14 @@ import { extname, join } from 'node:path';
 import { exitOk } from '../failure.js';
 import type { TypedSettings } from '../flags.js';
 import { findModel, findTeacher } from '../models.js';
-import { conditionsFor, generatorSampler, samplingOf, teacherSampler, type Sampler } from '../samplers.js';
+import {
+  conditionsFor,
+  decoderOf,
+  generatorTokens,
+  samplingOf,
+  teacherTokens,
+  type NamedConditions,
+} from '../samplers.js';
 import { openEngine, openProject, type Project } from '../session.js';
 import { print, printError } from '../terminal.js';
 
@@ -47,79 +57,118 @@ export async function sample(args: SampleArguments): Promise<number> {
     args.prompts.length > 0 && !project.given.has('sample.count') ? args.prompts.length : config.sample.count;
   const columns = args.columns === undefined ? undefined : readColumns(args.columns);
   const started = performance.now();
-  const source = await openSource(args, project, count);
+  const source = await openSource(args, project);
+  const { engine, explanation } = await openEngine(config.engine, project.registry);
   try {
-    const { condition, labels, numDifferent } = await conditionsFor(source.conditions, count, {
-      prompts: args.prompts,
-      classes: config.sample.classes,
-      seed: config.seed,
-    });
-    const tokens = await source.sampler.tokens(condition, config.seed);
-    const written = source.sampler.images
-      ? await writeImages(args, await source.sampler.images(tokens), { tokens, labels, numDifferent, columns })
+    const { labels, numDifferent, tokens, numSteps, decode } = await draw(source, engine, { args, project, count });
+    const images = await decode();
+    const written = images
+      ? await writeImages(args, images, { tokens, labels, numDifferent, columns })
       : await writeSequences(args, tokens, labels);
     const seconds = (performance.now() - started) / 1000;
-    if (args.json)
-      print(JSON.stringify({ written, count, model: source.name, steps: source.sampler.numSteps, seconds }));
+    if (args.json) print(JSON.stringify({ written, count, model: source.name, steps: numSteps, seconds }));
     else if (!args.quiet) {
-      printError(source.explanation);
+      printError(explanation);
       print(
-        `${count} samples of ${source.name} in ${source.sampler.numSteps} step${source.sampler.numSteps === 1 ? '' : 's'}: ${written.join(', ')}`,
+        `${count} samples of ${source.name} in ${numSteps} step${numSteps === 1 ? '' : 's'}: ${written.join(', ')}`,
       );
     }
     return exitOk;
   } finally {
-    await source.dispose();
+    await engine.dispose();
   }
 }
 
 interface SampleSource {
   readonly name: string;
-  readonly sampler: Sampler;
-  readonly conditions: ConditionSource;
-  readonly explanation: string;
-  dispose(): Promise<void>;
+  /** The generator, unless a teacher is sampled. */
+  readonly generator?: LoadedGenerator;
+  readonly teacher?: Teacher;
 }
 
-async function openSource(
-  args: SampleArguments,
-  { config, registry, given }: Project,
-  count: number,
-): Promise<SampleSource> {
-  const settings = config.sample;
-  const batchSize = Math.min(settings.batchSize, count);
+async function openSource(args: SampleArguments, { config, registry, given }: Project): Promise<SampleSource> {
   const usesTeacher = args.teacherGiven || (args.model === undefined && given.has('teacher'));
   const name = usesTeacher ? undefined : (args.model ?? 'mnist');
   const found = name === undefined ? await findTeacher(config.teacher, registry) : await findModel(name, registry);
-  const { engine, explanation } = await openEngine(config.engine, registry);
-  const generator = 'generator' in found ? found.generator : undefined;
+  if (!('generator' in found)) {
+    const { source, plugin } = config.teacher;
+    return { name: `teacher ${name ?? source ?? plugin ?? 'mnist'}`, teacher: found.teacher };
+  }
+  if (config.sample.negativePrompt !== undefined)
+    throw new OptionError(
+      `sample: "${name}" is a one-step generator, which is not guided when it is sampled: a negative prompt (sample.negativePrompt) has no effect on it`,
+      {
+        hint: 'leave it out, sample the teacher with --teacher, or set distill.negativePrompt for a distillation',
+      },
+    );
+  return { name: `generator ${name}`, generator: found.generator };
+}
+
+interface DrawnSamples extends Pick<NamedConditions, 'labels' | 'numDifferent'> {
+  readonly tokens: HostTensor<'int32'>;
+  readonly numSteps: number;
+  /** Images of the tokens; undefined if the model makes none. */
+  readonly decode: () => Promise<HostTensor<'float32'> | undefined>;
+}
+
+/**
+ * Draws the tokens. Text encoder, model and decoder are on the engine one after another, and none of their weights stays
+ * on the host: a large model needs memory for its largest part, not for all of them.
+ */
+async function draw(
+  { generator, teacher }: SampleSource,
+  engine: Engine,
+  { args, project, count }: { readonly args: SampleArguments; readonly project: Project; readonly count: number },
+): Promise<DrawnSamples> {
+  const { config, given } = project;
+  const settings = config.sample;
+  const move = true;
+  const batchSize = Math.min(settings.batchSize, count);
+  const definition: TeacherDefinition = generator ? generator.definition : teacher!;
+  const sampler = {
+    // A teacher knows better how many steps it needs than a default for all teachers.
+    numSteps: given.has('sample.steps') ? settings.steps : (definition.sampler?.numSteps ?? settings.steps),
+    ...(settings.guidance === undefined ? {} : { guidanceScale: settings.guidance }),
+  };
+  if (settings.negativePrompt !== undefined) requireGuidance({ ...definition.sampler, ...sampler });
   // Text encoders compute their conditions on the engine.
-  const prepared = await prepareTeacher<TeacherDefinition>(
-    engine,
-    'generator' in found ? found.generator.definition : found.teacher,
-  );
-  const { teacher } = prepared;
-  const sampler = generator
-    ? await generatorSampler(engine, generator, { batchSize, ...samplingOf(generator, settings) })
-    : await teacherSampler(engine, teacher as Teacher, {
-        batchSize,
-        sampler: {
-          // A teacher knows better how many steps it needs than a default for all teachers.
-          numSteps: given.has('sample.steps') ? settings.steps : (teacher.sampler?.numSteps ?? settings.steps),
-          ...(settings.guidance === undefined ? {} : { guidanceScale: settings.guidance }),
-        },
-      });
+  const prepared = await prepareTeacher(engine, definition, { move });
+  const { conditions } = prepared.teacher;
+  const { condition, labels, numDifferent } = await conditionsFor(conditions, count, {
+    prompts: args.prompts,
+    classes: settings.classes,
+    seed: config.seed,
+  });
+  const negative =
+    settings.negativePrompt === undefined ? undefined : await conditions.parse([settings.negativePrompt]);
+  await prepared.dispose();
+  const model = generator
+    ? await generatorTokens(engine, generator, { batchSize, move, ...samplingOf(generator, settings) })
+    : await teacherTokens(engine, { ...teacher!, ...prepared.teacher }, { batchSize, move, sampler });
+  const tokens = await model.tokens(condition, config.seed, negative);
+  await model.dispose();
+  const { decoderWeights } = generator ?? teacher!;
   return {
-    name: `${generator ? 'generator' : 'teacher'} ${name ?? config.teacher.source ?? config.teacher.plugin ?? 'mnist'}`,
-    sampler,
-    conditions: teacher.conditions,
-    explanation,
-    async dispose() {
-      await sampler.dispose();
-      await prepared.dispose();
-      await engine.dispose();
+    labels,
+    numDifferent,
+    tokens,
+    numSteps: model.numSteps,
+    async decode() {
+      const decoder = await decoderOf(engine, definition, decoderWeights, { batchSize, move });
+      const images = await decoder?.images(tokens);
+      await decoder?.dispose();
+      return images;
     },
   };
+}
+
+/** @throws OptionError if nothing would lead away from anything. */
+function requireGuidance(options: MultiStepOptions): void {
+  const { guidanceScale } = resolveMultiStep(options, 'sample');
+  if (guidanceScale === 1)
+    throw new OptionError('sample: a negative prompt has no effect without guidance, and the guidance scale is 1', {
+      hint: 'set another scale with --guidance, or leave the negative prompt out',
+    });
 }
 
 function readColumns(text: string): number {

@@ -93,7 +93,7 @@ async function reconstruct(
   const size = dataset.imageShape.reduce((product, n) => product * n, 1);
   const images = { count, pixels: dataset.test.pixels.subarray(0, count * size) };
   const tokens = await encodeImages(engine, { decoder: tokenizer, weights, images });
-  const decoder = await decoderOf(engine, { decoder: tokenizer }, weights, Math.min(250, count));
+  const decoder = await decoderOf(engine, { decoder: tokenizer }, weights, { batchSize: Math.min(250, count) });
   try {
     const copies = await decoder!.images(tokens);
     const originals = splitSource(dataset.imageShape, dataset.test).read(0, count);

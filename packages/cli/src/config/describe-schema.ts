@@ -18,6 +18,8 @@ export interface SchemaNode {
   readonly maximum?: number;
   readonly exclusiveMinimum?: number;
   readonly exclusiveMaximum?: number;
+  /** For sections: what else may be written in their place. */
+  readonly shorthand?: string;
 }
 
 let cached: SchemaNode | undefined;
@@ -68,10 +70,16 @@ export function expectedText(node: SchemaNode | undefined): string {
         ? `a pair of ${expectedText(node.prefixItems[0])}`
         : `a list of values, each ${expectedText(node.items)}`;
     case 'object':
-      return isFreeForm(node) ? 'a section of keys' : `a section with ${Object.keys(node.properties ?? {}).join(', ')}`;
+      return sectionText(node);
     default:
       return 'another value';
   }
+}
+
+function sectionText(node: SchemaNode): string {
+  if (isFreeForm(node)) return 'a section of keys';
+  const section = `a section with ${Object.keys(node.properties ?? {}).join(', ')}`;
+  return node.shorthand === undefined ? section : `${node.shorthand}, or ${section}`;
 }
 
 function rangeText({ minimum, maximum, exclusiveMinimum, exclusiveMaximum }: SchemaNode): string {

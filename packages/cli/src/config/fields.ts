@@ -36,6 +36,24 @@ export function section<S extends z.ZodRawShape>(shape: S): z.ZodPrefault<z.ZodO
   return z.strictObject(shape).prefault({} as never);
 }
 
+/**
+ * A section that may be written as a plain number where most people need one of its keys alone.
+ *
+ * @param expand - the section that the number stands for.
+ */
+export function sectionOrNumber<S extends z.ZodRawShape>(shape: S, expand: (value: number) => z.input<z.ZodObject<S>>) {
+  return (
+    z
+      .preprocess(
+        (value) => (typeof value === 'number' && Number.isFinite(value) ? expand(value) : value),
+        z.strictObject(shape),
+      )
+      .prefault({} as never)
+      // Read by `expectedText`: JSON Schema shows what comes out of the preprocessing only.
+      .meta({ shorthand: 'a finite number' })
+  );
+}
+
 /** Settings of Adam or AdamW, with defaults of its own. */
 export function optimizer(defaults: {
   readonly kind: 'adam' | 'adamw';

@@ -12,6 +12,7 @@ import {
   positive,
   sampling,
   section,
+  sectionOrNumber,
   text,
   whole,
 } from './fields.js';
@@ -67,13 +68,20 @@ const distill = section({
   }).describe('What the generator lowers.'),
   teacherTemperature: positive().default(1).describe('Divides the guided teacher logits.'),
   auxiliaryTemperature: positive().default(1).describe('Divides the auxiliary logits in the divergence.'),
-  teacherGuidance: section({
-    kind: z
-      .enum(['constant', 'ratio-adaptive'])
-      .default('constant')
-      .describe('One scale for all samples, or weaker where less is masked.'),
-    scale: number().default(1.3).describe('Classifier-free guidance scale of the teacher; 1: off.'),
-  }).describe('Guidance of the teacher.'),
+  teacherGuidance: sectionOrNumber(
+    {
+      kind: z
+        .enum(['constant', 'ratio-adaptive'])
+        .default('constant')
+        .describe('One scale for all samples, or weaker where less is masked.'),
+      scale: number()
+        .default(1.3)
+        .describe(
+          'Classifier-free guidance scale of the teacher; 1: off. `teacherGuidance: 1.3` is short for a constant scale.',
+        ),
+    },
+    (scale) => ({ kind: 'constant' as const, scale }),
+  ).describe('Guidance of the teacher: a section, or a plain number for a constant scale.'),
   auxiliaryGuidance: number().default(1).describe('Guidance scale of the auxiliary model, generator phase; 1: off.'),
   auxiliaryTrainingGuidance: number().default(1).describe('Guidance scale of the auxiliary model in training; 1: off.'),
   conditionDrop: number(0, 1)
@@ -199,6 +207,9 @@ export const configSchema = z.strictObject({
     classes: text().optional().describe('Class ids, names and ranges: 0-9, "3,cat". Absent: all classes in turn.'),
     steps: whole(1, 10_000).default(16).describe('Steps of the multi-step sampler, when a teacher is sampled.'),
     guidance: number().optional().describe('Guidance scale of the multi-step sampler. Absent: the one of the teacher.'),
+    negativePrompt: text()
+      .optional()
+      .describe('What the guidance of the multi-step sampler leads away from. Absent: no condition. Teachers only.'),
     temperature: positive()
       .optional()
       .describe('Divides the logits of the one-step generator. Absent: what the generator recommends, or 1.'),

@@ -9,6 +9,7 @@ import {
   type HostTensor,
   type HostTree,
   type PreparedConditions,
+  type UploadOptions,
 } from '@dimo/core';
 import type { Tensor2D } from '@tensorflow/tfjs-core';
 import { embedMicroConditions, microConditionNumbers, type MicroConditions } from '../transformer/sinusoids.js';
@@ -67,11 +68,13 @@ export function unpreparedTextConditions(
  *
  * Prompts are encoded one at a time, so that an encoding never depends on what it was encoded with.
  *
+ * @param upload - how the encoder's weights go to the engine.
  * @throws OptionError for a tokenizer and an encoder that do not belong together.
  */
 export async function prepareTextConditions(
   engine: Engine,
   options: TextConditionOptions,
+  upload?: UploadOptions,
 ): Promise<PreparedConditions> {
   const { tokenizer, encoder, prompts = [], negativePrompt = '', cacheSize = 64 } = options;
   checkTokenizerFits(tokenizer, encoder);
@@ -80,7 +83,7 @@ export async function prepareTextConditions(
     (state, inputs) => ({ outputs: { ...encoder.encode(state, inputs['tokens'] as Tensor2D) } }),
     { state: encoder.parameters, inputs: { tokens: { dtype: 'int32', shape: [1, length] } } },
   );
-  const weights: DeviceTree = await engine.upload(options.encoderWeights);
+  const weights: DeviceTree = await engine.upload(options.encoderWeights, upload);
   const cache = new Map<string, Promise<EncodedPrompt>>();
 
   async function encode(prompt: string): Promise<EncodedPrompt> {
