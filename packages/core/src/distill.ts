@@ -12,10 +12,10 @@ import { conditionalPair, guidedLogits, isGuided, type ConditionalPair } from '.
 import { gradientThroughLogits, type LogitGradient, type WeightGradients } from './logit-gradient.js';
 import type { MaskedDiffusionModel, ModelInputs } from './model.js';
 import { maskedCrossEntropy } from './ops/masked-cross-entropy.js';
+import { softCrossEntropy } from './ops/soft-cross-entropy.js';
 import { guidedTeacherLogits, tokenDivergence } from './ops/token-divergence.js';
-import { applyOptimizer, movingAverage, replaceNonFinite } from './optimizer.js';
+import { applyOptimizer, replaceNonFinite } from './optimizer.js';
 import { sampleTokens } from './sampling.js';
-import { softCrossEntropy } from './soft-cross-entropy.js';
 import { subtree, withPrefix, type TensorTree } from './tensors.js';
 
 /** The three networks of a distillation; they share one token space. */
@@ -120,16 +120,16 @@ export function generatorUpdate(setup: DistillationSetup, state: TensorTree, ste
       gradients: step.gradients,
       moments: subtree('generatorOptimizer', state),
       scalars: subtree('optimizer', step.inputs),
+      average: { weights: subtree('ema', state), rate: step.inputs['averageRate']! },
       ...(step.loss ? { loss: step.loss } : {}),
     },
     setup.settings.generatorOptimizer,
     setup.settings.onNonFinite,
   );
-  const rate = tf.mul(step.inputs['averageRate']!, update.applied);
   return {
     state: {
       ...withPrefix('generator', update.parameters),
-      ...withPrefix('ema', movingAverage(subtree('ema', state), update.parameters, rate)),
+      ...withPrefix('ema', update.average),
       ...withPrefix('generatorOptimizer', update.moments),
     },
     outputs: { gradientNorm: update.gradientNorm, applied: update.applied },

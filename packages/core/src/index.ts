@@ -62,7 +62,6 @@ export * from './distillation-draws.js';
 export * from './distillation-options.js';
 export * from './distillation.js';
 export * from './divergence.js';
-export * from './soft-cross-entropy.js';
 export * from './decoding.js';
 export * from './generator-files.js';
 export * from './generator.js';

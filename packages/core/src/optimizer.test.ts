@@ -2,8 +2,8 @@ import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
+  adamUpdate,
   applyOptimizer,
-  movingAverage,
   optimizerScalars,
   resolveOptimizer,
   type NonFinitePolicy,
@@ -151,13 +151,34 @@ describe('gradients that are not finite', () => {
 });
 
 describe('moving average', () => {
-  it('moves by the rate, and not at all with rate 0', () => {
-    const move = (rate: number) =>
-      Array.from(
-        movingAverage({ a: tf.tensor1d([1, 0.1]) }, { a: tf.tensor1d([3, 0.7]) }, tf.scalar(rate))['a']!.dataSync(),
+  it('moves by the rate towards the new parameter, and not at all with rate 0 or without an update', () => {
+    // No step: the new parameter is the old one, 3 and 0.7.
+    const move = (rate: number, apply = 1) => {
+      const [result] = adamUpdate(
+        [
+          {
+            parameter: tf.tensor1d([3, 0.7]),
+            gradient: tf.tensor1d([1, 1]),
+            firstMoment: tf.zeros([2]),
+            secondMoment: tf.zeros([2]),
+            average: tf.tensor1d([1, 0.1]),
+          },
+        ],
+        {
+          gradientScale: tf.scalar(1),
+          stepSize: tf.scalar(0),
+          rootCorrection: tf.scalar(1),
+          decay: tf.scalar(0),
+          apply: tf.scalar(apply),
+          averageRate: tf.scalar(rate),
+        },
+        { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
       );
+      return Array.from(result!.average!.dataSync());
+    };
     expect(move(0.25)).toEqual([1.5, expect.closeTo(0.25, 6)]);
     expect(move(0)).toEqual([1, Math.fround(0.1)]);
+    expect(move(0.25, 0)).toEqual([1, Math.fround(0.1)]);
   });
 });
 

@@ -1,5 +1,5 @@
 /**
- * Adam and AdamW on trees of parameters, global-norm clipping, the finite check and the moving average of weights.
+ * Adam and AdamW on trees of parameters, with global-norm clipping, the finite check and the moving average of weights.
  * Bias corrections and schedules are computed on the host in float64 and arrive as scalars, so that a step is a pure
  * function of its inputs.
  */
@@ -7,6 +7,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor } from '@tensorflow/tfjs-core';
 import { OptionError } from './errors.js';
 import { adamUpdate } from './ops/adam-update.js';
+import { globalNorm } from './ops/global-norm.js';
 import { float32, scalar, type HostTree, type SpecTree, type TensorTree } from './tensors.js';
 
 /** Settings of Adam or AdamW. */
@@ -98,22 +99,25 @@ export interface OptimizerStep {
   readonly scalars: TensorTree;
   /** A scalar that must be finite too: the loss. */
   readonly loss?: Tensor;
+  /** The moving average of the weights, to be moved towards the new parameters. */
+  readonly average?: {
+    /** Under the names of the parameters. */
+    readonly weights: TensorTree;
+    /** float32 scalar: 1 - decay; 0 keeps the average bit for bit. */
+    readonly rate: Tensor;
+  };
 }
 
 /** Result of `applyOptimizer`. */
 export interface OptimizerStepResult {
   readonly parameters: TensorTree;
   readonly moments: TensorTree;
+  /** The moving average, if there is one: average + rate (parameter - average). */
+  readonly average: TensorTree;
   /** float32 scalar: root of the sum of squares of all gradients, before clipping. */
   readonly gradientNorm: Tensor;
   /** float32 scalar: 1 if the update was made, 0 if not. */
   readonly applied: Scalar;
-}
-
-/** float32 scalar: root of the sum of squares of all elements. */
-export function globalNorm(gradients: TensorTree): Scalar {
-  const squares = Object.values(gradients).map((gradient) => tf.reshape(tf.sum(tf.mul(gradient, gradient)), [1]));
-  return tf.sqrt(tf.sum(squares.length === 1 ? squares[0]! : tf.concat(squares))) as Scalar;
 }
 
 /** float32 scalar 1 if `value` (a scalar) is neither NaN nor infinite, else 0. */
@@ -124,7 +128,7 @@ export function finiteFlag(value: Tensor): Scalar {
 
 /**
  * One update of all parameters: global norm, clipping as PyTorch's `clip_grad_norm_` (factor min(1, clipNorm / (norm +
- * 1e-6))), the policy for numbers that are not finite, then Adam.
+ * 1e-6))), the policy for numbers that are not finite, then Adam and the moving average.
  */
 export function applyOptimizer(
   step: OptimizerStep,
@@ -132,7 +136,7 @@ export function applyOptimizer(
   policy: NonFinitePolicy,
 ): OptimizerStepResult {
   const { parameters, moments, scalars } = step;
-  const gradientNorm = globalNorm(step.gradients);
+  const gradientNorm = globalNorm(Object.values(step.gradients));
   const checked = step.loss ? tf.add(gradientNorm, tf.abs(tf.reshape(step.loss, []))) : gradientNorm;
   const applied = policy === 'reference' ? (tf.onesLike(gradientNorm) as Scalar) : finiteFlag(checked);
   const clipFactor = (
@@ -142,33 +146,40 @@ export function applyOptimizer(
   ) as Scalar;
   const coupledDecay = options.kind === 'adam' ? options.weightDecay : 0;
   const scalesHere = policy === 'reference' || coupledDecay > 0;
+  const names = Object.keys(parameters);
+  const updated = adamUpdate(
+    names.map((name) => {
+      const parameter = parameters[name]!;
+      let gradient = step.gradients[name]!;
+      // Adam's own kernel scales the gradient; where something comes between, it is scaled here.
+      if (scalesHere) gradient = tf.mul(gradient, clipFactor);
+      if (policy === 'reference') gradient = replaceNonFinite(gradient);
+      if (coupledDecay > 0) gradient = tf.add(gradient, tf.mul(parameter, coupledDecay));
+      const [firstMoment, secondMoment] = [moments[`m/${name}`]!, moments[`v/${name}`]!];
+      const average = step.average?.weights[name];
+      return { parameter, gradient, firstMoment, secondMoment, ...(average ? { average } : {}) };
+    }),
+    {
+      gradientScale: scalesHere ? (tf.onesLike(clipFactor) as Scalar) : clipFactor,
+      stepSize: scalars['stepSize'] as Scalar,
+      rootCorrection: scalars['rootCorrection'] as Scalar,
+      decay: scalars['decay'] as Scalar,
+      apply: applied,
+      ...(step.average ? { averageRate: step.average.rate as Scalar } : {}),
+    },
+    { beta1: options.beta1, beta2: options.beta2, epsilon: options.epsilon },
+  );
   const newParameters: TensorTree = {};
   const newMoments: TensorTree = {};
-  for (const [name, parameter] of Object.entries(parameters)) {
-    let gradient = step.gradients[name]!;
-    // Adam's own kernel scales the gradient; where something comes between, it is scaled here.
-    if (scalesHere) gradient = tf.mul(gradient, clipFactor);
-    if (policy === 'reference') gradient = replaceNonFinite(gradient);
-    if (coupledDecay > 0) gradient = tf.add(gradient, tf.mul(parameter, coupledDecay));
-    const [p, m, v] = adamUpdate(
-      {
-        parameter,
-        gradient,
-        firstMoment: moments[`m/${name}`]!,
-        secondMoment: moments[`v/${name}`]!,
-        gradientScale: scalesHere ? (tf.onesLike(clipFactor) as Scalar) : clipFactor,
-        stepSize: scalars['stepSize'] as Scalar,
-        rootCorrection: scalars['rootCorrection'] as Scalar,
-        decay: scalars['decay'] as Scalar,
-        apply: applied,
-      },
-      { beta1: options.beta1, beta2: options.beta2, epsilon: options.epsilon },
-    );
-    newParameters[name] = p;
-    newMoments[`m/${name}`] = m;
-    newMoments[`v/${name}`] = v;
-  }
-  return { parameters: newParameters, moments: newMoments, gradientNorm, applied };
+  const average: TensorTree = {};
+  names.forEach((name, i) => {
+    const result = updated[i]!;
+    newParameters[name] = result.parameter;
+    newMoments[`m/${name}`] = result.firstMoment;
+    newMoments[`v/${name}`] = result.secondMoment;
+    if (result.average) average[name] = result.average;
+  });
+  return { parameters: newParameters, moments: newMoments, average, gradientNorm, applied };
 }
 
 /** min(1, x) that keeps NaN, which `tf.minimum` does not on every backend. */
@@ -184,15 +195,4 @@ export function replaceNonFinite(gradient: Tensor): Tensor {
   const tooLarge = tf.greater(numbers, 3.4e38);
   const tooSmall = tf.less(numbers, -3.4e38);
   return tf.where(tooLarge, tf.fill(gradient.shape, 1e5), tf.where(tooSmall, tf.fill(gradient.shape, -1e5), numbers));
-}
-
-/**
- * Moving average of weights: average + rate (value - average), rate = 1 - decay.
- *
- * @param rate - float32 scalar; 0 keeps the average bit for bit.
- */
-export function movingAverage(average: TensorTree, values: TensorTree, rate: Tensor): TensorTree {
-  return Object.fromEntries(
-    Object.entries(average).map(([name, old]) => [name, tf.add(old, tf.mul(tf.sub(values[name]!, old), rate))]),
-  );
 }

@@ -17,7 +17,6 @@ import { maskedCrossEntropy } from './ops/masked-cross-entropy.js';
 import {
   applyOptimizer,
   initialMoments,
-  movingAverage,
   optimizerScalars,
   optimizerScalarSpecs,
   resolveOptimizer,
@@ -229,16 +228,16 @@ function trainStep(
       gradients,
       moments: subtree('optimizer', state),
       scalars: subtree('optimizer', inputs),
+      average: { weights: subtree('ema', state), rate: inputs['averageRate']! },
       loss: outputs['loss']!,
     },
     settings.optimizer,
     settings.onNonFinite,
   );
-  const rate = tf.mul(inputs['averageRate']!, update.applied);
   return {
     state: {
       ...withPrefix('teacher', update.parameters),
-      ...withPrefix('ema', movingAverage(subtree('ema', state), update.parameters, rate)),
+      ...withPrefix('ema', update.average),
       ...withPrefix('optimizer', update.moments),
     },
     outputs: { ...outputs, gradientNorm: update.gradientNorm, applied: update.applied },

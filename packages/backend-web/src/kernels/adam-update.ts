@@ -1,16 +1,18 @@
-/** One Adam or AdamW update in one pass over parameter, gradient and moments; and the moving average of weights. */
+/**
+ * One Adam or AdamW update in one pass over parameters, gradients, moments and averages: one launch for as many
+ * parameters as the adapter binds buffers for.
+ */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
-import { runElementwise, type ElementwiseOp } from './elementwise.js';
-import { runProgram, type BufferBinding, type Program } from './program.js';
+import { runProgram, sizeOf, zeros, type Program } from './program.js';
+import { inBatches, isFilled, perSlot, slotBindings, slotEnds, slotUniforms } from './several.js';
 import type { WebgpuBackend } from './webgpu-backend.js';
 
-const scalarNames = ['gradientScale', 'stepSize', 'rootCorrection', 'decay', 'apply'] as const;
-const tensorNames = ['parameter', 'gradient', 'firstMoment', 'secondMoment'] as const;
+const scalarNames = ['gradientScale', 'stepSize', 'rootCorrection', 'decay', 'apply', 'averageRate'] as const;
+const stateNames = ['parameter', 'firstMoment', 'secondMoment'] as const;
+const workgroupSize = 64;
 
-/** Arguments of `DimoAdamUpdate`. */
-export type AdamUpdateInputs = Readonly<
-  Record<(typeof scalarNames)[number] | (typeof tensorNames)[number], TensorInfo>
->;
+/** Arguments of `DimoAdamUpdate`: the scalars, and `<name>/<i>` of parameter i. */
+export type AdamUpdateInputs = Readonly<Record<string, TensorInfo>>;
 
 /** Attributes of `DimoAdamUpdate`. */
 export interface AdamUpdateAttributes {
@@ -19,79 +21,136 @@ export interface AdamUpdateAttributes {
   readonly epsilon: number;
 }
 
-/** Buffers of an update that binds every scalar by itself. */
-const allBuffers = tensorNames.length + scalarNames.length + 3;
-
-/** [parameter, firstMoment, secondMoment]. */
+/** parameter, first moment, second moment and, if there is one, average of each parameter. */
 export function adamUpdate(
   backend: WebgpuBackend,
   inputs: AdamUpdateInputs,
-  attributes: AdamUpdateAttributes,
+  { beta1, beta2, epsilon }: AdamUpdateAttributes,
 ): TensorInfo[] {
-  const { beta1, beta2, epsilon } = attributes;
-  const tensors = tensorNames.map((name) => inputs[name]);
-  const scalars = scalarNames.map((name) => inputs[name]);
-  const uniforms = { rate1: 1 - beta1, rate2: 1 - beta2, epsilon };
-  if (backend.device.limits.maxStorageBuffersPerShaderStage >= allBuffers) {
-    // The flag is a comparison's result, an integer in its buffer: read as such, without a program to convert it.
-    const isFlagFloat = backend.tensorMap.get(inputs.apply.dataId).dtype === 'float32';
-    const parameters = scalarNames.map((name): BufferBinding => ({
-      name,
-      type: name === 'apply' && !isFlagFloat ? 'i32' : 'f32',
-    }));
-    return runElementwise(
-      backend,
-      updateOp(parameters, (name) => `f32(${name}[0])`),
-      tensors,
-      scalars,
-      uniforms,
-    );
-  }
-  const [packed] = runProgram(backend, packing, {
-    inputs: scalars,
+  const hasAverage = 'average/0' in inputs;
+  const names = hasAverage ? [...stateNames, 'average'] : stateNames;
+  const count = Object.keys(inputs).filter((name) => name.startsWith('parameter/')).length;
+  const results = Array.from({ length: count }, () => new Map<string, TensorInfo>());
+  const filled = results.flatMap((_, i) => (isFilled(inputs[`parameter/${i}`]!) ? [i] : []));
+  const scalars = packScalars(backend, inputs);
+  const available = backend.device.limits.maxStorageBuffersPerShaderStage;
+  const sizeAt = (i: number) => sizeOf(inputs[`parameter/${i}`]!.shape);
+  // State in and out, the gradient, and the scalars. With the fewest buffers that there can be, the average goes alone.
+  const isTogether = !hasAverage || available >= 10;
+  const updated = isTogether ? names : stateNames;
+  const launch = (wanted: readonly string[], read: readonly string[], program: (n: number, type: Type) => Program) => {
+    const perItem = wanted.length + read.length;
+    for (const { items, type, width } of inBatches(filled, sizeAt, { most: 4, available, common: 1, perItem })) {
+      const groups = items.map((i) => Math.ceil(sizeAt(i) / width / workgroupSize));
+      const made = runProgram(backend, program(items.length, type), {
+        inputs: [
+          ...items.flatMap((i) => read.map((name) => results[i]!.get(name) ?? inputs[`${name}/${i}`]!)),
+          scalars,
+        ],
+        outputs: items.flatMap((i) => wanted.map(() => ({ shape: inputs[`parameter/${i}`]!.shape }))),
+        uniforms: { rate1: 1 - beta1, rate2: 1 - beta2, epsilon, ...slotEnds(groups) },
+        numGroups: groups.reduce((a, b) => a + b, 0),
+      });
+      items.forEach((i, slot) => wanted.forEach((name, n) => results[i]!.set(name, made[slot * wanted.length + n]!)));
+    }
+  };
+  launch(updated, ['gradient', ...updated], (n, type) => updateProgram(updated, n, type));
+  if (!isTogether) launch(['average'], ['average', 'parameter'], averageProgram);
+  backend.disposeData(scalars.dataId);
+  return results.flatMap((result, i) =>
+    names.map((name) => result.get(name) ?? zeros(backend, inputs[`parameter/${i}`]!.shape)),
+  );
+}
+
+type Type = 'f32' | 'vec4<f32>';
+
+/** The scalars side by side: one buffer instead of six. */
+function packScalars(backend: WebgpuBackend, inputs: AdamUpdateInputs): TensorInfo {
+  const given = scalarNames.filter((name) => name in inputs);
+  // The flag is a comparison's result, an integer in its buffer: read as such, without a program to convert it.
+  const isFlagFloat = backend.tensorMap.get(inputs['apply']!.dataId).dtype === 'float32';
+  const program: Program = {
+    name: 'DimoPackScalars',
+    variant: `${given.join()} ${isFlagFloat}`,
+    workgroupSize: 1,
+    outputs: [{ name: 'scalars', type: 'f32' }],
+    inputs: given.map((name) => ({ name, type: name === 'apply' && !isFlagFloat ? 'i32' : 'f32' })),
+    code: () =>
+      `fn run(group: u32, lane: u32) { ${given.map((name) => `scalars[${scalarNames.indexOf(name)}] = f32(${name}[0]);`).join(' ')} }`,
+  };
+  const [packed] = runProgram(backend, program, {
+    inputs: given.map((name) => inputs[name]!),
     outputs: [{ shape: [scalarNames.length] }],
     numGroups: 1,
   });
-  const op = updateOp([{ name: 'scalars', type: 'f32' }], (name) => `scalars[${scalarNames.indexOf(name)}]`);
-  const results = runElementwise(backend, op, tensors, [packed!], uniforms);
-  backend.disposeData(packed!.dataId);
-  return results;
+  return packed!;
 }
 
-/** The scalars side by side, for adapters that bind few buffers. */
-const packing: Program = {
-  name: 'DimoPackScalars',
-  variant: '',
-  workgroupSize: 1,
-  outputs: [{ name: 'scalars', type: 'f32' }],
-  inputs: scalarNames.map((name) => ({ name, type: 'f32' })),
-  code: () =>
-    `fn run(group: u32, lane: u32) { ${scalarNames.map((name, i) => `scalars[${i}] = ${name}[0];`).join(' ')} }`,
-};
+const declarations = {
+  uniforms: { rate1: 'f32', rate2: 'f32', epsilon: 'f32' },
+  constants: scalarNames.map((name, i) => `let ${name} = scalars[${i}];`).join(' '),
+} as const;
 
-function updateOp(
-  parameters: readonly BufferBinding[],
-  scalar: (name: (typeof scalarNames)[number]) => string,
-): ElementwiseOp {
+function updateProgram(names: readonly string[], numSlots: number, type: Type): Program {
+  const outputOf = (name: string) => `new_${name}`;
+  const hasAverage = names.includes('average');
   return {
     name: 'DimoAdamUpdate',
-    variant: parameters.map(({ name, type }) => `${name} ${type}`).join(),
-    inputs: tensorNames,
-    parameters,
-    outputs: ['newParameter', 'newFirst', 'newSecond'],
-    uniforms: { rate1: 'f32', rate2: 'f32', epsilon: 'f32' },
-    code: () => ({
-      // Not applied: unchanged bit for bit, whatever the gradient holds.
-      statements: `let p = parameter[i];
-  let first = firstMoment[i];
-  let second = secondMoment[i];
-  if (${scalar('apply')} == 0.0) { newParameter[i] = p; newFirst[i] = first; newSecond[i] = second; return; }
-  let g = gradient[i] * ${scalar('gradientScale')};
-  let m = first + (g - first) * uniforms.rate1;
-  let v = second + (g * g - second) * uniforms.rate2;
-  newFirst[i] = m;
-  newSecond[i] = v;
-  newParameter[i] = p * (1.0 - ${scalar('decay')}) - m * ${scalar('stepSize')} / (sqrt(v) * ${scalar('rootCorrection')} + uniforms.epsilon);`,
-    }),
+    variant: `${names.length} ${numSlots} ${type}`,
+    workgroupSize,
+    outputs: slotBindings(numSlots, names.map(outputOf), type),
+    inputs: [...slotBindings(numSlots, ['gradient', ...names], type), { name: 'scalars', type: 'f32' }],
+    uniforms: { ...declarations.uniforms, ...slotUniforms(numSlots) },
+    code: () => `
+fn run(group: u32, lane: u32) {
+  ${declarations.constants}
+  ${perSlot(
+    numSlots,
+    (slot) => `
+    let i = local * workgroupSize + lane;
+    if (i >= uniforms.size_parameter${slot} / ${type === 'f32' ? 1 : 4}u) { return; }
+    let p = parameter${slot}[i];
+    let first = firstMoment${slot}[i];
+    let second = secondMoment${slot}[i];
+    ${hasAverage ? `let a = average${slot}[i];` : ''}
+    // Not applied: unchanged bit for bit, whatever the gradient holds.
+    if (apply == 0.0) {
+      new_parameter${slot}[i] = p; new_firstMoment${slot}[i] = first; new_secondMoment${slot}[i] = second;
+      ${hasAverage ? `new_average${slot}[i] = a;` : ''}
+      return;
+    }
+    let g = gradient${slot}[i] * gradientScale;
+    let m = first + (g - first) * uniforms.rate1;
+    let v = second + (g * g - second) * uniforms.rate2;
+    let updated = p * (1.0 - decay) - m * stepSize / (sqrt(v) * rootCorrection + uniforms.epsilon);
+    new_firstMoment${slot}[i] = m;
+    new_secondMoment${slot}[i] = v;
+    new_parameter${slot}[i] = updated;
+    ${hasAverage ? `new_average${slot}[i] = a + (updated - a) * averageRate;` : ''}`,
+  )}
+}`,
+  };
+}
+
+function averageProgram(numSlots: number, type: Type): Program {
+  return {
+    name: 'DimoMovingAverage',
+    variant: `${numSlots} ${type}`,
+    workgroupSize,
+    outputs: slotBindings(numSlots, ['new_average'], type),
+    inputs: [...slotBindings(numSlots, ['average', 'parameter'], type), { name: 'scalars', type: 'f32' }],
+    uniforms: { ...declarations.uniforms, ...slotUniforms(numSlots) },
+    code: () => `
+fn run(group: u32, lane: u32) {
+  ${declarations.constants}
+  ${perSlot(
+    numSlots,
+    (slot) => `
+    let i = local * workgroupSize + lane;
+    if (i >= uniforms.size_average${slot} / ${type === 'f32' ? 1 : 4}u) { return; }
+    let a = average${slot}[i];
+    new_average${slot}[i] = a + (parameter${slot}[i] - a) * select(averageRate, 0.0, apply == 0.0);`,
+  )}
+}`,
   };
 }

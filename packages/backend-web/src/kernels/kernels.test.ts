@@ -9,6 +9,7 @@ import {
   adamUpdate,
   attention,
   gelu,
+  globalNorm,
   layerNorm,
   linear,
   maskedCrossEntropy,
@@ -88,6 +89,36 @@ function withGradients(f: (...args: Tensor[]) => Tensor, args: Tensor[]): () => 
     if (!weights.has(key)) weights.set(key, tf.keep(normal(value.shape)));
     const scalarOf = (...xs: Tensor[]) => tf.sum(tf.mul(f(...xs), weights.get(key)!)) as tf.Scalar;
     return [value, ...tf.grads(scalarOf)(args)];
+  };
+}
+
+/** An update of several parameters whose sizes are read one and four numbers at a time; the third has none. */
+function adam(
+  count: number,
+  { apply, hasAverage, shape: [m, n] }: { apply: number; hasAverage: boolean; shape: [number, number] },
+): () => Tensor[] {
+  const tensors = Array.from({ length: count }, (_, i) => {
+    const shape = i === 2 ? [0, n] : [m + i, n];
+    return {
+      parameter: normal(shape),
+      gradient: apply ? normal(shape) : tf.fill(shape, NaN),
+      firstMoment: normal(shape),
+      secondMoment: uniform(shape),
+      ...(hasAverage ? { average: normal(shape) } : {}),
+    };
+  });
+  const scalars = {
+    gradientScale: tf.scalar(apply ? 0.3 : NaN),
+    stepSize: tf.scalar(0.01),
+    rootCorrection: tf.scalar(1.7),
+    decay: tf.scalar(0.02),
+    ...(hasAverage ? { averageRate: tf.scalar(0.1) } : {}),
+  };
+  return () => {
+    // A flag as a comparison makes it, an integer in its buffer.
+    const flag = tf.cast(tf.greater(tf.scalar(apply), 0.5), 'float32') as tf.Scalar;
+    const updated = adamUpdate(tensors, { ...scalars, apply: flag }, { beta1: 0.9, beta2: 0.99, epsilon: 1e-8 });
+    return updated.flatMap((of) => Object.values(of) as Tensor[]);
   };
 }
 
@@ -241,21 +272,16 @@ describe.skipIf(unavailable)(unavailable ? `kernels, skipped: ${unavailable}` : 
         for (const id of ids) expect([0, 1, 2]).toContain(id);
       });
 
-      it('Adam', () =>
-        forAll([length, length, fc.constantFrom(0, 1)], async (m, n, apply) => {
-          const gradient = apply ? normal([m, n]) : tf.fill([m, n], NaN);
-          const inputs = {
-            parameter: normal([m, n]),
-            gradient,
-            firstMoment: normal([m, n]),
-            secondMoment: uniform([m, n]),
-            gradientScale: tf.scalar(apply ? 0.3 : NaN),
-            stepSize: tf.scalar(0.01),
-            rootCorrection: tf.scalar(1.7),
-            decay: tf.scalar(0.02),
-            apply: tf.scalar(apply),
-          };
-          await agree(() => adamUpdate(inputs, { beta1: 0.9, beta2: 0.99, epsilon: 1e-8 }), apply ? tolerance : 0);
+      it.each([false, true])('Adam for several parameters, with an average %s', (hasAverage) =>
+        forAll([length, length, fc.constantFrom(0, 1), fc.constantFrom(1, 7)], async (m, n, apply, count) => {
+          await agree(adam(count, { apply, hasAverage, shape: [m, n] }), apply ? tolerance : 0);
+        }),
+      );
+
+      it('the norm of several tensors', () =>
+        forAll([length, length, fc.constantFrom(1, 7)], async (m, n, count) => {
+          const tensors = Array.from({ length: count }, (_, i) => normal([m + i, n]));
+          await agree(() => [globalNorm(tensors)]);
         }));
 
       it('nothing at all', async () => {
@@ -279,6 +305,8 @@ describe.skipIf(unavailable)(unavailable ? `kernels, skipped: ${unavailable}` : 
           dy: x,
         }) as unknown as Tensor[];
         expect([...(await gradients[1]!.data())]).toEqual([0, 0, 0, 0, 0]);
+        expect([...(await globalNorm([x, tf.tensor1d([3, 4]), x]).data())]).toEqual([5]);
+        expect([...(await globalNorm([x]).data())]).toEqual([0]);
         expect(gpuErrors()).toEqual([]);
       });
     });
@@ -292,6 +320,39 @@ describe.skipIf(unavailable)(unavailable ? `kernels, skipped: ${unavailable}` : 
     await agree(() => [layerNorm(x, scale, offset, { epsilon: 1 })]);
     const long = normal([65_536 * 64 + 3]); // one lane each, three too many for vectors of four
     await agree(() => [gelu(long)]);
+    // More partial sums than one workgroup adds up; the composition itself is off by more.
+    await agree(() => [globalNorm([long, tf.slice(long, 0, 65_536 * 64)])], 1e-4);
+  });
+
+  it('no more than eight storage buffers', async () => {
+    // What WebGPU guarantees; the adapter here binds more.
+    const { device } = tf.backend() as unknown as { device: { limits: object } };
+    const { limits } = device;
+    const few = { maxComputeWorkgroupsPerDimension: 65_535, maxStorageBuffersPerShaderStage: 8 };
+    Object.defineProperty(device, 'limits', { value: few, configurable: true });
+    try {
+      current = softwareTuning;
+      registerWebgpuKernels({ tuning: softwareTuning });
+      await agree(adam(20, { apply: 1, hasAverage: true, shape: [3, 5] }));
+      await agree(adam(3, { apply: 0, hasAverage: true, shape: [4, 4] }), 0);
+      const tensors = Array.from({ length: 20 }, (_, i) => normal([i + 1, 3]));
+      await agree(() => [globalNorm(tensors)]);
+      const logits = () => normal([2, 3, 7], 2) as tf.Tensor3D;
+      const inputs = {
+        conditional: logits(),
+        unconditional: logits(),
+        auxiliary: logits(),
+        guidanceScale: uniform([2]) as tf.Tensor1D,
+        weights: uniform([2, 3]) as tf.Tensor2D,
+      };
+      const attributes = { beta: -0.2, teacherTemperature: 1, auxiliaryTemperature: 1 };
+      await agree(() => {
+        const { value, gradient } = tokenDivergence(inputs, attributes);
+        return [value, gradient];
+      });
+    } finally {
+      Object.defineProperty(device, 'limits', { value: limits, configurable: true });
+    }
   });
 
   it('attention with wide heads and more positions than a tile', async () => {
@@ -312,6 +373,7 @@ describe.skipIf(unavailable)(unavailable ? `kernels, skipped: ${unavailable}` : 
       'DimoAttentionGrad',
       'DimoGelu',
       'DimoGeluGrad',
+      'DimoGlobalNorm',
       'DimoLayerNorm',
       'DimoLayerNormGrad',
       'DimoLinear',

@@ -5,6 +5,7 @@ import { adamUpdate, type AdamUpdateAttributes, type AdamUpdateInputs } from './
 import { attention, attentionGrad, type AttentionGradInputs, type AttentionInputs } from './attention.js';
 import type { AttentionAttributes } from './attention-program.js';
 import { gelu, geluGrad, type GeluForm } from './gelu.js';
+import { globalNorm } from './global-norm.js';
 import { layerNorm, layerNormGrad, type LayerNormGradInputs, type LayerNormInputs } from './layer-norm.js';
 import { linear, linearGrad, matrixProduct, type LinearGradInputs, type LinearInputs } from './linear.js';
 import { maskedCrossEntropy, type MaskedCrossEntropyInputs } from './masked-cross-entropy.js';
@@ -63,6 +64,7 @@ const kernels: Readonly<Record<string, Kernel>> = {
     (backend, tuning, inputs, { labelSmoothing }) => maskedCrossEntropy(backend, tuning, inputs, labelSmoothing),
   ),
   DimoSampleCategorical: kernel<SampleCategoricalInputs, object>(sampleCategorical),
+  DimoGlobalNorm: kernel<Record<string, TensorInfo>, object>(globalNorm),
   DimoAdamUpdate: kernel<AdamUpdateInputs, AdamUpdateAttributes>((backend, _, inputs, attributes) =>
     adamUpdate(backend, inputs, attributes),
   ),

@@ -4,14 +4,18 @@ import type { Scalar, Tensor } from '@tensorflow/tfjs-core';
 import type { Engine, PureFunction } from '../engine.js';
 import {
   adamUpdate,
+  globalNorm,
   maskedCrossEntropy,
   sampleCategorical,
+  softCrossEntropy,
   tokenDivergence,
+  type AdamScalars,
+  type AdamTensors,
   type TokenDivergenceAttributes,
 } from '../ops/index.js';
 import { float32, int32, scalar, specsOf, type HostTree } from '../tensors.js';
 import type { EngineCheck, EngineCheckOptions } from './engine.js';
-import { require, requireClose, requireEqual, tensorOf } from './expectations.js';
+import { requireClose, requireEqual, tensorOf } from './expectations.js';
 import * as host from './host-math.js';
 import { at, build, rowAt, sum, type Reference } from './host-math.js';
 import { normal, opCases, type OpCase } from './op-cases.js';
@@ -47,6 +51,8 @@ export function opChecks({ tolerance }: EngineCheckOptions): EngineCheck[] {
       run: (engine) => checkDivergence(engine, { beta, teacherTemperature: 1.5, auxiliaryTemperature: 1 }, tolerance),
     })),
     { name: 'maskedCrossEntropy: loss and gradient', run: (engine) => checkCrossEntropy(engine, tolerance) },
+    { name: 'softCrossEntropy: loss and gradient', run: (engine) => checkSoftCrossEntropy(engine, tolerance) },
+    { name: 'globalNorm of several tensors', run: (engine) => checkGlobalNorm(engine, tolerance) },
     { name: 'adamUpdate: one update, and none where it is not applied', run: (engine) => checkAdam(engine, tolerance) },
   ];
 }
@@ -189,44 +195,98 @@ async function checkCrossEntropy(engine: Engine, tolerance: number): Promise<voi
   requireClose('gradient', tensorOf(results, 'gradient'), gradient, tolerance);
 }
 
+async function checkSoftCrossEntropy(engine: Engine, tolerance: number): Promise<void> {
+  const temperature = 2;
+  const shape = [2, 2, 5];
+  const inputs = {
+    logits: normal('logits', shape, 2),
+    target: normal('target', shape, 2),
+    weights: float32([2, 2], [1, 0, 0.5, 2]),
+  };
+  const results = await runOnce(
+    engine,
+    (_, tree) => ({
+      outputs: { ...softCrossEntropy(tree as unknown as Parameters<typeof softCrossEntropy>[0], temperature) },
+    }),
+    inputs,
+  );
+  const { logits, target, weights } = toReference(inputs) as Record<keyof typeof inputs, Reference>;
+  const logSoftmaxOf = (x: Reference, b: number, l: number) =>
+    host.logSoftmax(rowAt(x, b, l).map((value) => value / temperature));
+  const loss = build([2, 2], (b, l) => {
+    const [logP, logQ] = [logSoftmaxOf(logits, b, l), logSoftmaxOf(target, b, l)];
+    const divergence = sum(5, (v) => Math.exp(logQ[v]!) * (logQ[v]! - logP[v]!));
+    return (at(weights, b, l) * temperature ** 2 * divergence) / 5;
+  });
+  const gradient = build(shape, (b, l, v) => {
+    const difference = Math.exp(logSoftmaxOf(logits, b!, l!)[v!]!) - Math.exp(logSoftmaxOf(target, b!, l!)[v!]!);
+    return (at(weights, b!, l!) * temperature * difference) / 5;
+  });
+  requireClose('loss', tensorOf(results, 'loss'), loss, tolerance);
+  requireClose('gradient', tensorOf(results, 'gradient'), gradient, tolerance);
+}
+
+/** 1^2 + 2^2 + 4^2 + 10^2 = 11^2. */
+async function checkGlobalNorm(engine: Engine, tolerance: number): Promise<void> {
+  const inputs = { a: float32([2, 1], [1, -2]), b: scalar(4), c: float32([1], [-10]) };
+  const results = await runOnce(engine, (_, tree) => ({ outputs: { norm: globalNorm(Object.values(tree)) } }), inputs);
+  requireClose('norm', tensorOf(results, 'norm'), { shape: [], data: [11] }, tolerance);
+}
+
+const adamTensors = {
+  parameter: normal('parameter', [2, 3]),
+  gradient: normal('gradient', [2, 3]),
+  firstMoment: normal('first', [2, 3]),
+  secondMoment: float32([2, 3], [0.1, 0.5, 1, 2, 0.3, 0.7]),
+  average: normal('average', [2, 3]),
+};
+
+/** Two parameters at once, the second the negative of the first's first half, with and without an average. */
 async function checkAdam(engine: Engine, tolerance: number): Promise<void> {
   const constants = { beta1: 0.9, beta2: 0.99, epsilon: 1e-8 };
-  const tensors = {
-    parameter: normal('parameter', [2, 3]),
-    gradient: normal('gradient', [2, 3]),
-    firstMoment: normal('first', [2, 3]),
-    secondMoment: float32([2, 3], [0.1, 0.5, 1, 2, 0.3, 0.7]),
-  };
-  const scalars = { gradientScale: 0.5, stepSize: 0.01, rootCorrection: 1.25, decay: 0.001 };
-  const update = (gradient: HostTree['gradient'], apply: number) =>
+  const scalars = { gradientScale: 0.5, stepSize: 0.01, rootCorrection: 1.25, decay: 0.001, averageRate: 0.25 };
+  const update = (given: Partial<typeof adamTensors>, apply: number) =>
     runOnce(
       engine,
       (_, tree) => {
-        const [p, m, v] = adamUpdate(tree as unknown as Parameters<typeof adamUpdate>[0], constants);
-        return { outputs: { p, m, v } };
+        const { gradientScale, stepSize, rootCorrection, decay, averageRate, apply: flag, ...tensors } = tree;
+        const whole = tensors as unknown as AdamTensors;
+        // Another size, so that engines that update several parameters together must tell them apart.
+        const half = Object.fromEntries(
+          Object.entries(tensors).map(([name, tensor]) => [name, tf.slice(tensor, [0, 0], [1, 3])]),
+        ) as unknown as AdamTensors;
+        const shared = { gradientScale, stepSize, rootCorrection, decay, averageRate, apply: flag };
+        const results = adamUpdate([whole, half], shared as unknown as AdamScalars, constants);
+        return {
+          outputs: Object.fromEntries(
+            results.flatMap((of, i) => Object.entries(of).map(([name, tensor]) => [`${name}/${i}`, tensor as Tensor])),
+          ),
+        };
       },
       {
-        ...tensors,
-        gradient: gradient!,
+        ...adamTensors,
+        ...given,
         ...Object.fromEntries(Object.entries(scalars).map(([name, value]) => [name, scalar(value)])),
         apply: scalar(apply),
       },
     );
-  const applied = await update(tensors.gradient, 1);
-  const g = tensors.gradient.data.map((value) => value * scalars.gradientScale);
-  const m = Float64Array.from(tensors.firstMoment.data, (value, i) => value + 0.1 * (g[i]! - value));
-  const v = Float64Array.from(tensors.secondMoment.data, (value, i) => value + 0.01 * (g[i]! ** 2 - value));
+  const { parameter, gradient, firstMoment, secondMoment, average } = adamTensors;
+  const g = gradient.data.map((value) => value * scalars.gradientScale);
+  const m = Float64Array.from(firstMoment.data, (value, i) => value + 0.1 * (g[i]! - value));
+  const v = Float64Array.from(secondMoment.data, (value, i) => value + 0.01 * (g[i]! ** 2 - value));
   const p = Float64Array.from(
-    tensors.parameter.data,
+    parameter.data,
     (value, i) =>
       value - 0.001 * value - (0.01 * m[i]!) / (Math.sqrt(v[i]!) * scalars.rootCorrection + constants.epsilon),
   );
-  requireClose('first moment', tensorOf(applied, 'm'), { shape: [2, 3], data: m }, tolerance);
-  requireClose('second moment', tensorOf(applied, 'v'), { shape: [2, 3], data: v }, tolerance);
-  requireClose('parameter', tensorOf(applied, 'p'), { shape: [2, 3], data: p }, tolerance);
-  const skipped = await update(float32([2, 3], [NaN, Infinity, 1, 2, -Infinity, 3]), 0);
-  requireEqual('parameter without update', tensorOf(skipped, 'p'), tensors.parameter);
-  requireEqual('first moment without update', tensorOf(skipped, 'm'), tensors.firstMoment);
-  require(tensorOf(skipped, 'v').data.every((value, i) => value === tensors.secondMoment.data[i]), () =>
-    'the second moment changed although nothing was to be applied');
+  const a = Float64Array.from(average.data, (value, i) => value + 0.25 * (p[i]! - value));
+  const applied = await update({}, 1);
+  for (const [name, expected] of Object.entries({ parameter: p, firstMoment: m, secondMoment: v, average: a })) {
+    requireClose(name, tensorOf(applied, `${name}/0`), { shape: [2, 3], data: expected }, tolerance);
+    const half = { shape: [1, 3], data: expected.slice(0, 3) };
+    requireClose(`${name} of the second parameter`, tensorOf(applied, `${name}/1`), half, tolerance);
+  }
+  const skipped = await update({ gradient: float32([2, 3], [NaN, Infinity, 1, 2, -Infinity, 3]) }, 0);
+  for (const name of ['parameter', 'firstMoment', 'secondMoment', 'average'] as const)
+    requireEqual(`${name} without update`, tensorOf(skipped, `${name}/0`), adamTensors[name]);
 }

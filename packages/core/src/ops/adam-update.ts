@@ -1,16 +1,25 @@
-/** One Adam or AdamW update of one parameter. */
+/** One Adam or AdamW update of all parameters, with the moving average of the weights. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor } from '@tensorflow/tfjs-core';
 import { runFusable } from './dispatch.js';
 
-/** Tensors of one update; all but the scalars have the parameter's shape. */
-export interface AdamUpdateInputs {
+/** One parameter of an update; all tensors have its shape, float32. */
+export interface AdamTensors {
   readonly parameter: Tensor;
   readonly gradient: Tensor;
   /** Running mean of the gradients. */
   readonly firstMoment: Tensor;
   /** Running mean of the squared gradients. */
   readonly secondMoment: Tensor;
+  /** Moving average of the parameter; of all parameters of an update or of none. */
+  readonly average?: Tensor;
+}
+
+/** The new values of one parameter. */
+export type AdamUpdated = Omit<AdamTensors, 'gradient'>;
+
+/** float32 scalars of one update, shared by all parameters. */
+export interface AdamScalars {
   /** Multiplies the gradient: the factor of global-norm clipping. */
   readonly gradientScale: Scalar;
   /** learning rate / (1 - beta1^t) of update t = 1, 2, ... */
@@ -19,8 +28,10 @@ export interface AdamUpdateInputs {
   readonly rootCorrection: Scalar;
   /** learning rate * weight decay, for decoupled decay (AdamW); 0 for none. */
   readonly decay: Scalar;
-  /** 1 to update; 0 to return parameter and moments unchanged, bit for bit, even if the gradient is not finite. */
+  /** 1 to update; 0 to return everything unchanged, bit for bit, even if the gradient is not finite. */
   readonly apply: Scalar;
+  /** 1 - decay of the moving average; 0 keeps it bit for bit. Needed where there is an average. */
+  readonly averageRate?: Scalar;
 }
 
 /** Constants of Adam. */
@@ -32,40 +43,60 @@ export interface AdamUpdateAttributes {
 
 /**
  * Adam (Kingma and Ba, arXiv 1412.6980) in PyTorch's form, with decoupled weight decay (Loshchilov and Hutter, arXiv
- * 1711.05101):
+ * 1711.05101), and the moving average a of the parameter:
  *
  *   m' = m + (1 - beta1) (g - m)      v' = v + (1 - beta2) (g^2 - v)
- *   p' = p - decay p - stepSize m' / (sqrt(v') rootCorrection + epsilon)
+ *   p' = p - decay p - stepSize m' / (sqrt(v') rootCorrection + epsilon)      a' = a + averageRate (p' - a)
  *
- * Kernel `DimoAdamUpdate` {parameter, gradient, firstMoment, secondMoment, gradientScale, stepSize, rootCorrection,
- * decay, apply}, {beta1, beta2, epsilon} -> [parameter, firstMoment, secondMoment]. Not differentiable.
+ * Kernel `DimoAdamUpdate` {parameter/i, gradient/i, firstMoment/i, secondMoment/i, average/i (optional) for parameter i
+ * = 0, 1, ..., and the scalars}, {beta1, beta2, epsilon} -> parameter, first moment, second moment (and average) of
+ * parameter 0, of parameter 1, ... Not differentiable.
  */
 export function adamUpdate(
-  inputs: AdamUpdateInputs,
+  tensors: readonly AdamTensors[],
+  scalars: AdamScalars,
   attributes: AdamUpdateAttributes,
-): [parameter: Tensor, firstMoment: Tensor, secondMoment: Tensor] {
-  return runFusable('DimoAdamUpdate', { ...inputs }, { ...attributes }, () => adamComposition(inputs, attributes)) as [
-    Tensor,
-    Tensor,
-    Tensor,
-  ];
+): AdamUpdated[] {
+  if (tensors.length === 0) return [];
+  const numbered = Object.fromEntries(
+    tensors.flatMap((of, i) => Object.entries(of).map(([name, tensor]) => [`${name}/${i}`, tensor as Tensor])),
+  );
+  const results = runFusable('DimoAdamUpdate', { ...numbered, ...scalars }, { ...attributes }, () =>
+    adamComposition(tensors, scalars, attributes),
+  );
+  const perParameter = results.length / tensors.length;
+  return tensors.map((_, i) => {
+    const [parameter, firstMoment, secondMoment, average] = results.slice(i * perParameter, (i + 1) * perParameter);
+    return {
+      parameter: parameter!,
+      firstMoment: firstMoment!,
+      secondMoment: secondMoment!,
+      ...(average ? { average } : {}),
+    };
+  });
 }
 
-function adamComposition(inputs: AdamUpdateInputs, { beta1, beta2, epsilon }: AdamUpdateAttributes): Tensor[] {
-  const { parameter, firstMoment, secondMoment, apply } = inputs;
+function adamComposition(
+  tensors: readonly AdamTensors[],
+  scalars: AdamScalars,
+  { beta1, beta2, epsilon }: AdamUpdateAttributes,
+): Tensor[] {
+  const { apply } = scalars;
   // Scalars carry the decision, so that a skipped update costs one selection and not three.
-  const zero = tf.zerosLike(inputs.gradient);
-  const finite = tf.where(tf.cast(apply, 'bool'), inputs.gradient, zero);
-  const gradient = tf.mul(finite, safeScale(inputs.gradientScale, apply));
-  const m = tf.add(firstMoment, tf.mul(tf.sub(gradient, firstMoment), tf.mul(apply, 1 - beta1)));
-  const v = tf.add(secondMoment, tf.mul(tf.sub(tf.mul(gradient, gradient), secondMoment), tf.mul(apply, 1 - beta2)));
-  const denominator = tf.add(tf.mul(tf.sqrt(v), inputs.rootCorrection), epsilon);
-  const change = tf.div(tf.mul(m, tf.mul(apply, inputs.stepSize)), denominator);
-  const decayed = tf.mul(parameter, tf.sub(1, tf.mul(apply, inputs.decay)));
-  return [tf.sub(decayed, change), m, v];
-}
-
-/** The scale, or 0 where nothing is applied: the scale of a gradient that is not finite is NaN. */
-function safeScale(gradientScale: Scalar, apply: Scalar): Tensor {
-  return tf.where(tf.cast(apply, 'bool'), gradientScale, tf.zerosLike(gradientScale));
+  const isApplied = tf.cast(apply, 'bool');
+  const [rate1, rate2] = [tf.mul(apply, 1 - beta1), tf.mul(apply, 1 - beta2)];
+  const stepSize = tf.mul(apply, scalars.stepSize);
+  const kept = tf.sub(1, tf.mul(apply, scalars.decay));
+  const averageRate = scalars.averageRate && tf.mul(scalars.averageRate, apply);
+  // Or 0 where nothing is applied: the scale of a gradient that is not finite is NaN.
+  const scale = tf.where(isApplied, scalars.gradientScale, tf.zerosLike(scalars.gradientScale));
+  return tensors.flatMap(({ parameter, gradient: given, firstMoment, secondMoment, average }) => {
+    const gradient = tf.mul(tf.where(isApplied, given, tf.zerosLike(given)), scale);
+    const m = tf.add(firstMoment, tf.mul(tf.sub(gradient, firstMoment), rate1));
+    const v = tf.add(secondMoment, tf.mul(tf.sub(tf.mul(gradient, gradient), secondMoment), rate2));
+    const denominator = tf.add(tf.mul(tf.sqrt(v), scalars.rootCorrection), epsilon);
+    const updated = tf.sub(tf.mul(parameter, kept), tf.div(tf.mul(m, stepSize), denominator));
+    if (!average || !averageRate) return [updated, m, v];
+    return [updated, m, v, tf.add(average, tf.mul(tf.sub(updated, average), averageRate))];
+  });
 }

@@ -7,12 +7,20 @@ export { linear, matrixProduct } from './linear.js';
 export { rmsNorm, type RmsNormOptions } from './rms-norm.js';
 export { rotaryEmbedding, type RotaryAngles } from './rotary-embedding.js';
 export { sampleCategorical } from './sample-categorical.js';
-export { adamUpdate, type AdamUpdateAttributes, type AdamUpdateInputs } from './adam-update.js';
+export {
+  adamUpdate,
+  type AdamScalars,
+  type AdamTensors,
+  type AdamUpdateAttributes,
+  type AdamUpdated,
+} from './adam-update.js';
+export { globalNorm } from './global-norm.js';
 export {
   maskedCrossEntropy,
   type MaskedCrossEntropyInputs,
   type MaskedCrossEntropyResult,
 } from './masked-cross-entropy.js';
+export { softCrossEntropy, type SoftCrossEntropyInputs, type SoftCrossEntropyResult } from './soft-cross-entropy.js';
 export {
   guidedTeacherLogits,
   tokenDivergence,
