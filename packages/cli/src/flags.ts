@@ -19,8 +19,8 @@ const seed = { flags: '--seed <n>', key: 'seed', description: 'seed of everythin
 const engine = {
   flags: '--engine <name>',
   key: 'engine.name',
-  description: 'what computes: auto, onnx, wasm, webgpu, cuda, tensorflow',
-  suggestions: ['auto', 'onnx', 'wasm', 'webgpu', 'cuda', 'tensorflow'],
+  description: 'what computes: auto, or a name that `dimo doctor` lists',
+  suggestions: ['auto', 'onnx', 'onnx-webgpu', 'onnx-cuda', 'wasm', 'webgpu', 'cuda', 'tensorflow', 'cpu'],
 };
 const threads = { flags: '--threads <n>', key: 'engine.threads', description: 'threads of CPU engines' };
 const teacher = {
@@ -48,6 +48,9 @@ const checkpointMinutes = {
   description: 'minutes between checkpoints',
 };
 
+/** Flags of every command that trains. */
+const ofTheRun = [engine, threads, seed, runs, name, checkpointSteps, checkpointMinutes] as const;
+
 /** Flags by command. */
 export const configFlags = {
   distill: [
@@ -69,26 +72,14 @@ export const configFlags = {
     },
     { flags: '--beta <x>', key: 'distill.divergence.beta', description: 'for jeffreys: share of the reverse KL' },
     { flags: '--sample-every <n>', key: 'distill.sampleEvery', description: 'steps between sample grids' },
-    engine,
-    threads,
-    seed,
-    runs,
-    name,
-    checkpointSteps,
-    checkpointMinutes,
+    ...ofTheRun,
   ],
   'train tokenizer': [
     dataset,
     { flags: '--steps <n>', key: 'train.tokenizer.numSteps', description: 'training steps' },
     { flags: '--batch <n>', key: 'train.tokenizer.batchSize', description: 'images per step' },
     { flags: '--learning-rate <x>', key: 'train.tokenizer.learningRate', description: 'peak learning rate' },
-    engine,
-    threads,
-    seed,
-    runs,
-    name,
-    checkpointSteps,
-    checkpointMinutes,
+    ...ofTheRun,
   ],
   'train teacher': [
     dataset,
@@ -97,13 +88,7 @@ export const configFlags = {
     { flags: '--steps <n>', key: 'train.teacher.numSteps', description: 'training steps' },
     { flags: '--batch <n>', key: 'train.teacher.batchSize', description: 'sequences per step' },
     { flags: '--learning-rate <x>', key: 'train.teacher.learningRate', description: 'peak learning rate' },
-    engine,
-    threads,
-    seed,
-    runs,
-    name,
-    checkpointSteps,
-    checkpointMinutes,
+    ...ofTheRun,
   ],
   sample: [
     teacher,
