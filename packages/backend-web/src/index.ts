@@ -1,1 +1,2 @@
 export { kernelNames, registerWebgpuKernels, unregisterWebgpuKernels } from './kernels/index.js';
+export * from './weights/index.js';
