@@ -15,7 +15,10 @@ import {
   maskedCrossEntropy,
   matrixProduct,
   randomStream,
+  rmsNorm,
+  rotaryEmbedding,
   sampleCategorical,
+  softCrossEntropy,
   tokenDivergence,
 } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
@@ -159,6 +162,27 @@ describe.skipIf(unavailable)(unavailable ? `kernels, skipped: ${unavailable}` : 
           );
         }));
 
+      it('root-mean-square norm and its gradient', () =>
+        forAll([batch, length, length], async (b, l, d) => {
+          const inputs = [normal([b, l, d], 3), normal([d])];
+          const epsilon = d < 3 ? 1 : 1e-6; // a row of one small number has a huge inverse
+          await agree(
+            withGradients((x, scale) => rmsNorm(x!, scale!, { epsilon }), inputs),
+            5e-5,
+          );
+        }));
+
+      it('rotary embedding and its gradient', () =>
+        forAll(
+          [batch, length, fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 9 })],
+          async (b, l, h, pairs) => {
+            const angles = normal([l, pairs]);
+            const tables = { cosines: tf.cos(angles) as tf.Tensor2D, sines: tf.sin(angles) as tf.Tensor2D };
+            const x = normal([b, l, 2 * h * pairs]);
+            await agree(withGradients((given) => rotaryEmbedding(given as tf.Tensor3D, tables, h), [x]));
+          },
+        ));
+
       it.each(['none', 'tanh'] as const)('gelu (%s) and its gradient', (approximate) =>
         forAll([length, length], async (l, d) => {
           await agree(withGradients((x) => gelu(x!, { approximate }), [normal([l, d], 4)]));
@@ -232,6 +256,19 @@ describe.skipIf(unavailable)(unavailable ? `kernels, skipped: ${unavailable}` : 
             await agree(() => {
               const { loss, negativeLogLikelihood, gradient } = maskedCrossEntropy(inputs, smoothing);
               return [loss, negativeLogLikelihood, gradient];
+            });
+          },
+        ));
+
+      it('soft cross-entropy', () =>
+        forAll(
+          [batch, length, fc.integer({ min: 1, max: 300 }), fc.constantFrom(1, 2)],
+          async (b, l, v, temperature) => {
+            const logits = () => normal([b, l, v], 3) as tf.Tensor3D;
+            const inputs = { logits: logits(), target: logits(), weights: uniform([b, l]) as tf.Tensor2D };
+            await agree(() => {
+              const { loss, gradient } = softCrossEntropy(inputs, temperature);
+              return [loss, gradient];
             });
           },
         ));
@@ -380,7 +417,11 @@ describe.skipIf(unavailable)(unavailable ? `kernels, skipped: ${unavailable}` : 
       'DimoLinearGrad',
       'DimoMaskedCrossEntropy',
       'DimoMatMul',
+      'DimoRmsNorm',
+      'DimoRmsNormGrad',
+      'DimoRotaryEmbedding',
       'DimoSampleCategorical',
+      'DimoSoftCrossEntropy',
       'DimoTokenDivergence',
     ]);
   });

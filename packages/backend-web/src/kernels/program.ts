@@ -6,7 +6,7 @@ import type { DataType, TensorInfo } from '@tensorflow/tfjs-core';
 import type { Pipeline, WebgpuBackend } from './webgpu-backend.js';
 
 /** Element type of a buffer as a program sees it. */
-export type ElementType = 'f32' | 'i32' | 'vec4<f32>';
+export type ElementType = 'f32' | 'i32' | 'vec2<f32>' | 'vec4<f32>';
 
 /** A buffer of a program, by the name that its code uses. */
 export interface BufferBinding {

@@ -9,8 +9,11 @@ import { globalNorm } from './global-norm.js';
 import { layerNorm, layerNormGrad, type LayerNormGradInputs, type LayerNormInputs } from './layer-norm.js';
 import { linear, linearGrad, matrixProduct, type LinearGradInputs, type LinearInputs } from './linear.js';
 import { maskedCrossEntropy, type MaskedCrossEntropyInputs } from './masked-cross-entropy.js';
+import { rmsNorm, rmsNormGrad, type RmsNormGradInputs, type RmsNormInputs } from './rms-norm.js';
+import { rotaryEmbedding, type RotaryEmbeddingInputs } from './rotary-embedding.js';
 import { gpuTuning, type Tuning } from './rows.js';
 import { sampleCategorical, type SampleCategoricalInputs } from './sample-categorical.js';
+import { softCrossEntropy, type SoftCrossEntropyInputs } from './soft-cross-entropy.js';
 import { tokenDivergence, type TokenDivergenceAttributes, type TokenDivergenceInputs } from './token-divergence.js';
 import { asWebgpuBackend, type WebgpuBackend } from './webgpu-backend.js';
 
@@ -39,6 +42,13 @@ const kernels: Readonly<Record<string, Kernel>> = {
     layerNorm(backend, tuning, inputs, epsilon),
   ),
   DimoLayerNormGrad: kernel<LayerNormGradInputs, object>(layerNormGrad),
+  DimoRmsNorm: kernel<RmsNormInputs, { epsilon: number }>((backend, tuning, inputs, { epsilon }) =>
+    rmsNorm(backend, tuning, inputs, epsilon),
+  ),
+  DimoRmsNormGrad: kernel<RmsNormGradInputs, object>(rmsNormGrad),
+  DimoRotaryEmbedding: kernel<RotaryEmbeddingInputs, { numHeads: number }>((backend, _, inputs, { numHeads }) =>
+    rotaryEmbedding(backend, inputs, numHeads),
+  ),
   DimoGelu: kernel<{ x: TensorInfo }, GeluAttributes>((backend, _, { x }, { approximate }) =>
     gelu(backend, x, approximate),
   ),
@@ -62,6 +72,9 @@ const kernels: Readonly<Record<string, Kernel>> = {
   DimoTokenDivergence: kernel<TokenDivergenceInputs, TokenDivergenceAttributes>(tokenDivergence),
   DimoMaskedCrossEntropy: kernel<MaskedCrossEntropyInputs, { labelSmoothing: number }>(
     (backend, tuning, inputs, { labelSmoothing }) => maskedCrossEntropy(backend, tuning, inputs, labelSmoothing),
+  ),
+  DimoSoftCrossEntropy: kernel<SoftCrossEntropyInputs, { temperature: number }>(
+    (backend, tuning, inputs, { temperature }) => softCrossEntropy(backend, tuning, inputs, temperature),
   ),
   DimoSampleCategorical: kernel<SampleCategoricalInputs, object>(sampleCategorical),
   DimoGlobalNorm: kernel<Record<string, TensorInfo>, object>(globalNorm),

@@ -1,0 +1,149 @@
+/** Root-mean-square normalization over the last axis, and its gradient. */
+import type { TensorInfo } from '@tensorflow/tfjs-core';
+import { columnLayout } from './columns.js';
+import { runProgram, sizeOf, type Program } from './program.js';
+import { groupsFor, horizontalSum, rowLayout, rowReduction, vectorOf, type Tuning } from './rows.js';
+import type { WebgpuBackend } from './webgpu-backend.js';
+
+/** Arguments of `DimoRmsNorm`. */
+export interface RmsNormInputs {
+  readonly x: TensorInfo;
+  readonly scale: TensorInfo;
+}
+
+const widthOf = ({ shape }: TensorInfo) => shape[shape.length - 1]!;
+const rowsOf = (x: TensorInfo) => sizeOf(x.shape) / Math.max(1, widthOf(x));
+
+/** [y, inverseRms]. */
+export function rmsNorm(
+  backend: WebgpuBackend,
+  tuning: Tuning,
+  { x, scale }: RmsNormInputs,
+  epsilon: number,
+): TensorInfo[] {
+  const width = widthOf(x);
+  return runProgram(backend, rmsNormProgram(tuning, width), {
+    inputs: [x, scale],
+    outputs: [{ shape: x.shape }, { shape: [...x.shape.slice(0, -1), 1] }],
+    uniforms: { width, epsilon },
+    numGroups: groupsFor(rowsOf(x), rowLayout(tuning, 'uniforms.size_inverse')),
+  });
+}
+
+function rmsNormProgram(tuning: Tuning, width: number): Program {
+  const { type, width: step } = vectorOf(width);
+  const layout = rowLayout(tuning, 'uniforms.size_inverse');
+  return {
+    name: 'DimoRmsNorm',
+    variant: `${layout.variant} ${type}`,
+    workgroupSize: layout.workgroupSize,
+    outputs: [
+      { name: 'y', type },
+      { name: 'inverse', type: 'f32' },
+    ],
+    inputs: [
+      { name: 'x', type },
+      { name: 'scale', type },
+    ],
+    uniforms: { width: 'u32', epsilon: 'f32' },
+    code: () => `
+${rowReduction(tuning, 'rowSum', 'a + b')}
+fn run(group: u32, lane: u32) {
+  ${layout.prologue}
+  let length = uniforms.width / ${step}u;
+  let start = row * length;
+  var squares = ${type}(0.0);
+  for (var i = part; i < length; i += parts) { let value = x[start + i]; squares += value * value; }
+  let meanSquare = rowSum(lane, ${horizontalSum(type, 'squares')}) / f32(uniforms.width);
+  // Not inverseSqrt, which may be an approximation.
+  let inverseRms = 1.0 / sqrt(meanSquare + uniforms.epsilon);
+  if (part == 0u) { inverse[row] = inverseRms; }
+  for (var i = part; i < length; i += parts) { y[start + i] = x[start + i] * inverseRms * scale[i]; }
+}`,
+  };
+}
+
+/** Arguments of `DimoRmsNormGrad`. */
+export interface RmsNormGradInputs extends RmsNormInputs {
+  readonly inverseRms: TensorInfo;
+  readonly dy: TensorInfo;
+}
+
+/** [dx, dscale]. With n = x inverse and g = dy scale: dx = inverse (g - n mean(g n)), dscale = sum(dy n). */
+export function rmsNormGrad(backend: WebgpuBackend, tuning: Tuning, inputs: RmsNormGradInputs): TensorInfo[] {
+  const { x, scale, inverseRms, dy } = inputs;
+  const width = widthOf(x);
+  const [dx] = runProgram(backend, inputGradientProgram(tuning, width), {
+    inputs: [x, scale, inverseRms, dy],
+    outputs: [{ shape: x.shape }],
+    uniforms: { width },
+    numGroups: groupsFor(rowsOf(x), rowLayout(tuning, 'uniforms.size_inverse')),
+  });
+  const [dscale] = runProgram(backend, scaleGradientProgram(tuning, width), {
+    inputs: [x, inverseRms, dy],
+    outputs: [{ shape: [width] }],
+    uniforms: { width },
+    numGroups: columnLayout(tuning, width).numGroups,
+  });
+  return [dx!, dscale!];
+}
+
+function inputGradientProgram(tuning: Tuning, width: number): Program {
+  const { type, width: step } = vectorOf(width);
+  const layout = rowLayout(tuning, 'uniforms.size_inverse');
+  return {
+    name: 'DimoRmsNormInputGrad',
+    variant: `${layout.variant} ${type}`,
+    workgroupSize: layout.workgroupSize,
+    outputs: [{ name: 'dx', type }],
+    inputs: [
+      { name: 'x', type },
+      { name: 'scale', type },
+      { name: 'inverse', type: 'f32' },
+      { name: 'dy', type },
+    ],
+    uniforms: { width: 'u32' },
+    code: () => `
+${rowReduction(tuning, 'rowSum', 'a + b')}
+fn run(group: u32, lane: u32) {
+  ${layout.prologue}
+  let length = uniforms.width / ${step}u;
+  let start = row * length;
+  let inverseRms = inverse[row];
+  var sum = ${type}(0.0);
+  for (var i = part; i < length; i += parts) { sum += dy[start + i] * scale[i] * (x[start + i] * inverseRms); }
+  let projected = rowSum(lane, ${horizontalSum(type, 'sum')}) / f32(uniforms.width);
+  for (var i = part; i < length; i += parts) {
+    dx[start + i] = inverseRms * (dy[start + i] * scale[i] - x[start + i] * inverseRms * projected);
+  }
+}`,
+  };
+}
+
+function scaleGradientProgram(tuning: Tuning, width: number): Program {
+  const layout = columnLayout(tuning, width);
+  const { type } = layout;
+  return {
+    name: 'DimoRmsNormScaleGrad',
+    variant: layout.variant,
+    workgroupSize: layout.workgroupSize,
+    outputs: [{ name: 'dscale', type }],
+    inputs: [
+      { name: 'x', type },
+      { name: 'inverse', type: 'f32' },
+      { name: 'dy', type },
+    ],
+    uniforms: { width: 'u32' },
+    code: () => `
+${layout.reduction('columnSum')}
+fn run(group: u32, lane: u32) {
+  ${layout.prologue('uniforms.width')}
+  var sum = ${type}(0.0);
+  for (var row = firstRow; row < uniforms.size_inverse; row += rowStep) {
+    sum += dy[row * length + column] * (x[row * length + column] * inverse[row]);
+  }
+  let total = columnSum(lane, sum);
+  if (firstRow == 0u) { dscale[column] = total; }
+}`,
+  };
+}
