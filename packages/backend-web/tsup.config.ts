@@ -1,3 +1,10 @@
 import { packageConfig } from '../../tsup.base.js';
 
-export default packageConfig({ entry: { index: 'src/index.ts', 'kernels/index': 'src/kernels/index.ts' } });
+export default packageConfig({
+  entry: {
+    index: 'src/index.ts',
+    'kernels/index': 'src/kernels/index.ts',
+    'worker/index': 'src/worker/index.ts',
+    'worker/client': 'src/worker/client.ts',
+  },
+});

@@ -5,10 +5,10 @@ import {
   generatorFileNames,
   OptionError,
   readJsonFile,
+  teacherDescriptionName,
   type PluginRegistry,
   type WeightSource,
 } from '@dimo/core';
-import { teacherDescriptionName } from './teacher-folder.js';
 
 /** A model in a layout of ours, or in a public one that a plugin recognizes. */
 export interface ModelLayout {

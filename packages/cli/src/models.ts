@@ -5,9 +5,12 @@
 import { folderWeightSource, isHubReference } from '@dimo/backend-node';
 import {
   DimoError,
+  generatorBundleSource,
   generatorFileNames,
   OptionError,
   readGenerator,
+  readTeacherDescription,
+  teacherDescriptionName,
   type LoadedGenerator,
   type PluginRegistry,
   type Teacher,
@@ -15,13 +18,13 @@ import {
   type WeightSource,
 } from '@dimo/core';
 import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { DimoConfig } from './config/schema.js';
 import { openSource, readImport, type ImportedModel } from './imported-model.js';
 import { recognizeModel } from './model-layout.js';
 import { loadRegistry } from './plugins.js';
-import { readTeacherDescription, teacherDescriptionName } from './teacher-folder.js';
 
 /** A teacher and where it came from. */
 export interface FoundTeacher {
@@ -150,7 +153,7 @@ export type FoundModel =
   | { readonly kind: 'teacher'; readonly teacher: Teacher };
 
 /**
- * A model by folder or name; a name of a preset means its generator.
+ * A model by folder, safetensors file of a whole generator, or name; a name of a preset means its generator.
  *
  * @throws OptionError if there is none; WeightError if its weights do not fit.
  */
@@ -166,6 +169,10 @@ export async function findModel(
       kind: 'generator',
       generator: await readGenerator(folderWeightSource(bundled), registry.teachers, options),
     };
+  if (name.endsWith('.safetensors') && existsSync(name)) {
+    const source = generatorBundleSource(await readFile(name), name);
+    return { kind: 'generator', generator: await readGenerator(source, registry.teachers, options) };
+  }
   const located = await locateModel(name, registry);
   // A description that is wrong says so itself.
   if (!located && existsSync(join(name, generatorFileNames.description)))
