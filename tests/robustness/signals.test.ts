@@ -93,7 +93,7 @@ describe('signals', { timeout: 60_000 + numSignals * 30_000 }, () => {
 
 describe('folders', { timeout: 120_000 }, () => {
   it('a run in use is refused with 75, a used name and another configuration with 2', async () => {
-    const running = startDimo(flags('busy'), { cwd: tests, env: { TOY_STEP_DELAY: '100' } });
+    const running = startDimo(flags('busy'), { cwd: tests, env: { TOY_STEP_DELAY: '2000' } });
     await running.printed(`distil 1/${numSteps}`);
     const second = await runDimo(flags('busy'), { cwd: tests });
     expect(second.code).toBe(75);
