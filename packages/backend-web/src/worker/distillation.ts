@@ -1,6 +1,5 @@
 /** A distillation that can be watched, paused, saved from and continued on another engine. */
-import type {
-  DimoError} from '@dimo/core';
+import type { DimoError } from '@dimo/core';
 import {
   compileDecoder,
   compileOneStep,
