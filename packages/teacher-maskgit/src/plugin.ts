@@ -11,7 +11,7 @@ export const maskgitTeacher: TeacherPlugin = {
   presets: {
     mnist: {
       description: 'MNIST digits, 28 x 28: patch-VQ with 64 codes, 7 x 7 tokens, transformer of 0.5 M parameters',
-      location: new URL('../presets/mnist/', import.meta.url).href,
+      location: new URL(/* @vite-ignore */ '../presets/mnist/', import.meta.url).href,
     },
   },
   define: defineMaskgit,
