@@ -14,7 +14,7 @@ import type { MaskedDiffusionModel, ModelInputs } from './model.js';
 import { maskedCrossEntropy } from './ops/masked-cross-entropy.js';
 import { softCrossEntropy } from './ops/soft-cross-entropy.js';
 import { guidedTeacherLogits, tokenDivergence } from './ops/token-divergence.js';
-import { applyOptimizer, replaceNonFinite } from './optimizer.js';
+import { applyOptimizer, replaceNonFinite, type OptimizerStep } from './optimizer.js';
 import { sampleTokens } from './sampling.js';
 import { subtree, withPrefix, type TensorTree } from './tensors.js';
 
@@ -113,27 +113,10 @@ export function generatorGradients(setup: DistillationSetup, state: TensorTree, 
  *   be finite for the update to be made.
  */
 export function generatorUpdate(setup: DistillationSetup, state: TensorTree, step: UpdateInputs): UpdateResult {
-  const { trained } = splitWeights(subtree('generator', state), setup.trained.generator);
-  const update = applyOptimizer(
-    {
-      parameters: trained,
-      gradients: step.gradients,
-      moments: subtree('generatorOptimizer', state),
-      scalars: subtree('optimizer', step.inputs),
-      average: { weights: subtree('ema', state), rate: step.inputs['averageRate']! },
-      ...(step.loss ? { loss: step.loss } : {}),
-    },
-    setup.settings.generatorOptimizer,
-    setup.settings.onNonFinite,
-  );
-  return {
-    state: {
-      ...withPrefix('generator', update.parameters),
-      ...withPrefix('ema', update.average),
-      ...withPrefix('generatorOptimizer', update.moments),
-    },
-    outputs: { gradientNorm: update.gradientNorm, applied: update.applied },
-  };
+  return networkUpdate(setup, 'generator', state, {
+    ...step,
+    average: { weights: subtree('ema', state), rate: step.inputs['averageRate']! },
+  });
 }
 
 /**
@@ -181,22 +164,33 @@ export function auxiliaryGradients(setup: DistillationSetup, state: TensorTree, 
 
 /** Auxiliary update: Adam. State `auxiliary/`, `auxiliaryOptimizer/`; inputs `optimizer/...`. */
 export function auxiliaryUpdate(setup: DistillationSetup, state: TensorTree, step: UpdateInputs): UpdateResult {
-  const { trained } = splitWeights(subtree('auxiliary', state), setup.trained.auxiliary);
+  return networkUpdate(setup, 'auxiliary', state, step);
+}
+
+function networkUpdate(
+  setup: DistillationSetup,
+  network: 'generator' | 'auxiliary',
+  state: TensorTree,
+  step: UpdateInputs & Pick<OptimizerStep, 'average'>,
+): UpdateResult {
+  const { trained } = splitWeights(subtree(network, state), setup.trained[network]);
   const update = applyOptimizer(
     {
       parameters: trained,
       gradients: step.gradients,
-      moments: subtree('auxiliaryOptimizer', state),
+      moments: subtree(`${network}Optimizer`, state),
       scalars: subtree('optimizer', step.inputs),
+      ...(step.average ? { average: step.average } : {}),
       ...(step.loss ? { loss: step.loss } : {}),
     },
-    setup.settings.auxiliaryOptimizer,
+    setup.settings[`${network}Optimizer`],
     setup.settings.onNonFinite,
   );
   return {
     state: {
-      ...withPrefix('auxiliary', update.parameters),
-      ...withPrefix('auxiliaryOptimizer', update.moments),
+      ...withPrefix(network, update.parameters),
+      ...withPrefix('ema', update.average),
+      ...withPrefix(`${network}Optimizer`, update.moments),
     },
     outputs: { gradientNorm: update.gradientNorm, applied: update.applied },
   };
