@@ -1,7 +1,6 @@
 /** What onnxruntime can compute on, and what each needs. */
-import type { DType, EngineInfo, PureFunction, SpecTree } from '@dimo/core';
+import type { EngineInfo } from '@dimo/core';
 import type { LoweringOptions } from '@dimo/onnx';
-import type { CopyModel, Residence } from './onnx-protocol.js';
 
 /** A provider of onnxruntime. */
 export type OnnxProvider = 'cpu' | 'webgpu' | 'cuda';
@@ -58,20 +57,3 @@ export const onnxProviders: Readonly<Record<OnnxProvider, ProviderDescription>> 
     describe: async () => ({ device: 'CUDA' }),
   },
 };
-
-/** Ranks of tensors that a model's weights and its optimizer's moments have. */
-const ranks = [0, 1, 2, 3, 4, 5];
-
-/** Copying graphs for all tensors that can be kept on the device. */
-export async function residenceOf(provider: ProviderDescription): Promise<Residence> {
-  const { emitModel, trace } = await import('@dimo/onnx');
-  const identity: PureFunction = ({ x }) => ({ outputs: { x: x! } });
-  const copies = (['float32', 'int32'] satisfies DType[]).flatMap((dtype) =>
-    ranks.map((rank): CopyModel => {
-      const state: SpecTree = { x: { dtype, shape: Array.from({ length: rank }, () => 1) } };
-      const graph = trace(identity, { state, inputs: {} });
-      return { dtype, rank, model: emitModel(graph, { dimensionName: (_, axis) => `axis${axis}` }) };
-    }),
-  );
-  return { copies, sessionOptions: { executionProviders: provider.executionProviders, logSeverityLevel: 4 } };
-}

@@ -1,5 +1,5 @@
 /** The engine's side of the worker thread: requests as promises, failures as typed errors. */
-import { BackendUnavailableError, DimoError, type HostTensor, type HostTree } from '@dimo/core';
+import { BackendUnavailableError, DimoError } from '@dimo/core';
 import { Worker } from 'node:worker_threads';
 import type { WorkerFailure, WorkerOperation, WorkerOperations, WorkerReply } from './onnx-protocol.js';
 
@@ -37,12 +37,12 @@ function waitForWorkers(): void {
 /** Starts the thread of an engine of this name. It does not keep the process alive while no request is open. */
 export function startOnnxWorker(engineName = 'onnx'): OnnxWorker {
   // From the sources (tests) the file is as written; in the published package it is a built entry of its own.
-  const file = import.meta.url.endsWith('.ts')
-    ? new URL('./onnx-worker.mjs', import.meta.url)
-    : new URL('./onnx-worker.js', import.meta.url);
+  const isSource = import.meta.url.endsWith('.ts');
+  const file = new URL(isSource ? './onnx-worker.mjs' : './onnx-worker.js', import.meta.url);
   // No inherited flags: options for the main thread (loaders, inspectors) do not concern this one.
+  const execArgv = isSource ? ['--conditions=@dimo/source'] : [];
   const gate = new Int32Array(new SharedArrayBuffer(8));
-  const worker = new Worker(file, { name: 'dimo-onnx', execArgv: [], workerData: { gate } });
+  const worker = new Worker(file, { name: 'dimo-onnx', execArgv, workerData: { gate } });
   if (gates.size === 0) process.on('exit', waitForWorkers);
   gates.add(gate);
   worker.unref();
@@ -105,20 +105,4 @@ function errorOf({ code, message, hint }: WorkerFailure): DimoError {
   return code === 'backend-unavailable'
     ? new BackendUnavailableError(message, options)
     : new DimoError(code, message, options);
-}
-
-/**
- * Copies of host tensors whose buffers may move to another thread. A copy is needed anyway, and structured cloning of a
- * view would copy the whole buffer behind it, for example an entire dataset behind one batch.
- */
-export function detachedCopy(tree: HostTree): { tensors: HostTree; transfer: ArrayBuffer[] } {
-  const transfer: ArrayBuffer[] = [];
-  const tensors = Object.fromEntries(
-    Object.entries(tree).map(([name, { dtype, shape, data }]) => {
-      const copy = data.slice();
-      transfer.push(copy.buffer as ArrayBuffer);
-      return [name, { dtype, shape: [...shape], data: copy } as HostTensor];
-    }),
-  );
-  return { tensors, transfer };
 }

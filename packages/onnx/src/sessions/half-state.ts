@@ -3,7 +3,7 @@
  * turned into float16 times a power of two, which is exact unless a tensor spans more than 30 binary orders of magnitude.
  */
 import { decodeHalfFloats, halfFloatsOf, type HostTensor, type HostTree, type UploadOptions } from '@dimo/core';
-import type { HalfWire, WireTree } from './onnx-protocol.js';
+import type { HalfWire, WireTree } from './protocol.js';
 
 /** Elements of a float32 tensor in float16, to be multiplied by 2^-exponent. */
 export interface ScaledHalf {

@@ -1,0 +1,2 @@
+/** Declarations of the entry `session-host`, whose code is JavaScript. */
+export * from './session-host.mjs';

@@ -1,0 +1,327 @@
+// @ts-check
+/**
+ * The half of an engine on onnxruntime that holds sessions and state; in Node it runs in a worker thread. Plain
+ * JavaScript, so that a worker can load the same file from the sources and from the built package; its types are in
+ * session-host.d.mts.
+ *
+ * In place (onnxruntime-node on the CPU): each state tensor has two buffers: a run reads one and writes the other, and only
+ * when it has succeeded do they change places. So a failed run leaves the state as it was, and nothing is allocated per
+ * step. Otherwise a run returns new tensors, which replace the old ones when it has succeeded.
+ *
+ * With a residence (WebGPU), state lives in buffers of the provider. `getData` of such a tensor ends the process
+ * (onnxruntime-node 1.30), and so does disposing it after the sessions are gone: values are copied by sessions, and
+ * tensors go first.
+ */
+
+/** @import { DType, HostTensor } from '@dimo/core' */
+/** @import { HalfWire, HostOperation, HostOperations, Residence, SessionPort, HostFailure } from './protocol.js' */
+/** @import { RuntimeMetadata, RuntimeSession as InferenceSession, RuntimeTensor as Tensor, SessionHost, SessionHostOptions, SessionRuntime } from './session-host.mjs' */
+/** `current` is float32 times 2^-exponent where it is float16. @typedef {{ shape: readonly number[], current: Tensor, spare: Tensor | undefined, exponent: number }} StateTensor */
+/** @typedef {Record<string, Tensor>} Tensors */
+
+const arrays = { float32: Float32Array, int32: Int32Array, bool: Uint8Array };
+
+/** @param {readonly number[]} shape */
+const sizeOf = (shape) => shape.reduce((product, length) => product * length, 1);
+
+/** @param {readonly RuntimeMetadata[]} metadata @returns {SessionPort[]} */
+function describe(metadata) {
+  return metadata.map((port) => {
+    if (!port.isTensor) throw new Error(`port ${port.name} is no tensor`);
+    return { name: port.name, dtype: /** @type {DType} */ (port.type), shape: /** @type {number[]} */ (port.shape) };
+  });
+}
+
+/** @param {Tensor} tensor */
+const isResident = (tensor) => tensor.location === 'gpu-buffer';
+
+/**
+ * Copies out of memory that onnxruntime may write again.
+ * @param {Tensor} source @returns {HostTensor}
+ */
+function toHost(source) {
+  const dtype = /** @type {DType} */ (source.type);
+  return { dtype, shape: [...source.dims], data: /** @type {any} */ (source.data).slice() };
+}
+
+/** Bit patterns of a float16 tensor, whose elements may be a Float16Array. @param {Tensor} source @returns {Uint16Array} */
+function bitsOf(source) {
+  const { buffer, byteOffset, length } = /** @type {Uint16Array} */ (/** @type {unknown} */ (source.data));
+  return new Uint16Array(buffer, byteOffset, length);
+}
+
+/** @param {Map<string, StateTensor>} state */
+function disposeTree(state) {
+  for (const { current } of state.values()) if (isResident(current)) current.dispose();
+}
+
+/** @param {StateTensor} slot @param {Tensor} value */
+function replace(slot, value) {
+  const old = slot.current;
+  slot.current = value;
+  if (isResident(old)) old.dispose();
+}
+
+/** @param {SessionRuntime} ort @param {SessionHostOptions} [options] @returns {SessionHost} */
+export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {} } = {}) {
+  /** @type {Map<number, Map<string, StateTensor>>} */
+  const trees = new Map();
+  /** @type {Map<number, InferenceSession>} */
+  const sessions = new Map();
+  /** @type {Residence | undefined} */
+  let residence;
+  /** Copying sessions by direction, type and rank. @type {Map<string, InferenceSession>} */
+  const copiers = new Map();
+
+  /** @param {DType} dtype @param {readonly number[]} shape @param {HostTensor['data']} [data] @returns {Tensor} */
+  function tensor(dtype, shape, data = new arrays[dtype](sizeOf(shape))) {
+    return new ort.Tensor(dtype, /** @type {any} */ (data), shape);
+  }
+
+  /** @param {HostTensor | HalfWire} wired @returns {StateTensor} */
+  function stateTensor(wired) {
+    const { shape } = wired;
+    if ('bits' in wired)
+      return {
+        shape,
+        current: new ort.Tensor('float16', wired.bits, shape),
+        spare: undefined,
+        exponent: wired.exponent,
+      };
+    return { shape, current: tensor(wired.dtype, shape, wired.data), spare: undefined, exponent: 0 };
+  }
+
+  /**
+   * A tensor's values in a new tensor at another place; the same tensor where nothing is resident.
+   * @param {Tensor} source @param {'gpu-buffer' | 'cpu'} location @returns {Promise<Tensor>}
+   */
+  async function copyTo(source, location) {
+    if (isResident(source) === (location === 'gpu-buffer')) return source;
+    const [dtype, rank] = [source.type, source.dims.length];
+    const copy = residence?.copies.find((model) => model.dtype === dtype && model.rank === rank);
+    // Without elements there is nothing to keep on the device; the types and ranks left out do not occur as weights.
+    if (!copy || sizeOf(source.dims) === 0) return source;
+    const key = `${location} ${dtype} ${rank}`;
+    let session = copiers.get(key);
+    if (!session) {
+      const options = { ...residence?.sessionOptions, preferredOutputLocation: { 'o:x': location } };
+      copiers.set(key, (session = await ort.InferenceSession.create(copy.model, options)));
+    }
+    return /** @type {Tensor} */ ((await session.run({ 's:x': source }))['o:x']);
+  }
+
+  /**
+   * New state stays on the device, if it can be copied from there; outputs come to the host, which is the default. Names
+   * that the graph does not have are refused, so a session that is not optimized, and never run, is asked for them.
+   * @param {Uint8Array} model
+   */
+  async function stateLocations(model) {
+    const options = /** @type {const} */ ({ executionProviders: ['cpu'], graphOptimizationLevel: 'disabled' });
+    const session = await ort.InferenceSession.create(model, { ...options, logSeverityLevel: 4 });
+    const ports = describe(session.outputMetadata);
+    await session.release();
+    const resident = ports.filter(
+      ({ name, dtype, shape }) =>
+        name.startsWith('n:') && residence?.copies.some((copy) => copy.dtype === dtype && copy.rank === shape.length),
+    );
+    return Object.fromEntries(resident.map(({ name }) => [name, /** @type {const} */ ('gpu-buffer')]));
+  }
+
+  /** @param {number} id */
+  function treeOf(id) {
+    const tree = trees.get(id);
+    if (!tree) throw new Error(`device tree ${id} is not known to the session host`);
+    return tree;
+  }
+
+  /** @param {number} id */
+  function sessionOf(id) {
+    const session = sessions.get(id);
+    if (!session) throw new Error(`function ${id} is not known to the session host`);
+    return session;
+  }
+
+  /**
+   * Runs into buffers made before.
+   * @param {InferenceSession} session @param {Map<string, StateTensor>} state @param {Tensors} feeds
+   * @returns {Promise<Tensors>}
+   */
+  async function runInPlace(session, state, feeds) {
+    /** @type {Tensors} */
+    const fetches = {};
+    /** @type {StateTensor[]} */
+    const replaced = [];
+    for (const { name, dtype, shape } of describe(session.outputMetadata)) {
+      if (name.startsWith('n:')) {
+        const slot = /** @type {StateTensor} */ (state.get(name.slice(2)));
+        slot.spare ??= tensor(dtype, slot.shape);
+        fetches[name] = slot.spare;
+        replaced.push(slot);
+      } else fetches[name] = tensor(dtype, shape); // written in place, then handed to the other thread without a copy
+    }
+    await session.run(feeds, fetches);
+    beforeCommit();
+    for (const slot of replaced) [slot.current, slot.spare] = [/** @type {Tensor} */ (slot.spare), slot.current];
+    return fetches;
+  }
+
+  /**
+   * Runs into buffers that the provider makes.
+   * @param {InferenceSession} session @param {Map<string, StateTensor>} state @param {Tensors} feeds
+   * @returns {Promise<Tensors>}
+   */
+  async function runIntoNew(session, state, feeds) {
+    const results = await session.run(feeds);
+    const replacing = session.outputNames.filter((name) => name.startsWith('n:'));
+    const valueOf = (/** @type {string} */ name) => /** @type {Tensor} */ (results[name]);
+    try {
+      beforeCommit();
+    } catch (error) {
+      for (const name of replacing) if (isResident(valueOf(name))) valueOf(name).dispose();
+      throw error;
+    }
+    for (const name of replacing) replace(/** @type {StateTensor} */ (state.get(name.slice(2))), valueOf(name));
+    return results;
+  }
+
+  /** @type {SessionHost} */
+  const operations = {
+    async reside({ residence: given }) {
+      residence = given;
+      // The only sure answer to "does the provider run here?" is to run something on it.
+      const probe = await copyTo(tensor('float32', [1], new Float32Array([1])), 'gpu-buffer');
+      const isWorking = isResident(probe) && (await copyTo(probe, 'cpu')).data[0] === 1;
+      if (isResident(probe)) probe.dispose();
+      if (!isWorking) throw new Error('the provider returns something else than it was given');
+      return undefined;
+    },
+
+    async upload({ tree, tensors }) {
+      const state = new Map();
+      trees.set(tree, state);
+      try {
+        for (const [name, wired] of Object.entries(tensors)) {
+          const slot = stateTensor(wired);
+          slot.current = await copyTo(slot.current, 'gpu-buffer');
+          state.set(name, slot);
+        }
+      } catch (error) {
+        operations.releaseTree({ tree });
+        throw error;
+      }
+      return undefined;
+    },
+
+    async assign({ tree, tensors }) {
+      const state = treeOf(tree);
+      for (const [name, { dtype, shape, data }] of Object.entries(tensors)) {
+        const slot = /** @type {StateTensor} */ (state.get(name));
+        if (residence) replace(slot, await copyTo(tensor(dtype, shape, data), 'gpu-buffer'));
+        else /** @type {any} */ (slot.current.data).set(data);
+      }
+      return undefined;
+    },
+
+    async download({ tree, names }) {
+      const state = treeOf(tree);
+      /** @type {[string, HostTensor | HalfWire][]} */
+      const entries = [];
+      for (const name of names) {
+        const { shape, current, exponent } = /** @type {StateTensor} */ (state.get(name));
+        if (current.type === 'float16') {
+          entries.push([name, { dtype: 'float32', shape, bits: bitsOf(current).slice(), exponent }]);
+        } else entries.push([name, toHost(await copyTo(current, 'cpu'))]);
+      }
+      return Object.fromEntries(entries);
+    },
+
+    widen({ tree, names, values }) {
+      const state = treeOf(tree);
+      for (const name of names) {
+        const slot = /** @type {StateTensor} */ (state.get(name));
+        const scale = 2 ** -slot.exponent;
+        const wide = Float32Array.from(
+          bitsOf(slot.current),
+          (pattern) => /** @type {number} */ (values[pattern]) * scale,
+        );
+        slot.current = tensor('float32', slot.shape, wide);
+        slot.exponent = 0;
+      }
+      return undefined;
+    },
+
+    releaseTree({ tree }) {
+      disposeTree(trees.get(tree) ?? new Map());
+      trees.delete(tree);
+      return undefined;
+    },
+
+    async compile({ fn, model, sessionOptions }) {
+      const placement = residence ? { preferredOutputLocation: await stateLocations(model) } : {};
+      const session = await ort.InferenceSession.create(model, { ...sessionOptions, ...placement });
+      sessions.set(fn, session);
+      return { inputs: describe(session.inputMetadata), outputs: describe(session.outputMetadata) };
+    },
+
+    async run({ fn, tree, inputs }) {
+      const session = sessionOf(fn);
+      const state = treeOf(tree);
+      /** @type {Record<string, Tensor>} */
+      const feeds = {};
+      for (const name of session.inputNames) {
+        const key = name.slice(2);
+        if (name.startsWith('s:')) {
+          feeds[name] = /** @type {StateTensor} */ (state.get(key)).current;
+          continue;
+        }
+        const { dtype, shape, data } = /** @type {HostTensor} */ (inputs[key]);
+        feeds[name] = tensor(dtype, shape, data);
+      }
+      const results = await (inPlace ? runInPlace : runIntoNew)(session, state, feeds);
+      const outputs = session.outputNames.filter((name) => name.startsWith('o:'));
+      // fromEntries, not assignment: a tensor may be called `__proto__`.
+      return Object.fromEntries(
+        outputs.map((name) => {
+          const { type, dims, data } = /** @type {Tensor} */ (results[name]);
+          return [name.slice(2), /** @type {HostTensor} */ ({ dtype: type, shape: [...dims], data })];
+        }),
+      );
+    },
+
+    async releaseFunction({ fn }) {
+      await sessions.get(fn)?.release();
+      sessions.delete(fn);
+      return undefined;
+    },
+
+    async close() {
+      for (const state of trees.values()) disposeTree(state);
+      trees.clear();
+      for (const session of [...sessions.values(), ...copiers.values()]) await session.release();
+      sessions.clear();
+      copiers.clear();
+      return undefined;
+    },
+  };
+
+  return operations;
+}
+
+/** @param {HostOperation} op @param {unknown} error @returns {HostFailure} */
+export function failureOf(op, error) {
+  const message = error instanceof Error ? error.message : String(error);
+  if (/alloc|out of memory/i.test(message))
+    return { code: 'device', message, hint: 'lower the batch size or use a smaller model' };
+  return { code: op === 'compile' ? 'trace' : 'device', message };
+}
+
+/** Buffers of host tensors in an answer, which belong to nobody else. @param {unknown} value @returns {ArrayBuffer[]} */
+export function transferable(value) {
+  if (typeof value !== 'object' || value === null) return [];
+  const buffers = Object.values(value).flatMap((entry) => {
+    const { data, bits } = /** @type {Partial<HostTensor & HalfWire>} */ (entry ?? {});
+    const buffer = (data ?? bits)?.buffer;
+    return buffer instanceof ArrayBuffer ? [buffer] : [];
+  });
+  return [...new Set(buffers)];
+}
