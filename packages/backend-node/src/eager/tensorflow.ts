@@ -3,7 +3,7 @@ import { BackendUnavailableError, eagerEngine, type Engine } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { createRequire } from 'node:module';
 import { requireInstalled, requireOptional } from '../optional-package.js';
-import { quietly } from '../quiet-import.js';
+import { quietly } from '@dimo/backend-web/eager';
 
 /** What the engines read of tfjs-node; its kernels register themselves. */
 interface TensorFlowPackage {

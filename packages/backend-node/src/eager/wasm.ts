@@ -1,8 +1,7 @@
 /** The `wasm` engine: tfjs' WebAssembly kernels. Needs nothing native; the fallback where onnxruntime is missing. */
+import { quietly, registerWasmKernels } from '@dimo/backend-web/eager';
 import { eagerEngine, type Engine } from '@dimo/core';
 import { folderOf, importOptional, versionOf } from '../optional-package.js';
-import { quietly } from '../quiet-import.js';
-import { registerWasmKernels } from './wasm-kernels.js';
 
 const packageName = '@tensorflow/tfjs-backend-wasm';
 

@@ -1,9 +1,10 @@
 /** A lost GPU stops a run with a typed error, and a new engine can be made. Skipped without a WebGPU adapter. */
+import { loseWebgpuDevice } from '@dimo/backend-web/eager';
 import { float32, specsOf, type PureFunction } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { nodeEngines } from '../plugin.js';
-import { createWebgpuEngine, isSoftwareAdapter, loseWebgpuDevice } from './webgpu.js';
+import { createWebgpuEngine } from './webgpu.js';
 
 const availability = await nodeEngines.find(({ name }) => name === 'webgpu')!.probe();
 const title = availability.available ? 'webgpu engine' : `webgpu engine, skipped: ${availability.reason}`;
@@ -29,24 +30,5 @@ describe.skipIf(!availability.available)(title, () => {
     await again.run(restored, {});
     expect([...(await restored.download())['x']!.data]).toEqual([4, 8]);
     await another.dispose();
-  });
-});
-
-describe('isSoftwareAdapter', () => {
-  const adapter = (info: object) =>
-    isSoftwareAdapter({ vendor: '', architecture: '', device: '', description: '', ...info });
-
-  it('knows llvmpipe, SwiftShader and WARP', () => {
-    expect(adapter({ vendor: 'mesa', description: 'llvmpipe: Mesa 25.0.7 (LLVM 15.0.6)' })).toBe(true);
-    expect(adapter({ vendor: 'google', architecture: 'swiftshader' })).toBe(true);
-    expect(adapter({ vendor: 'microsoft', description: 'Microsoft Basic Render Driver' })).toBe(true);
-    expect(adapter({ vendor: 'unknown', isFallbackAdapter: true })).toBe(true);
-  });
-
-  it('takes GPUs for GPUs', () => {
-    expect(adapter({ vendor: 'nvidia', architecture: 'ampere', device: 'NVIDIA A100', isFallbackAdapter: false })).toBe(
-      false,
-    );
-    expect(adapter({ vendor: 'apple', architecture: 'metal-3', description: 'Apple M2' })).toBe(false);
   });
 });

@@ -16,14 +16,18 @@ export interface DeviceHealth {
   destroy(): void;
 }
 
-/** Watches a device; `onLost` is called once. */
-export function watchDevice(device: WatchedDevice, onLost: () => void): DeviceHealth {
+/** Watches a device; `onLost` is called once. `engineName` is for messages. */
+export function watchDevice(device: WatchedDevice, onLost: () => void, engineName = 'webgpu'): DeviceHealth {
   let loss: DimoError | undefined;
   let failure: DimoError | undefined;
   const lost: Promise<never> = device.lost.then(({ reason, message }) => {
-    loss = new DimoError('device', `webgpu engine: the GPU device was lost (${reason}): ${message.split('\n')[0]}`, {
-      hint: 'resume from the last checkpoint; if it happens again, lower the batch size or use another engine',
-    });
+    loss = new DimoError(
+      'device',
+      `${engineName} engine: the GPU device was lost (${reason}): ${message.split('\n')[0]}`,
+      {
+        hint: 'resume from the last checkpoint; if it happens again, lower the batch size or use another engine',
+      },
+    );
     onLost();
     throw loss;
   });
@@ -31,7 +35,7 @@ export function watchDevice(device: WatchedDevice, onLost: () => void): DeviceHe
   device.addEventListener('uncapturederror', (event) => {
     event.preventDefault(); // else Dawn prints it as well
     const { message = 'unknown error' } = (event as Event & { error?: { message?: string } }).error ?? {};
-    failure ??= new DimoError('device', `webgpu engine: the GPU reported: ${message.split('\n')[0]}`, {
+    failure ??= new DimoError('device', `${engineName} engine: the GPU reported: ${message.split('\n')[0]}`, {
       hint: /memory/i.test(message) ? 'lower the batch size' : undefined,
     });
   });
