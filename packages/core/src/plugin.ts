@@ -2,7 +2,7 @@
  * Plugins: described objects without side effects on import. The user's own configuration or `--plugin` names them;
  * nothing that arrives with weights can.
  */
-import type { EngineFactory } from './engine.js';
+import type { Engine, EngineFactory } from './engine.js';
 import { PluginError } from './errors.js';
 import type { LoadedGenerator } from './generator-files.js';
 import { contractVersion, type Teacher, type TeacherDefinition } from './model.js';
@@ -172,6 +172,10 @@ export interface MetricPlugin {
     readonly tokens: HostTensor<'int32'>;
     readonly images?: HostTensor<'float32'>;
     readonly condition: HostTree;
+    /** What each sample was asked for, where that was a text. */
+    readonly texts?: readonly string[];
+    /** For metrics that run a network. */
+    readonly engine?: Engine;
   }): Promise<number> | number;
 }
 

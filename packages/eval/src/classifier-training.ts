@@ -26,13 +26,12 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
 import { classConsistency } from './class-metrics.js';
 import {
-  classifierClasses,
   classifierExtractor,
   classifierFeatureLength,
-  classifierImageShape,
-  classifierParameters,
+  classifierParametersOf,
   classify,
   initializeClassifier,
+  type ClassifierSize,
 } from './classifier.js';
 import { extractFeatures, splitSource } from './feature-extractor.js';
 
@@ -77,7 +76,7 @@ const trainStep: PureFunction = (state, inputs) => {
     (logits) => {
       const { loss, gradient } = maskedCrossEntropy(
         {
-          logits: tf.reshape(logits, [batch, 1, classifierClasses]) as Tensor3D,
+          logits: tf.reshape(logits, [batch, 1, logits.shape[1]!]) as Tensor3D,
           targets: tf.reshape(inputs['labels']!, [batch, 1]) as Tensor2D,
           weights: tf.fill([batch, 1], 1 / batch) as Tensor2D,
         },
@@ -111,18 +110,15 @@ const trainStep: PureFunction = (state, inputs) => {
  * Program that trains the classifier. State: `classifier/<p>`, `optimizer/m/<p>`, `optimizer/v/<p>`. Metrics: `loss`
  * (nats), `accuracy` (of the batch, with dropout), `gradientNorm`, `learningRate`.
  *
- * @throws OptionError for a wrong setting or a dataset of other images or classes.
+ * @throws OptionError for a wrong setting or images that are too small.
  */
 export function classifierTrainingProgram(
   dataset: Dataset,
   options: ClassifierTrainingOptions = {},
 ): TrainingProgram<HostTree> {
   const { epochs = 3, batchSize = 128, learningRate = 2e-3, dropout = 0.3, seed = 0 } = options;
-  const { train, imageShape, classNames } = dataset;
-  if (imageShape.join() !== classifierImageShape.join() || classNames.length !== classifierClasses)
-    throw new OptionError(
-      `classifier: dataset "${dataset.name}" must have ${classifierClasses} classes of images [${classifierImageShape.join(', ')}], got ${classNames.length} of [${imageShape.join(', ')}]`,
-    );
+  const { train, imageShape } = dataset;
+  const size = classifierSizeOf(dataset);
   if (!(Number.isInteger(batchSize) && batchSize >= 1 && batchSize <= train.count))
     throw new OptionError(`classifier: batchSize must be an integer from 1 to ${train.count}, got ${batchSize}`);
   if (!(epochs > 0) || !(dropout >= 0 && dropout < 1) || !(learningRate > 0))
@@ -149,8 +145,8 @@ export function classifierTrainingProgram(
       },
     },
     initialState: () => ({
-      ...withPrefix('classifier', initializeClassifier(randomStream(seed, 0, 'classifier/weights'))),
-      ...withPrefix('optimizer', initialMoments(classifierParameters)),
+      ...withPrefix('classifier', initializeClassifier(randomStream(seed, 0, 'classifier/weights'), size)),
+      ...withPrefix('optimizer', initialMoments(classifierParametersOf(size))),
     }),
     initialCounters: { updates: 0, skipped: 0 },
     draw(step) {
@@ -201,7 +197,7 @@ export interface TrainClassifierOptions extends ClassifierTrainingOptions {
 
 /** A trained classifier. */
 export interface TrainedClassifier {
-  /** As `classifierParameters` says. */
+  /** As `classifierParametersOf` says. */
   readonly weights: HostTree;
   /** Fraction of all test images that it classifies right. */
   readonly testAccuracy: number;
@@ -231,10 +227,18 @@ export async function classifierAccuracy(options: {
   const { test, imageShape } = dataset;
   const { logits } = await extractFeatures({
     engine,
-    extractor: classifierExtractor(weights),
+    extractor: classifierExtractor(weights, `${dataset.name}-classifier`, classifierSizeOf(dataset)),
     images: splitSource(imageShape, test),
   });
   return classConsistency(logits, test.labels.data);
+}
+
+/** Size of the classifier of a dataset. */
+export function classifierSizeOf({
+  imageShape,
+  classNames,
+}: Pick<Dataset, 'imageShape' | 'classNames'>): ClassifierSize {
+  return { imageShape, numClasses: classNames.length };
 }
 
 /** Rows of each step: every epoch in its own random order, whole batches only. */

@@ -82,10 +82,16 @@ describe('classifier', () => {
     }
   });
 
-  it('refuses datasets of other images', () => {
-    const split = { count: 1, pixels: new Uint8Array(32 * 32 * 3), labels: int32([1]) };
-    const dataset: Dataset = { name: 'wide', imageShape: [32, 32, 3], classNames: ['a'], train: split, test: split };
-    expect(() => classifierTrainingProgram(dataset)).toThrow(/"wide" must have 10 classes/);
+  it('has the size of its dataset, and refuses images that cannot be halved three times', () => {
+    const datasetOf = (side: number): Dataset => {
+      const split = { count: 128, pixels: new Uint8Array(128 * side * side * 3), labels: int32([128]) };
+      return { name: 'colours', imageShape: [side, side, 3], classNames: ['a', 'b'], train: split, test: split };
+    };
+    const state = classifierTrainingProgram(datasetOf(32)).initialState();
+    expect(state['classifier/convolution1.weight']!.shape).toEqual([3, 3, 3, 32]);
+    expect(state['classifier/hidden.weight']!.shape).toEqual([128, 4 * 4 * 64]);
+    expect(state['classifier/output.weight']!.shape).toEqual([2, 128]);
+    expect(() => classifierTrainingProgram(datasetOf(4)).initialState()).toThrow(/at least 8 x 8 pixels, got 4 x 4/);
   });
 
   it('comes back from its file with fp16 precision', async () => {

@@ -1,12 +1,13 @@
 /**
- * A small convolutional classifier of 28 x 28 gray images. Its features are what images of digits (or clothes) are
- * judged by: three 3 x 3 convolutions with 32, 64, 64 channels, each with 2 x 2 max-pooling and ReLU, 128 features, 10
- * logits; 130,890 parameters.
+ * A small convolutional classifier of small images. Its features are what images of digits, clothes or emoji are judged
+ * by: three 3 x 3 convolutions with 32, 64, 64 channels, each with 2 x 2 max-pooling and ReLU, 128 features, a logit for
+ * each class; 130,890 parameters for MNIST.
  */
 import {
   checkWeights,
   float32,
   linear,
+  OptionError,
   readSafetensors,
   sizeOf,
   writeSafetensors,
@@ -20,33 +21,55 @@ import type { Tensor2D, Tensor4D } from '@tensorflow/tfjs-core';
 import type { FeatureExtractor } from './feature-extractor.js';
 import { maxPool2x2 } from './max-pool.js';
 
-/** Height, width, channels of the classifier's images. */
+/** What a classifier is for. */
+export interface ClassifierSize {
+  /** Height and width of at least 8 pixels, and channels. */
+  readonly imageShape: readonly [height: number, width: number, channels: number];
+  readonly numClasses: number;
+}
+
+/** Height, width, channels of MNIST's images. */
 export const classifierImageShape = [28, 28, 1] as const;
-/** Number of classes. */
+/** Number of MNIST's classes. */
 export const classifierClasses = 10;
+/** Size of the classifiers of MNIST and Fashion-MNIST. */
+export const mnistClassifierSize: ClassifierSize = { imageShape: classifierImageShape, numClasses: classifierClasses };
 /** Width of the features: of the last hidden layer, after its ReLU. */
 export const classifierFeatureLength = 128;
 
 const spec = (...shape: number[]) => ({ dtype: 'float32', shape }) as const;
 
-/** Convolution filters are [height, width, input, output], matrices [output, input]. */
-export const classifierParameters: SpecTree = {
-  'convolution1.weight': spec(3, 3, 1, 32),
-  'convolution1.bias': spec(32),
-  'convolution2.weight': spec(3, 3, 32, 64),
-  'convolution2.bias': spec(64),
-  'convolution3.weight': spec(3, 3, 64, 64),
-  'convolution3.bias': spec(64),
-  'hidden.weight': spec(classifierFeatureLength, 3 * 3 * 64),
-  'hidden.bias': spec(classifierFeatureLength),
-  'output.weight': spec(classifierClasses, classifierFeatureLength),
-  'output.bias': spec(classifierClasses),
-};
+/**
+ * Parameters of a classifier. Convolution filters are [height, width, input, output], matrices [output, input].
+ *
+ * @throws OptionError for images too small to be halved three times.
+ */
+export function classifierParametersOf({ imageShape, numClasses }: ClassifierSize): SpecTree {
+  const [height, width, channels] = imageShape;
+  if (height < 8 || width < 8)
+    throw new OptionError(`classifier: images must have at least 8 x 8 pixels, got ${height} x ${width}`);
+  const cells = Math.floor(height / 8) * Math.floor(width / 8);
+  return {
+    'convolution1.weight': spec(3, 3, channels, 32),
+    'convolution1.bias': spec(32),
+    'convolution2.weight': spec(3, 3, 32, 64),
+    'convolution2.bias': spec(64),
+    'convolution3.weight': spec(3, 3, 64, 64),
+    'convolution3.bias': spec(64),
+    'hidden.weight': spec(classifierFeatureLength, cells * 64),
+    'hidden.bias': spec(classifierFeatureLength),
+    'output.weight': spec(numClasses, classifierFeatureLength),
+    'output.bias': spec(numClasses),
+  };
+}
+
+/** Parameters of the classifier of MNIST. */
+export const classifierParameters: SpecTree = classifierParametersOf(mnistClassifierSize);
 
 /** He initialization: normal with variance 2 / (number of inputs) for weights, zero for biases. */
-export function initializeClassifier(random: RandomStream): HostTree {
+export function initializeClassifier(random: RandomStream, size: ClassifierSize = mnistClassifierSize): HostTree {
   return Object.fromEntries(
-    Object.entries(classifierParameters).map(([name, { shape }]) => {
+    Object.entries(classifierParametersOf(size)).map(([name, { shape }]) => {
       const size = sizeOf(shape);
       if (name.endsWith('.bias')) return [name, float32(shape)];
       const numInputs = shape.length === 4 ? sizeOf(shape.slice(0, 3)) : shape[1]!;
@@ -68,8 +91,8 @@ export function initializeClassifier(random: RandomStream): HostTree {
 /**
  * Features and logits.
  *
- * @param weights - as `classifierParameters` says. Borrowed.
- * @param images - float32 [B, 28, 28, 1] in [0, 1]. Borrowed.
+ * @param weights - as `classifierParametersOf` says. Borrowed.
+ * @param images - float32 [B, H, W, C] in [0, 1]. Borrowed.
  * @param dropout - float32 [B, 128] that the features are multiplied by before the output layer, while training.
  */
 export function classify(
@@ -90,13 +113,16 @@ export function classify(
 }
 
 /** The classifier as feature extractor. @throws WeightError if the weights are not the classifier's. */
-export function classifierExtractor(weights: HostTree, name = 'mnist-classifier'): FeatureExtractor {
-  checkWeights(weights, classifierParameters, { model: name });
+export function classifierExtractor(
+  weights: HostTree,
+  name = 'mnist-classifier',
+  size: ClassifierSize = mnistClassifierSize,
+): FeatureExtractor {
+  checkWeights(weights, classifierParametersOf(size), { model: name });
   return {
     name,
-    imageShape: classifierImageShape,
+    ...size,
     featureLength: classifierFeatureLength,
-    numClasses: classifierClasses,
     weights,
     extract: (tensors, images) => classify(tensors, images),
   };
@@ -116,10 +142,15 @@ export function writeClassifier(
  * @param path - for error messages.
  * @throws WeightError if the file is damaged or not a classifier.
  */
-export function readClassifier(bytes: Uint8Array, path?: string, name = 'mnist-classifier'): FeatureExtractor {
+export function readClassifier(
+  bytes: Uint8Array,
+  path?: string,
+  name = 'mnist-classifier',
+  size: ClassifierSize = mnistClassifierSize,
+): FeatureExtractor {
   const { tensors } = readSafetensors(bytes, { path });
-  checkWeights(tensors, classifierParameters, { model: name, path });
-  return classifierExtractor({ ...tensors }, name);
+  checkWeights(tensors, classifierParametersOf(size), { model: name, path });
+  return classifierExtractor({ ...tensors }, name, size);
 }
 
 /** Where the bundled classifier of MNIST is, as a `file:` URL for `readFile`. */

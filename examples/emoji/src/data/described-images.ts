@@ -32,7 +32,8 @@ export const heldOutCompositions = [
 ] as const;
 
 /** Kinds whose pictures are coloured anew. */
-const colourable = /^(animal|food fruit|food vegetable|plant|clothing|transport ground|cat face|sport|musical|lock|household)/;
+const colourable =
+  /^(animal|food fruit|food vegetable|plant|clothing|transport ground|cat face|sport|musical|lock|household)/;
 /** Kinds that are trained in all skin tones. */
 const toned = /^(hand|body parts|person$)/;
 /** Categories and kinds that a mirror would turn into something else. */
@@ -67,7 +68,7 @@ export async function describeImages(
 }
 
 /** True if one of the texts is a held-out composition. */
-function isHeldOut({ texts }: DescribedImage): boolean {
+function isHeldOut({ texts }: Pick<DescribedImage, 'texts'>): boolean {
   return texts.some((text) => (heldOutCompositions as readonly string[]).includes(text));
 }
 
@@ -98,7 +99,7 @@ function colourVariants(emoji: Emoji, index: number, pixels: Uint8Array): Descri
   const found = colourOf(emoji, pixels);
   if (!found || hasColour(name)) return [];
   const others = colours.filter((colour) => colour !== found.colour);
-  const heldOut = (colour: Colour) => isHeldOut({ texts: [`${colour} ${name}`, `${colour} ${alias}`] } as DescribedImage);
+  const heldOut = (colour: Colour) => isHeldOut({ texts: [`${colour} ${name}`, `${colour} ${alias}`] });
   const order = randomStream(0, index, 'emoji/colours').permutation(others.length);
   const drawn = Array.from(order, (i) => others[i]!);
   const trained = drawn.filter((colour) => !heldOut(colour)).slice(0, coloursPerEmoji);

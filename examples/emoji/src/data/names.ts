@@ -1,5 +1,6 @@
 /** Emoji of the package with their names in plain words. */
 import { DimoError } from '@dimo/core';
+import { plainWords } from '../teacher/words.js';
 
 /** An emoji of the list, without pictures. */
 export interface Emoji {
@@ -26,7 +27,17 @@ const toneNames: Readonly<Record<string, string>> = {
 };
 
 /** Words of Unicode names that say nothing about the picture. */
-const emptyWords = new Set(['sign', 'symbol', 'large', 'heavy', 'emoji', 'negative', 'squared', 'circled', 'ideograph']);
+const emptyWords = new Set([
+  'sign',
+  'symbol',
+  'large',
+  'heavy',
+  'emoji',
+  'negative',
+  'squared',
+  'circled',
+  'ideograph',
+]);
 
 /**
  * The emoji of the package's `emoji.json`; skin tone swatches are left out.
@@ -63,7 +74,10 @@ export function readNames(text: string, path: string): Emoji[] {
   });
 }
 
-const betterNames: Readonly<Record<string, string>> = { 'HEAVY BLACK HEART': 'red heart', 'LARGE RED CIRCLE': 'red circle' };
+const betterNames: Readonly<Record<string, string>> = {
+  'HEAVY BLACK HEART': 'red heart',
+  'LARGE RED CIRCLE': 'red circle',
+};
 
 function tonesOf(variations: unknown): Emoji['tones'] {
   if (typeof variations !== 'object' || variations === null) return [];
@@ -78,15 +92,4 @@ function plainName(name: string): string {
   const words = plainWords(name).filter((word) => !(flag && word === 'flag'));
   const kept = words.filter((word) => !emptyWords.has(word));
   return [...(flag ? ['flag'] : []), ...(kept.length > 0 ? kept : words)].join(' ');
-}
-
-/** Lower-case words without accents and punctuation. */
-export function plainWords(text: string): string[] {
-  return text
-    .normalize('NFKD')
-    .replace(/\p{M}/gu, '')
-    .toLowerCase()
-    .replace(/['’]/g, '')
-    .split(/[^a-z0-9#*]+/)
-    .filter((word) => word !== '');
 }

@@ -1,9 +1,13 @@
 /** `dimo train teacher`: a masked diffusion model on tokens, of images or of a token dataset. */
 import {
+  gatherRows,
   OptionError,
+  prepareTeacher,
   sha256Hex,
+  teacherDescriptionName,
   teacherTrainingProgram,
   teacherTrainingResult,
+  type DatasetSplit,
   type HostTensor,
   type HostTree,
   type Teacher,
@@ -19,7 +23,7 @@ import { requireTeacherPlugin } from '../models.js';
 import type { TrainingFlags } from '../program.js';
 import { writeFileAtomically } from '../run/folder.js';
 import { trainRun, type TrainRunResult } from '../run/train-run.js';
-import { teacherDescriptionName, teacherFolderFiles } from '../teacher-folder.js';
+import { teacherFolderFiles } from '../teacher-folder.js';
 import { runTrainingCommand, type TrainingSession } from '../train-command.js';
 import { printError } from '../terminal.js';
 import { version } from '../version.js';
@@ -111,7 +115,7 @@ async function loadData(session: TrainingSession, plugin: TeacherPlugin, quiet: 
   const given = { ...config.teacher.config, ...config.train.teacher.config };
   const tokenData = await findTokenDataset(config.dataset, project.registry);
   if (tokenData) {
-    const definition = plugin.define(given);
+    const definition = await define(session, plugin, given);
     const { codebookSize } = definition.model.tokenSpace;
     if (tokenData.codebookSize > codebookSize)
       throw new OptionError(
@@ -127,7 +131,9 @@ async function loadData(session: TrainingSession, plugin: TeacherPlugin, quiet: 
       hint: `run \`dimo train tokenizer --dataset ${config.dataset}\` first, then give its folder with --tokenizer`,
     });
   const tokenizer = await readTokenizer(folderWeightSource(source));
-  const definition = plugin.define(
+  const definition = await define(
+    session,
+    plugin,
     plugin.name === 'maskgit' ? { classNames: dataset.classNames, ...given, tokenizer: tokenizer.config } : given,
   );
   if (!quiet) printError(`encoding ${dataset.train.count} images of ${dataset.name} ...`);
@@ -136,6 +142,40 @@ async function loadData(session: TrainingSession, plugin: TeacherPlugin, quiet: 
     weights: tokenizer.weights,
     images: dataset.train,
   });
-  const condition = await definition.conditions.parse(Array.from(dataset.train.labels.data, String));
-  return { definition, tokens, condition, decoderWeights: tokenizer.weights };
+  const { tokens: rows, texts } = describedSequences(dataset.train, tokens);
+  const prepared = await prepareTeacher(session.engine, definition);
+  try {
+    const condition = await prepared.teacher.conditions.parse(texts);
+    return {
+      definition: { ...prepared.teacher, conditions: definition.conditions },
+      tokens: rows,
+      condition,
+      decoderWeights: tokenizer.weights,
+    };
+  } finally {
+    await prepared.dispose();
+  }
+}
+
+/** The architecture; with the files that its conditions need, where a folder of them is named. */
+function define(
+  { config }: TrainingSession,
+  plugin: TeacherPlugin,
+  given: Readonly<Record<string, unknown>>,
+): TeacherDefinition | Promise<TeacherDefinition> {
+  const folder = config.train.teacher.conditions;
+  if (folder === undefined) return plugin.define(given);
+  if (!plugin.defineFrom)
+    throw new OptionError(`train.teacher.conditions: the teacher "${plugin.name}" needs no files for its conditions`);
+  return plugin.defineFrom(given, folderWeightSource(folder));
+}
+
+/** A row for every text of every image, where the dataset has texts; else one for each image, with its class. */
+function describedSequences(
+  { texts, labels }: DatasetSplit,
+  tokens: HostTensor<'int32'>,
+): { readonly tokens: HostTensor<'int32'>; readonly texts: readonly string[] } {
+  if (!texts) return { tokens, texts: Array.from(labels.data, String) };
+  const images = texts.flatMap((list, image) => list.map(() => image));
+  return { tokens: gatherRows(tokens, images) as HostTensor<'int32'>, texts: texts.flat() };
 }

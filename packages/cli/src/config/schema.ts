@@ -148,6 +148,9 @@ const trainTeacher = section({
   tokenizer: text()
     .optional()
     .describe('Folder of a trained tokenizer, for datasets of images. Absent: the one of the teacher preset.'),
+  conditions: text()
+    .optional()
+    .describe('Folder with files that the conditions of the teacher need: vocabulary, text encoder. Absent: none.'),
   config: freeForm.default({}).describe('Architecture, passed to the teacher plugin: width, depth, heads.'),
   numSteps: whole(1, 2 ** 32 - 1)
     .default(2200)
@@ -231,6 +234,11 @@ export const configSchema = z.strictObject({
       .describe('Steps of the teacher, one row each.'),
     seeds: z.array(whole(0)).min(1).max(32).default([0]).describe('Sampling seeds; rows show the mean over them.'),
     metrics: z.array(text()).max(64).default([]).describe('Metrics of plugins to add, by name.'),
+    prompts: text()
+      .optional()
+      .describe(
+        'Text file with prompts, one a line, for a page of pictures; ` # ` and a remark may follow. Absent: no page.',
+      ),
     precisionNeighbors: whole(1, 100)
       .default(5)
       .describe('k of precision and recall; with 5, real images score about 0.95.'),
