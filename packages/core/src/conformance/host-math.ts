@@ -88,6 +88,32 @@ export function layerNorm(x: Reference, scale: Reference, offset: Reference, eps
   });
 }
 
+/** Normalization of each sample of [batch, rows, columns, channels] over groups of channels, with affine parameters. */
+export function groupNorm(
+  x: Reference,
+  scale: Reference,
+  offset: Reference,
+  { numGroups, epsilon }: { readonly numGroups: number; readonly epsilon: number },
+): Reference {
+  const [, rows, columns, channels] = x.shape as [number, number, number, number];
+  const width = channels / numGroups;
+  const count = rows * columns * width;
+  const moments = (b: number, group: number) => {
+    const value = (i: number) => {
+      const position = Math.floor(i / width);
+      return at(x, b, Math.floor(position / columns), position % columns, group * width + (i % width));
+    };
+    const mean = sum(count, value) / count;
+    return { mean, variance: sum(count, (i) => (value(i) - mean) ** 2) / count };
+  };
+  return build(x.shape, (b, r, c, channel) => {
+    const { mean, variance } = moments(b, Math.floor(channel / width));
+    return (
+      ((at(x, b, r, c, channel) - mean) / Math.sqrt(variance + epsilon)) * at(scale, channel) + at(offset, channel)
+    );
+  });
+}
+
 /** Multi-head attention, all tensors [batch, length, width]. */
 export function attention(query: Reference, key: Reference, value: Reference, numHeads: number): Reference {
   const [batch, length, width] = query.shape as [number, number, number];

@@ -5,6 +5,7 @@ import {
   attention,
   embedding,
   gelu,
+  groupNormalization,
   layerNorm,
   linear,
   matrixProduct,
@@ -12,7 +13,7 @@ import {
   rotaryEmbedding,
 } from '../ops/index.js';
 import { randomStream } from '../random.js';
-import { bool, float32, int32, sizeOf, type HostTree, type TensorTree } from '../tensors.js';
+import { bool, float32, int32, sizeOf, type HostTensor, type HostTree, type TensorTree } from '../tensors.js';
 import { standardNormalDistribution } from '../truncated-normal.js';
 import * as host from './host-math.js';
 import { at, build, map, sum, type Reference } from './host-math.js';
@@ -37,6 +38,13 @@ export function normal(name: string, shape: readonly number[], scale = 1) {
     randomStream(11, 0, name)
       .normal(sizeOf(shape))
       .map((value) => value * scale),
+  );
+}
+
+function shifted(tensor: HostTensor<'float32'>, by: number): HostTensor<'float32'> {
+  return float32(
+    tensor.shape,
+    tensor.data.map((value) => value + by),
   );
 }
 
@@ -118,6 +126,19 @@ export const opCases: readonly OpCase[] = [
     apply: ({ x, scale, offset }) => layerNorm(x!, scale!, offset!, { epsilon: 1e-5 }),
     reference: ({ x, scale, offset }) => host.layerNorm(x!, scale!, offset!, 1e-5),
   },
+  ...[0, 20].map((mean): OpCase => ({
+    // Far from zero, a variance from the mean square would have lost its digits.
+    name: `group normalization, mean ${mean}`,
+    isDifferentiable: mean === 0,
+    arguments: {
+      x: shifted(normal('image', [2, 3, 4, 6]), mean),
+      scale: normal('scale', [6]),
+      offset: normal('offset', [6]),
+    },
+    apply: ({ x, scale, offset }) =>
+      groupNormalization(x as Tensor4D, scale!, offset!, { numGroups: 3, epsilon: 1e-5 }),
+    reference: ({ x, scale, offset }) => host.groupNorm(x!, scale!, offset!, { numGroups: 3, epsilon: 1e-5 }),
+  })),
   {
     name: 'rmsNorm',
     arguments: { x: normal('x', [2, 3, 6]), scale: normal('scale', [6]) },

@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor4D } from '@tensorflow/tfjs-core';
-import { withGradient } from '../ops/dispatch.js';
+import { groupNormalization, type GroupNormOptions } from '../ops/group-norm.js';
 import { linear } from '../ops/linear.js';
 import type { TensorTree } from '../tensors.js';
 
@@ -63,46 +63,11 @@ export function silu<T extends Tensor>(x: T): T {
   return tf.mul(x, tf.sigmoid(x));
 }
 
-/** Options of `groupNorm`. */
-export interface GroupNormOptions {
-  readonly numGroups: number;
-  /** Added to the variance. */
-  readonly epsilon: number;
-}
-
 /**
- * Group normalization with affine parameters `<name>.weight`, `<name>.bias` [C]: statistics over rows, columns and the
- * channels of a group (biased variance).
+ * Group normalization, `groupNormalization`, with the parameters `<name>.weight` and `<name>.bias` [C].
  *
  * @param x - float32 [batch, H, W, C], C a multiple of the number of groups.
  */
 export function groupNorm(weights: TensorTree, name: string, x: Tensor4D, options: GroupNormOptions): Tensor4D {
-  const { numGroups, epsilon } = options;
-  const [batch, height, width, channels] = x.shape;
-  const grouped = [batch, height * width, numGroups, channels / numGroups];
-  const result = withGradient(
-    [tf.reshape(x, grouped), weights[`${name}.weight`]!, weights[`${name}.bias`]!],
-    ([input, weight, bias], save) => {
-      const affine = [numGroups, channels / numGroups];
-      const scale = tf.reshape(weight!, affine);
-      const centred = tf.sub(input!, tf.mean(input!, [1, 3], true));
-      const variance = tf.mean(tf.mul(centred, centred), [1, 3], true);
-      const inverseDeviation = tf.div(1, tf.sqrt(tf.add(variance, epsilon)));
-      const normalized = tf.mul(centred, inverseDeviation);
-      save([normalized, inverseDeviation, scale]);
-      return {
-        value: tf.add(tf.mul(normalized, scale), tf.reshape(bias!, affine)),
-        gradient: (dy, saved) => {
-          const [n, inverse, scale1] = saved as [Tensor, Tensor, Tensor];
-          // With g = dy * scale: dx = inverse * (g - mean(g) - n * mean(g * n)), as for layer normalization.
-          const g = tf.mul(dy, scale1);
-          const projected = tf.mul(n, tf.mean(tf.mul(g, n), [1, 3], true));
-          const dx = tf.mul(inverse, tf.sub(tf.sub(g, tf.mean(g, [1, 3], true)), projected));
-          const flat = (t: Tensor) => tf.reshape(tf.sum(t, [0, 1]), [channels]);
-          return [dx, flat(tf.mul(dy, n)), flat(dy)];
-        },
-      };
-    },
-  );
-  return tf.reshape(result, x.shape);
+  return groupNormalization(x, weights[`${name}.weight`]!, weights[`${name}.bias`]!, options);
 }

@@ -2,6 +2,7 @@ export { attention, type AttentionOptions } from './attention.js';
 export { isRecordingGradient, runFusable, withGradient, type KernelAttributes, type KernelInputs } from './dispatch.js';
 export { embedding } from './embedding.js';
 export { gelu, type GeluOptions } from './gelu.js';
+export { groupNormalization, type GroupNormOptions } from './group-norm.js';
 export { layerNorm, type LayerNormOptions } from './layer-norm.js';
 export { linear, matrixProduct } from './linear.js';
 export { rmsNorm, type RmsNormOptions } from './rms-norm.js';

@@ -1,4 +1,14 @@
-import { attention, embedding, gelu, layerNorm, linear, rmsNorm, rotaryEmbedding, sampleCategorical } from '@dimo/core';
+import {
+  attention,
+  embedding,
+  gelu,
+  groupNormalization,
+  layerNorm,
+  linear,
+  rmsNorm,
+  rotaryEmbedding,
+  sampleCategorical,
+} from '@dimo/core';
 import type * as tf from '@tensorflow/tfjs-core';
 import { describe, it } from 'vitest';
 import { expectTracedEqualsEager, gradientsOf, numbers, wholeNumbers } from '../test-support/oracle.js';
@@ -15,6 +25,16 @@ describe('fusable ops: traced equals eager, forward and gradient', () => {
       gradientsOf((t) => layerNorm(t['x']!, t['s']!, t['o']!, { epsilon: 1e-12 }), ['x', 's', 'o']),
       { x, s: numbers([8], 2), o: numbers([8], 3) },
     ));
+  // Value and gradient are lowered in two ways: the fused operators serve where no gradient is recorded.
+  const normalizeGroups = (t: tf.NamedTensorMap) =>
+    groupNormalization(t['x'] as tf.Tensor4D, t['s']!, t['o']!, { numGroups: 4, epsilon: 1e-6 });
+  const image = { x: numbers([2, 5, 6, 8], 1, 3), s: numbers([8], 2), o: numbers([8], 3) };
+  it('groupNormalization', () =>
+    expectTracedEqualsEager((_, t) => ({ outputs: { y: normalizeGroups(t) } }), image, {
+      trace: { operators: 'standard' },
+    }));
+  it('groupNormalization gradient', () =>
+    expectTracedEqualsEager(gradientsOf(normalizeGroups, ['x', 's', 'o']), image));
   it.each(['microsoft', 'standard'] as const)('rmsNorm, %s operators', (operators) =>
     expectTracedEqualsEager(
       gradientsOf((t) => rmsNorm(t['x']!, t['s']!, { epsilon: 1e-6 }), ['x', 's']),

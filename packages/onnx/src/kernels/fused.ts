@@ -3,7 +3,7 @@ import { sizeOf } from '@dimo/core';
 import type { GraphBuilder } from '../builder.js';
 import { elementwiseNode } from '../elementwise.js';
 import { float, int, ints, text } from '../graph.js';
-import { lazy, materialize, permuteLazy, splat, type LazyTensor, type TracedTensor } from '../lazy.js';
+import { lazy, materialize, permuteLazy, reshapeValue, splat, type LazyTensor, type TracedTensor } from '../lazy.js';
 import { reshapeLazy, reshapeTraced, settle } from '../lazy-reshape.js';
 import { addLazy, multiplyLazy } from './binary.js';
 import { kernel, reshapeKernel, type KernelTable } from './kernel.js';
@@ -79,6 +79,19 @@ function composedRotation(
   return reshapeLazy(builder, concatLazy(builder, rotated, 1), x.shape);
 }
 
+/** Rows of channels, [positions, channels], as the view [batch, rows, columns, channels] of a channels-first image. */
+function channelsFirstImage(builder: GraphBuilder, x: TracedTensor): LazyTensor | undefined {
+  const [positions, channels] = x.shape as [number, number];
+  // A single image's rows and columns are one axis already.
+  if (x.kind === 'view' && x.permutation.join() === '1,0' && sizeOf(x.base.shape) === positions * channels)
+    return permuteLazy(builder, lazy(reshapeValue(builder, x.base, [1, channels, positions, 1])), [0, 2, 3, 1]);
+  if (x.kind !== 'reshaped') return undefined;
+  const batch = x.view.shape[0] ?? 0;
+  if (batch === 0 || positions % batch !== 0) return undefined;
+  const isPlainImage = x.view.permutation.join() === '0,2,3,1' && sizeOf(x.view.base.shape) === positions * channels;
+  return isPlainImage ? x.view : reshapeLazy(builder, x.view, [batch, positions / batch, 1, channels]);
+}
+
 /** A linear map over the channels of a channels-first image, as a convolution with a 1 by 1 filter. */
 function pointwiseConvolution(
   builder: GraphBuilder,
@@ -86,14 +99,10 @@ function pointwiseConvolution(
   weight: LazyTensor,
   bias: LazyTensor | undefined,
 ): TracedTensor | undefined {
-  if (x.kind !== 'reshaped') return undefined;
   const [rows, inputs] = x.shape as [number, number];
-  const batch = x.view.shape[0] ?? 0;
-  if (batch === 0 || rows % batch !== 0) return undefined;
-  const isPlainImage = x.view.permutation.join() === '0,2,3,1' && sizeOf(x.view.base.shape) === rows * inputs;
-  const image = isPlainImage ? x.view : reshapeLazy(builder, x.view, [batch, rows / batch, 1, inputs]);
+  const image = channelsFirstImage(builder, x);
   const isChannelsFirst =
-    image.kind === 'view' && image.base.shape[1] === inputs && sizeOf(image.base.shape) === rows * inputs;
+    image?.kind === 'view' && image.base.shape[1] === inputs && sizeOf(image.base.shape) === rows * inputs;
   if (!isChannelsFirst || image.shape[3] !== inputs || image.permutation[3] !== 1) return undefined;
   const { base, permutation } = image;
   const outputs = weight.shape[0]!;
