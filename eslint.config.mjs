@@ -16,6 +16,10 @@ const depConstraints = [
     sourceTag: 'type:app',
     onlyDependOnLibsWithTags: ['type:core', 'type:onnx', 'type:backend', 'type:teacher', 'type:dataset', 'type:eval'],
   },
+  {
+    sourceTag: 'type:page',
+    onlyDependOnLibsWithTags: ['type:core', 'type:onnx', 'type:backend', 'type:teacher'],
+  },
   { sourceTag: 'type:test', onlyDependOnLibsWithTags: ['*'] },
 ];
 
@@ -23,9 +27,20 @@ const depConstraints = [
 const backendAgnostic = ['core', 'onnx', 'backend-web', 'teacher-maskgit', 'teacher-meissonic'].map(
   (name) => `packages/${name}/src/**/*.ts`,
 );
+const browserSources = [...backendAgnostic, 'apps/playground/src/**/*.ts'];
 
 export default tseslint.config(
-  { ignores: ['**/dist/**', '**/node_modules/**', '.nx/**', 'tests/fixtures/**', '**/*.py', '**/presets/**'] },
+  {
+    ignores: [
+      '**/dist/**',
+      '**/node_modules/**',
+      '.nx/**',
+      'tests/fixtures/**',
+      '**/*.py',
+      '**/presets/**',
+      'apps/*/public/**',
+    ],
+  },
   ...tseslint.configs.recommended,
   {
     files: ['**/*.ts', '**/*.mjs'],
@@ -56,7 +71,7 @@ export default tseslint.config(
     },
   },
   {
-    files: backendAgnostic,
+    files: browserSources,
     ignores: ['**/*.test.ts'],
     rules: {
       'no-restricted-imports': [

@@ -1,11 +1,11 @@
-/** `dimo serve`: models over HTTP. */
+/** `dimo serve`: models over HTTP, and the page. */
 import { escapeText, OptionError } from '@dimo/core';
-import { statSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import { exitOk } from '../failure.js';
 import type { TypedSettings } from '../flags.js';
 import { findModel } from '../models.js';
 import { isLoopbackAddress } from '../serve/guard.js';
+import { bundledPage, openPage } from '../serve/page.js';
 import { serveModel, type ServedModel } from '../serve/served-model.js';
 import { startServer } from '../serve/server.js';
 import { openEngine, openProject } from '../session.js';
@@ -20,7 +20,7 @@ export interface ServeArguments {
   readonly port: string | undefined;
   readonly allowedHosts: readonly string[];
   readonly token: string | undefined;
-  /** Folder of static files. */
+  /** Folder of static files. @default the page of this package */
   readonly page: string | undefined;
   readonly quiet: boolean;
 }
@@ -31,16 +31,17 @@ export async function serve(args: ServeArguments): Promise<number> {
   const token = args.token ?? process.env['DIMO_TOKEN'];
   checkExposure(host, token);
   const port = readPort(args.port);
-  const page = args.page === undefined ? undefined : await openPage(args.page);
+  const folder = args.page ?? bundledPage();
+  const page = folder === undefined ? undefined : await openPage(folder);
   const project = await openProject(args.typed, { kinds: ['engines', 'teachers'] });
   const { config, registry, given } = project;
-  const names = args.models.length === 0 ? ['mnist'] : args.models;
+  const wanted = args.models.length === 0 ? ['mnist'] : args.models;
   const found = [];
-  for (const name of names) found.push(await findModel(name, registry));
+  for (const name of wanted) found.push(await findModel(name, registry));
   const { engine, explanation } = await openEngine(config.engine, registry);
   try {
     const models: ServedModel[] = [];
-    for (const [i, name] of names.entries()) {
+    for (const [i, name] of wanted.entries()) {
       const steps = given.has('sample.steps') ? config.sample.steps : undefined;
       models.push(await serveModel(engine, uniqueName(name, models), found[i]!, { steps }));
     }
@@ -54,7 +55,8 @@ export async function serve(args: ServeArguments): Promise<number> {
       log: args.quiet ? undefined : printError,
     });
     if (!args.quiet) printError(explanation);
-    print(`serving ${models.map(({ name }) => name).join(', ')} on ${server.address}`);
+    const names = models.map(({ name }) => name).join(', ');
+    print(`serving ${names} on ${server.address}${page ? `, with the page: ${server.address}/` : ''}`);
     await stopSignal();
     await server.close();
     for (const model of models) await model.dispose();
@@ -80,14 +82,6 @@ function readPort(text: string | undefined): number {
   if (!/^[0-9]{1,5}$/.test(text ?? '0') || port > 65_535)
     throw new OptionError(`--port must be an integer in [0, 65535], got ${JSON.stringify(text)}`);
   return port;
-}
-
-/** Files are listed once: what is not in the folder now, or outside it, is never served. */
-async function openPage(folder: string) {
-  const isFolder = statSync(folder, { throwIfNoEntry: false })?.isDirectory() ?? false;
-  if (!isFolder) throw new OptionError(`--page: there is no folder ${escapeText(folder)}`, { path: folder });
-  const { default: sirv } = await import('sirv');
-  return sirv(folder, { dev: false, dotfiles: false, etag: true });
 }
 
 /** The last part of a path that says something: `runs/cats/generator` is `cats`. */

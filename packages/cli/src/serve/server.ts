@@ -16,6 +16,7 @@ import { checkRequest, loopbackHosts, type GuardSettings } from './guard.js';
 import { parseImageRequest } from './image-request.js';
 import { createJobQueue, type JobQueue } from './job-queue.js';
 import { defaultServeLimits, HttpProblem, type ServeLimits } from './limits.js';
+import type { PageHandler } from './page.js';
 import { readJsonBody } from './read-json.js';
 import type { ServedModel } from './served-model.js';
 
@@ -30,8 +31,8 @@ export interface ServeOptions {
   /** Further names that may be in the Host header. */
   readonly allowedHosts?: readonly string[];
   readonly token?: string | undefined;
-  /** Answers what is not under /v1/: `sirv(folder)`. */
-  readonly page?: ((request: IncomingMessage, response: ServerResponse, next: () => void) => void) | undefined;
+  /** Answers what is not under /v1/: `openPage(folder)`. */
+  readonly page?: PageHandler | undefined;
   readonly limits?: Partial<ServeLimits>;
   /** One line per request, without anything secret. */
   readonly log?: ((line: string) => void) | undefined;
@@ -235,7 +236,11 @@ function sizeOfImage({ imageShape: [height, width, channels] }: ServedModel): nu
 }
 
 function sendJson(response: ServerResponse, status: number, value: unknown): void {
-  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store' });
+  response.writeHead(status, {
+    'content-type': 'application/json; charset=utf-8',
+    'cache-control': 'no-store',
+    'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  });
   response.end(`${JSON.stringify(value)}\n`);
 }
 
