@@ -17,6 +17,7 @@ import {
   type Teacher,
   type TrainingSnapshot,
 } from '@dimo/core';
+import { letMessagesIn } from './let-messages-in.js';
 import type { DistillEvent, DistillParameters, DownloadedFile } from './methods.js';
 import { picturesOf } from './pictures.js';
 
@@ -104,6 +105,7 @@ export function distillationRunner(): DistillationRunner {
             last = { key, snapshot: await report.snapshot() };
             emit({ kind: 'samples', step, pictures: await samples.draw(report) });
           }
+          await letMessagesIn();
           await serveWaiting();
           if (isPaused) {
             emit({ kind: 'paused', step });

@@ -18,6 +18,7 @@ import {
   type Teacher,
   type TeacherDefinition,
 } from '@dimo/core';
+import { letMessagesIn } from './let-messages-in.js';
 import type { Frame, GenerateParameters, Generated } from './methods.js';
 import { picturesOf } from './pictures.js';
 import type { ModelFolder } from './read-model.js';
@@ -116,8 +117,9 @@ export async function residentModel(engine: Engine, folder: ModelFolder): Promis
           sampling: sampler.options,
         }),
         async onStep({ step, tokens: soFar }) {
-          if (signal.aborted) throw new DimoError('cancelled', 'stopped on request');
           const begun = performance.now();
+          await letMessagesIn();
+          if (signal.aborted) throw new DimoError('cancelled', 'stopped on request');
           if (request.frames === true) emit(await frame(step + 1, passes, soFar));
           drawing += performance.now() - begun;
         },
