@@ -36,6 +36,8 @@ export * from './batches.js';
 export * from './check-options.js';
 export * from './check-tree.js';
 export * from './eager-engine.js';
+export * from './engine-choice.js';
+export { measureEngine, type MeasureEngineOptions } from './engine-measurement.js';
 export * from './guidance.js';
 export * from './layers/image-layers.js';
 export * from './layers/nearest-codes.js';
