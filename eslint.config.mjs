@@ -11,7 +11,7 @@ const depConstraints = [
   { sourceTag: 'type:teacher', onlyDependOnLibsWithTags: ['type:core'] },
   { sourceTag: 'type:dataset', onlyDependOnLibsWithTags: ['type:core'] },
   { sourceTag: 'type:eval', onlyDependOnLibsWithTags: ['type:core'] },
-  { sourceTag: 'type:example', onlyDependOnLibsWithTags: ['type:core'] },
+  { sourceTag: 'type:example', onlyDependOnLibsWithTags: ['type:core', 'type:backend', 'type:teacher'] },
   {
     sourceTag: 'type:app',
     onlyDependOnLibsWithTags: ['type:core', 'type:onnx', 'type:backend', 'type:teacher', 'type:dataset', 'type:eval'],

@@ -101,8 +101,8 @@ function pluginTable(rows: readonly PluginRow[]): string {
     ['method', 'steps', 'samples/s', ...names],
     ...rows.map((row) => [
       row.method,
-      String(row.steps),
-      formatNumber(row.samplesPerSecond),
+      row.steps === undefined ? '–' : String(row.steps),
+      row.samplesPerSecond === undefined ? '–' : formatNumber(row.samplesPerSecond),
       ...names.map((name) => formatNumber(row.metrics[name]!)),
     ]),
   ];

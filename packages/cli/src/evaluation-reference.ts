@@ -2,8 +2,7 @@
 import { readFileChecked } from '@dimo/backend-node';
 import { DimoError, type Dataset, type Engine } from '@dimo/core';
 import {
-  classifierClasses,
-  classifierImageShape,
+  classifierSizeOf,
   createReference,
   mnistClassifierLocation,
   readClassifier,
@@ -34,9 +33,14 @@ export function cacheFolder(): string {
   return process.env['DIMO_CACHE'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'dimo');
 }
 
+/** Larger images need another network than this one. */
+const largestSide = 64;
+/** Steps that the classifier of a small dataset is trained for. */
+const leastSteps = 1400;
+
 /**
- * The feature network of a dataset: the bundled classifier for mnist; for other 28 x 28 datasets of 10 classes one that
- * is trained here once. Undefined where there is none.
+ * The feature network of a dataset: the bundled classifier for mnist; for other datasets of small images and several
+ * classes one that is trained here once. Undefined where there is none.
  */
 export async function loadExtractor(
   dataset: Dataset,
@@ -46,17 +50,23 @@ export async function loadExtractor(
     const path = fileURLToPath(mnistClassifierLocation);
     return readClassifier(await readFileChecked(path), path);
   }
-  if (dataset.imageShape.join() !== classifierImageShape.join() || dataset.classNames.length !== classifierClasses)
-    return undefined;
+  const size = classifierSizeOf(dataset);
+  const [height, width] = size.imageShape;
+  const sides = [height, width];
+  if (sides.some((side) => side < 8 || side > largestSide) || size.numClasses < 2) return undefined;
   const name = `${dataset.name.replace(/[^a-z0-9-]/gi, '-')}-classifier`;
   const path = join(cacheFolder(), `${name}.safetensors`);
-  const cached = await readIfGood(path, (bytes) => readClassifier(bytes, path, name));
+  const cached = await readIfGood(path, (bytes) => readClassifier(bytes, path, name, size));
   if (cached) return cached;
   context.onProgress(`training a classifier of ${dataset.name}, whose features the images are judged by (once) ...`);
-  const { weights } = await trainClassifier({ engine: context.engine, dataset });
+  const { weights } = await trainClassifier({
+    engine: context.engine,
+    dataset,
+    epochs: Math.max(3, (leastSteps * 128) / dataset.train.count),
+  });
   const bytes = writeClassifier(weights);
   await keep(path, bytes, context);
-  return readClassifier(bytes, path, name);
+  return readClassifier(bytes, path, name, size);
 }
 
 /** The reference of a dataset for the number of samples that the configuration asks for. */

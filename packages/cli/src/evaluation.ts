@@ -1,10 +1,20 @@
 /**
- * Evaluation of a teacher at several numbers of steps and of generators at one: the same labels, count, reference and
+ * Evaluation of a teacher at several numbers of steps and of generators at one: the same conditions, count, reference and
  * seeds for every row. Image metrics where there are images and a feature network for the dataset; metrics of plugins
- * for everything.
+ * where they are asked for.
  */
-import type { Dataset, Engine, HostTensor, LoadedGenerator, MetricPlugin, PluginRegistry, Teacher } from '@dimo/core';
-import { int32, OptionError, randomStream } from '@dimo/core';
+import {
+  OptionError,
+  prepareTeacher,
+  takeRows,
+  type Dataset,
+  type Engine,
+  type HostTensor,
+  type LoadedGenerator,
+  type MetricPlugin,
+  type PluginRegistry,
+  type Teacher,
+} from '@dimo/core';
 import {
   arrangeByClass,
   evaluateSamples,
@@ -13,16 +23,17 @@ import {
   type FeatureExtractor,
 } from '@dimo/eval';
 import type { DimoConfig } from './config/schema.js';
+import { evaluationConditions, type EvaluationConditions } from './evaluation-conditions.js';
+import {
+  firstImages,
+  generatorMethod,
+  realMethods,
+  teacherMethod,
+  type EvaluationMethod,
+} from './evaluation-methods.js';
+import { promptPage, type PromptPage } from './evaluation-page.js';
 import { loadExtractor, loadReference } from './evaluation-reference.js';
 import { encodeGrid } from './images.js';
-import {
-  conditionsFor,
-  generatorSampler,
-  samplingOf,
-  teacherSampler,
-  type NamedConditions,
-  type Sampler,
-} from './samplers.js';
 
 /** What is evaluated. */
 export interface EvaluationTask {
@@ -39,8 +50,10 @@ export interface EvaluationTask {
 /** A row of the plugins' metrics. */
 export interface PluginRow {
   readonly method: string;
-  readonly steps: number;
-  readonly samplesPerSecond: number;
+  /** Absent for real images. */
+  readonly steps?: number;
+  /** Absent for real images. */
+  readonly samplesPerSecond?: number;
   readonly metrics: Readonly<Record<string, number>>;
 }
 
@@ -57,7 +70,7 @@ export interface Evaluation {
 
 /** Evaluates everything. @throws OptionError if there is nothing to measure by. */
 export async function evaluateModels(task: EvaluationTask): Promise<Evaluation> {
-  const { config, dataset, teacher, generators } = task;
+  const { config, dataset, teacher, generators, engine } = task;
   const definition = teacher?.teacher ?? generators[0]?.generator.definition;
   if (!definition) throw new OptionError('eval: name a teacher or a generator', { hint: 'dimo eval --help' });
   const metrics = selectMetrics(task);
@@ -68,86 +81,78 @@ export async function evaluateModels(task: EvaluationTask): Promise<Evaluation> 
       { hint: 'add a plugin with metrics, or choose the dataset mnist or fashion-mnist' },
     );
   const reference = extractor && dataset ? await loadReference(dataset, extractor, task) : undefined;
-  const conditions = await evaluationConditions(definition, config.eval.count, dataset);
-  const methods = [
-    ...(teacher ? config.eval.teacherSteps.map((steps) => teacherMethod(teacher, steps, task)) : []),
-    ...generators.map((entry) => generatorMethod(entry, task)),
-  ];
-  const rows: EvaluationRow[] = [];
-  const pluginRows: PluginRow[] = [];
-  const grids: { title: string; png: Uint8Array }[] = [];
-  for (const method of methods) {
-    const measured = await measure(method, { task, extractor, reference, conditions, metrics });
-    if (measured.row) rows.push(measured.row);
-    if (measured.pluginRow) pluginRows.push(measured.pluginRow);
-    if (measured.grid) grids.push({ title: `${method.name}, ${plural(method.steps, 'step')}`, png: measured.grid });
+  const prepared = await prepareTeacher(engine, definition);
+  try {
+    const { conditions: source, nullCondition } = prepared.teacher;
+    const conditions = await evaluationConditions(source, config.eval.count, dataset);
+    const page = config.eval.prompts === undefined ? undefined : await promptPage(config.eval.prompts, source);
+    const rows: EvaluationRow[] = [];
+    const pluginRows: PluginRow[] = [];
+    const grids: { title: string; png: Uint8Array }[] = [];
+    for (const method of methodsOf(task, nullCondition, conditions)) {
+      const measured = await measure(method, { task, extractor, reference, conditions, metrics, page });
+      if (measured.row) rows.push(measured.row);
+      if (measured.pluginRow) pluginRows.push(measured.pluginRow);
+      if (measured.grid) grids.push({ title: titleOf(method), png: measured.grid });
+    }
+    return { rows, pluginRows, grids: [...grids, ...(page?.grids() ?? [])], notes: notesOf(task, extractor, conditions) };
+  } finally {
+    await prepared.dispose();
   }
-  return { rows, pluginRows, grids, notes: notesOf(task, extractor) };
 }
 
-interface Method {
-  readonly name: string;
-  readonly steps: number;
-  open(): Promise<Sampler>;
-}
-
-function teacherMethod({ teacher }: { teacher: Teacher }, steps: number, { engine, config }: EvaluationTask): Method {
-  const { batchSize } = config.eval;
-  return {
-    name: 'teacher',
-    steps,
-    open: () => teacherSampler(engine, teacher, { batchSize, sampler: { numSteps: steps } }),
-  };
-}
-
-function generatorMethod(
-  { generator, name }: EvaluationTask['generators'][number],
-  { engine, config, generators }: EvaluationTask,
-): Method {
-  const { batchSize } = config.eval;
-  const { sampling, tokenInit } = samplingOf(generator, config.sample);
-  return {
-    name: [
-      generators.length > 1 ? `generator ${name}` : 'generator',
-      ...(sampling.temperature === 1 ? [] : [`temperature ${sampling.temperature}`]),
-      ...(config.sample.embeddingNoise === undefined ? [] : [`embedding noise ${tokenInit.embeddingNoise}`]),
-    ].join(', '),
-    steps: 1,
-    open: () => generatorSampler(engine, generator, { batchSize, sampling, tokenInit }),
-  };
+function methodsOf(
+  task: EvaluationTask,
+  nullCondition: Teacher['nullCondition'],
+  { images }: EvaluationConditions,
+): EvaluationMethod[] {
+  const { teacher, generators, dataset, config } = task;
+  const any = teacher?.teacher ?? { ...generators[0]!.generator.definition, ...generators[0]!.generator };
+  return [
+    ...(dataset && images ? realMethods(any, any.decoderWeights, { dataset, images }, task) : []),
+    ...(teacher
+      ? config.eval.teacherSteps.map((steps) => teacherMethod({ ...teacher.teacher, nullCondition }, steps, task))
+      : []),
+    ...generators.map(({ generator, name }) =>
+      generatorMethod(generator, generators.length > 1 ? name : undefined, task),
+    ),
+  ];
 }
 
 interface MeasureContext {
   readonly task: EvaluationTask;
   readonly extractor: FeatureExtractor | undefined;
   readonly reference: EvaluationReference | undefined;
-  readonly conditions: NamedConditions & { readonly labels: readonly string[]; readonly ids?: HostTensor<'int32'> };
+  readonly conditions: EvaluationConditions;
   readonly metrics: readonly MetricPlugin[];
+  readonly page: PromptPage | undefined;
 }
 
 async function measure(
-  method: Method,
-  { task, extractor, reference, conditions, metrics }: MeasureContext,
+  method: EvaluationMethod,
+  { task, extractor, reference, conditions, metrics, page }: MeasureContext,
 ): Promise<{ row?: EvaluationRow; pluginRow?: PluginRow; grid?: Uint8Array }> {
   const { config, engine } = task;
-  const { count, seeds, precisionNeighbors, densityNeighbors } = config.eval;
+  const { count, precisionNeighbors, densityNeighbors } = config.eval;
+  const isReal = method.steps === undefined;
   const sampler = await method.open();
   const rows: EvaluationRow[] = [];
   const pluginRows: PluginRow[] = [];
   let grid: Uint8Array | undefined;
   try {
     // Compiles and warms up, so that the rate is that of the sampler.
-    const first = await conditionsFor(definitionOf(task).conditions, Math.min(count, config.eval.batchSize), {
-      seed: 0,
-    });
-    const warm = await sampler.tokens(first.condition, 0);
-    await sampler.images?.(warm);
-    for (const seed of seeds) {
-      task.onProgress(`${method.name}, ${plural(method.steps, 'step')}: ${count} samples, seed ${seed} ...`);
+    if (!isReal) {
+      const first = takeRows(conditions.condition, 0, Math.min(count, config.eval.batchSize));
+      await sampler.images?.(await sampler.tokens(first, 0));
+    }
+    // Real images are the same for every seed.
+    for (const seed of isReal ? [0] : config.eval.seeds) {
+      task.onProgress(`${titleOf(method)}: ${count} samples${isReal ? '' : `, seed ${seed}`} ...`);
       const started = performance.now();
       const tokens = await sampler.tokens(conditions.condition, seed);
       const images = await sampler.images?.(tokens);
       const perSecond = count / ((performance.now() - started) / 1000);
+      const described = { method: method.name, ...(method.steps === undefined ? {} : { steps: method.steps }) };
       if (metrics.length > 0) {
         const values: Record<string, number> = {};
         for (const metric of metrics)
@@ -155,11 +160,13 @@ async function measure(
             tokens,
             condition: conditions.condition,
             ...(images ? { images } : {}),
+            ...(conditions.texts ? { texts: conditions.texts } : {}),
+            engine,
           });
-        pluginRows.push({ method: method.name, steps: method.steps, samplesPerSecond: perSecond, metrics: values });
+        pluginRows.push({ ...described, ...(isReal ? {} : { samplesPerSecond: perSecond }), metrics: values });
       }
       if (!images) continue;
-      grid ??= gridOf(images, conditions.ids, extractor?.numClasses ?? 0);
+      grid ??= gridOf(images, conditions, extractor?.numClasses ?? 0);
       if (extractor && reference)
         rows.push(
           await evaluateSamples({
@@ -168,14 +175,14 @@ async function measure(
             reference,
             images,
             ...(conditions.ids ? { labels: conditions.ids } : {}),
-            method: method.name,
-            steps: method.steps,
-            imagesPerSecond: perSecond,
+            ...described,
+            ...(isReal ? {} : { imagesPerSecond: perSecond }),
             precisionNeighbors,
             densityNeighbors,
           }),
         );
     }
+    if (!isReal) await page?.add(titleOf(method), sampler);
   } finally {
     await sampler.dispose();
   }
@@ -186,41 +193,20 @@ async function measure(
   };
 }
 
-function definitionOf({ teacher, generators }: EvaluationTask) {
-  return teacher?.teacher ?? generators[0]!.generator.definition;
+function titleOf({ name, steps }: EvaluationMethod): string {
+  return steps === undefined ? name : `${name}, ${plural(steps, 'step')}`;
 }
 
 /** Six rows of every class, or a square where there are no classes. */
-function gridOf(images: HostTensor<'float32'>, ids: HostTensor<'int32'> | undefined, numClasses: number): Uint8Array {
-  if (ids && numClasses > 1 && numClasses <= 32)
+function gridOf(
+  images: HostTensor<'float32'>,
+  { ids, texts }: EvaluationConditions,
+  numClasses: number,
+): Uint8Array {
+  if (ids && !texts && numClasses > 1 && numClasses <= 32)
     return encodeGrid(arrangeByClass(images, ids.data, { numClasses, rows: 6 }), numClasses).png;
-  const count = Math.min(64, images.shape[0]!);
-  const size = images.data.length / images.shape[0]!;
-  const some = { ...images, shape: [count, ...images.shape.slice(1)], data: images.data.subarray(0, count * size) };
-  return encodeGrid(some, Math.ceil(Math.sqrt(count))).png;
-}
-
-/**
- * Conditions of an evaluation: where the teacher's classes are those of the dataset, the labels of test images in random
- * order, so that the mix of classes is the real one; else all classes in turn.
- */
-async function evaluationConditions(
-  { conditions }: Pick<Teacher, 'conditions'>,
-  count: number,
-  dataset: Dataset | undefined,
-): Promise<MeasureContext['conditions']> {
-  const { classNames } = conditions;
-  if (!dataset || classNames?.length !== dataset.classNames.length)
-    return conditionsFor(conditions, count, { seed: 0 });
-  const order = randomStream(0, 0, 'evaluation/labels').permutation(dataset.test.count);
-  const ids = Int32Array.from({ length: count }, (_, i) => dataset.test.labels.data[order[i % order.length]!]!);
-  const labels = Array.from(ids, String);
-  return {
-    condition: await conditions.parse(labels),
-    labels,
-    numDifferent: classNames.length,
-    ids: int32([count], ids),
-  };
+  const some = firstImages(images, 64);
+  return encodeGrid(some, Math.ceil(Math.sqrt(some.shape[0]!))).png;
 }
 
 /** Metrics that were asked for by name; without names, all of them for teachers without images. */
@@ -250,18 +236,24 @@ function meanRow(rows: readonly EvaluationRow[]): EvaluationRow {
 function meanPluginRow(rows: readonly PluginRow[]): PluginRow {
   const mean = (value: (row: PluginRow) => number) => rows.reduce((sum, row) => sum + value(row), 0) / rows.length;
   const names = Object.keys(rows[0]!.metrics);
+  const isTimed = rows[0]!.samplesPerSecond !== undefined;
   return {
     ...rows[0]!,
-    samplesPerSecond: mean((row) => row.samplesPerSecond),
+    ...(isTimed ? { samplesPerSecond: mean((row) => row.samplesPerSecond!) } : {}),
     metrics: Object.fromEntries(names.map((name) => [name, mean((row) => row.metrics[name]!)])),
   };
 }
 
-function notesOf({ config, dataset, engine }: EvaluationTask, extractor: FeatureExtractor | undefined): string[] {
+function notesOf(
+  { config, dataset, engine }: EvaluationTask,
+  extractor: FeatureExtractor | undefined,
+  { texts }: EvaluationConditions,
+): string[] {
   const { count, seeds, precisionNeighbors, densityNeighbors } = config.eval;
   const seedText = seeds.length > 1 ? `, mean of ${seeds.length} sampling seeds` : '';
   return [
     `${count} samples a row${seedText}, engine ${engine.info.name} (${engine.info.device})`,
+    ...(texts ? ['prompts: a text of each of so many random training images; the classes are those of the images'] : []),
     ...(extractor && dataset
       ? [
           `FID against all ${dataset.train.count} training images of ${dataset.name}, in the features of ${extractor.name}; compare only rows of one table`,

@@ -96,13 +96,13 @@ function curvesOf(metrics: readonly MetricsLine[]): ReportCurve[] {
 function pluginNotes(
   rows: readonly {
     readonly method: string;
-    readonly steps: number;
+    readonly steps?: number;
     readonly metrics: Readonly<Record<string, number>>;
   }[],
 ): string[] {
   return rows.map(
     ({ method, steps, metrics }) =>
-      `${method}, ${steps} steps: ${Object.entries(metrics)
+      `${steps === undefined ? method : `${method}, ${steps} steps`}: ${Object.entries(metrics)
         .map(([name, value]) => `${name} ${formatNumber(value)}`)
         .join(', ')}`,
   );

@@ -1,0 +1,110 @@
+/** What an evaluation compares: a teacher at several numbers of steps, generators at one, and the real images. */
+import {
+  float32,
+  type Dataset,
+  type Engine,
+  type HostTensor,
+  type HostTree,
+  type LoadedGenerator,
+  type Teacher,
+  type TeacherDefinition,
+} from '@dimo/core';
+import { encodeImages } from '@dimo/teacher-maskgit';
+import { splitSource } from '@dimo/eval';
+import type { DimoConfig } from './config/schema.js';
+import { decoderOf, generatorSampler, samplingOf, teacherSampler, type Sampler } from './samplers.js';
+
+/** One row of the tables. */
+export interface EvaluationMethod {
+  readonly name: string;
+  /** Passes per sample; absent for real images. */
+  readonly steps?: number;
+  open(): Promise<Sampler>;
+}
+
+/** What the methods are made from. */
+export interface MethodContext {
+  readonly engine: Engine;
+  readonly config: DimoConfig;
+}
+
+/** A teacher at a number of steps. */
+export function teacherMethod(teacher: Teacher, steps: number, { engine, config }: MethodContext): EvaluationMethod {
+  const { batchSize } = config.eval;
+  return {
+    name: 'teacher',
+    steps,
+    open: () => teacherSampler(engine, teacher, { batchSize, sampler: { numSteps: steps } }),
+  };
+}
+
+/** A generator; its name is shown if there are several. */
+export function generatorMethod(
+  generator: LoadedGenerator,
+  shownName: string | undefined,
+  { engine, config }: MethodContext,
+): EvaluationMethod {
+  const { batchSize } = config.eval;
+  const { sampling, tokenInit } = samplingOf(generator, config.sample);
+  return {
+    name: [
+      shownName === undefined ? 'generator' : `generator ${shownName}`,
+      ...(sampling.temperature === 1 ? [] : [`temperature ${sampling.temperature}`]),
+      ...(config.sample.embeddingNoise === undefined ? [] : [`embedding noise ${tokenInit.embeddingNoise}`]),
+    ].join(', '),
+    steps: 1,
+    open: () => generatorSampler(engine, generator, { batchSize, sampling, tokenInit }),
+  };
+}
+
+/**
+ * The training images that the prompts describe, as they are and after the tokenizer: what the best teacher could reach.
+ *
+ * @param images - indices of the images.
+ */
+export function realMethods(
+  definition: Pick<TeacherDefinition, 'decoder'>,
+  decoderWeights: HostTree | undefined,
+  { dataset, images }: { readonly dataset: Dataset; readonly images: readonly number[] },
+  { engine, config }: MethodContext,
+): EvaluationMethod[] {
+  const { decoder } = definition;
+  const source = splitSource(dataset.imageShape, dataset.train, images);
+  const real = source.read(0, images.length);
+  const noTokens: HostTensor<'int32'> = { dtype: 'int32', shape: [images.length, 0], data: new Int32Array() };
+  const plain: EvaluationMethod = {
+    name: 'training images',
+    open: () =>
+      Promise.resolve({
+        numSteps: 0,
+        tokens: () => Promise.resolve(noTokens),
+        images: () => Promise.resolve(real),
+        dispose: () => Promise.resolve(),
+      }),
+  };
+  if (!decoder?.encode || !decoderWeights) return [plain];
+  return [
+    plain,
+    {
+      name: 'training images as tokens',
+      async open() {
+        const open = await decoderOf(engine, { decoder }, decoderWeights, config.eval);
+        const pixels = Uint8Array.from(real.data, (value) => Math.round(value * 255));
+        return {
+          numSteps: 0,
+          tokens: () =>
+            encodeImages(engine, { decoder, weights: decoderWeights, images: { count: images.length, pixels } }),
+          images: (tokens) => open!.images(tokens),
+          dispose: () => open!.dispose(),
+        };
+      },
+    },
+  ];
+}
+
+/** The first images of many. */
+export function firstImages(images: HostTensor<'float32'>, count: number): HostTensor<'float32'> {
+  const size = images.data.length / images.shape[0]!;
+  const used = Math.min(count, images.shape[0]!);
+  return float32([used, ...images.shape.slice(1)], images.data.subarray(0, used * size));
+}
