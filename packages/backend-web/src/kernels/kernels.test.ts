@@ -34,7 +34,8 @@ const tolerance = 2e-5;
 
 const tunings: Record<string, Tuning> = {
   'a software adapter': softwareTuning,
-  'a GPU': gpuTuning,
+  // Tiled products have tests of their own: each of their programs takes a software adapter seconds to compile.
+  'a GPU': { ...gpuTuning, matrixProduct: 'direct' },
 };
 
 let count = 0;
@@ -390,6 +391,35 @@ describe.skipIf(unavailable)(unavailable ? `kernels, skipped: ${unavailable}` : 
     } finally {
       Object.defineProperty(device, 'limits', { value: limits, configurable: true });
     }
+  });
+
+  it('tiled matrix products: odd sizes, many at once, and with k split', async () => {
+    current = gpuTuning;
+    registerWebgpuKernels({ tuning: gpuTuning });
+    // Tiles of 64 by 64, not all of them full, and read number by number where a length is odd.
+    for (const [m, k, n] of [
+      [68, 20, 132],
+      [67, 33, 65],
+    ] as const) {
+      const [x, weight, bias] = [normal([m, k]), normal([n, k]), normal([n])];
+      await agree(withGradients((...args) => linear(args[0]!, args[1]!, args[2]!), [x, weight, bias]));
+    }
+    // 600 matrices have larger tiles.
+    const [many, few] = [normal([600, 5, 3]), normal([600, 6, 5])];
+    await agree(() => [matrixProduct(many, few, true, true)]);
+    // k of 700 is split into two parts, which are added up, with the bias or with the sums for it.
+    const [x, weight, bias] = [normal([10, 700]), normal([7, 700]), normal([7])];
+    await agree(() => [linear(x, weight, bias)]);
+    const [rows, small] = [normal([700, 12]), normal([8, 12])];
+    await agree(withGradients((...args) => linear(args[0]!, args[1]!, args[2]!), [rows, small, normal([8])]));
+  });
+
+  it("tfjs' own matrix product under the ops", async () => {
+    current = { ...gpuTuning, matrixProduct: 'stock' };
+    registerWebgpuKernels({ tuning: current });
+    const [x, weight, bias] = [normal([5, 6]), normal([7, 6]), normal([7])];
+    await agree(withGradients((...args) => linear(args[0]!, args[1]!, args[2]!), [x, weight, bias]));
+    await agree(withGradients((...args) => linear(args[0]!, args[1]!), [x, weight]));
   });
 
   it('attention with wide heads and more positions than a tile', async () => {

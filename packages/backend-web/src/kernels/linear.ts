@@ -5,6 +5,7 @@ import { columnSums } from './columns.js';
 import { directMatrixProduct, type MatrixProduct } from './matrix-product.js';
 import { sizeOf } from './program.js';
 import type { Tuning } from './rows.js';
+import { tiledMatrixProduct } from './tiled-product.js';
 import type { WebgpuBackend } from './webgpu-backend.js';
 
 /** a b, either transposed, plus a bias on every row: [product], or [product, sums of a]. */
@@ -12,6 +13,7 @@ function product(backend: WebgpuBackend, tuning: Tuning, given: MatrixProduct): 
   const { a, b, transposeA = false, transposeB = false, bias, sumOfA = false } = given;
   if (tuning.matrixProduct === 'direct' || sizeOf(a.shape) === 0 || sizeOf(b.shape) === 0)
     return directMatrixProduct(backend, given);
+  if (tuning.matrixProduct === 'tiled') return tiledMatrixProduct(backend, given);
   // The gradient's sums over rows are those of the columns of the operand as it lies in memory.
   const sums = sumOfA ? [columnSums(backend, tuning, a)] : [];
   const attributes = { transposeA, transposeB };

@@ -1,7 +1,6 @@
 /**
  * Matrix products without workgroup memory: a workgroup takes a few rows of the result, a lane a few columns. The
- * factor from the left is the same for all lanes, a scalar load on software adapters, for which this is made; on real
- * GPUs tfjs' own tiled products are used unless the tuning says otherwise.
+ * factor from the left is the same for all lanes, a scalar load on software adapters, for which this is made.
  */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import { runProgram, sizeOf, type BufferBinding, type OutputSpec, type Program } from './program.js';
@@ -35,13 +34,18 @@ interface Variant {
   readonly isVector: boolean;
 }
 
+/** Sizes of a product: leading axes, M, N and K. */
+export function productSizes({ a, b, transposeA = false, transposeB = false }: MatrixProduct) {
+  const [first, second] = a.shape.slice(-2) as [number, number];
+  const [numRows, numInner] = transposeA ? [second, first] : [first, second];
+  const numColumns = b.shape[b.shape.length - (transposeB ? 2 : 1)]!;
+  return { leading: a.shape.slice(0, -2), numRows, numColumns, numInner };
+}
+
 /** [product], or [product, sums of a]. */
 export function directMatrixProduct(backend: WebgpuBackend, product: MatrixProduct): TensorInfo[] {
   const { a, b, transposeA = false, transposeB = false, bias, sumOfA = false } = product;
-  const leading = a.shape.slice(0, -2);
-  const [first, second] = a.shape.slice(-2) as [number, number];
-  const [numRows, depth] = transposeA ? [second, first] : [first, second];
-  const numColumns = b.shape[b.shape.length - (transposeB ? 2 : 1)]!;
+  const { leading, numRows, numColumns, numInner: depth } = productSizes(product);
   const isVector = (transposeB ? depth : numColumns) % 4 === 0;
   const outputs: OutputSpec[] = [{ shape: [...leading, numRows, numColumns] }];
   if (sumOfA) outputs.push({ shape: [numRows] });

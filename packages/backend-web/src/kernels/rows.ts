@@ -8,12 +8,15 @@
 export interface Tuning {
   /** Lanes that share a row; a power of two. 1: each lane takes a row of its own, without barriers. */
   readonly lanesPerRow: number;
-  /** Who multiplies matrices: our program, without shared memory, or tfjs' own. */
-  readonly matrixProduct: 'direct' | 'stock';
+  /**
+   * Who multiplies matrices: a program without workgroup memory (`direct`), one whose tiles pass through it (`tiled`), or
+   * tfjs' own (`stock`).
+   */
+  readonly matrixProduct: 'direct' | 'tiled' | 'stock';
 }
 
 /** For real GPUs. */
-export const gpuTuning: Tuning = { lanesPerRow: 64, matrixProduct: 'stock' };
+export const gpuTuning: Tuning = { lanesPerRow: 64, matrixProduct: 'tiled' };
 
 /** For adapters that emulate a GPU on the CPU: Mesa's lavapipe, SwiftShader, WARP. */
 export const softwareTuning: Tuning = { lanesPerRow: 1, matrixProduct: 'direct' };
