@@ -2,6 +2,7 @@
 import { definePlugin, type DimoPlugin } from '@dimo/core';
 import { emojiDataset } from './data/dataset.js';
 import { nameRetrieval } from './matcher/metric.js';
+import { presetsLocation } from './presets.js';
 import { emojiTeacher } from './teacher/plugin.js';
 
 export { categories, emojiDataset } from './data/dataset.js';
@@ -15,7 +16,17 @@ export * from './teacher/index.js';
 const plugin: DimoPlugin = definePlugin({
   contract: 1,
   name: 'dimo-example-emoji',
-  teachers: [emojiTeacher],
+  teachers: [
+    {
+      ...emojiTeacher,
+      presets: {
+        emoji: {
+          description: 'emoji from their names, 32 x 32 pixels, trained here; with a one-step generator',
+          location: new URL('emoji/', presetsLocation).href,
+        },
+      },
+    },
+  ],
   datasets: [emojiDataset],
   metrics: [nameRetrieval],
 });

@@ -1,0 +1,50 @@
+/**
+ * Writes the committed preset from finished runs, with 16-bit weights:
+ *
+ *   node scripts/write-preset.mjs teacher RUN      (a run of `dimo train teacher`)
+ *   node scripts/write-preset.mjs generator RUN    (a run of `dimo distill`)
+ *
+ * After `npm run build` in the repository. How the runs were made is in README.md.
+ */
+import { folderWeightSource } from '@dimo/backend-node';
+import { generatorFiles, readGenerator, readSafetensors, writeSafetensors } from '@dimo/core';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { emojiTeacher } from '../dist/index.js';
+
+const [kind, run] = process.argv.slice(2);
+if (!run || (kind !== 'teacher' && kind !== 'generator')) {
+  console.error('usage: node scripts/write-preset.mjs teacher|generator RUN');
+  process.exit(2);
+}
+const preset = new URL('../presets/emoji/', import.meta.url);
+
+async function teacherPreset() {
+  const folder = join(run, 'teacher');
+  const source = folderWeightSource(folder);
+  // The sampler's settings were measured after the training; see docs/emoji.md.
+  const sampler = JSON.parse(await readFile(new URL('../sampler.json', import.meta.url), 'utf8'));
+  const teacher = await emojiTeacher.load({ sampler }, source);
+  const files = emojiTeacher.files(teacher);
+  return Object.fromEntries(
+    Object.entries(files).map(([name, bytes]) => [
+      name,
+      name.endsWith('.safetensors') ? writeSafetensors(readSafetensors(bytes).tensors, { float: 'F16' }) : bytes,
+    ]),
+  );
+}
+
+async function generatorPreset() {
+  const teachers = new Map([[emojiTeacher.name, emojiTeacher]]);
+  const generator = await readGenerator(folderWeightSource(join(run, 'generator')), teachers);
+  const conditionFiles = generator.definition.conditionFiles();
+  return generatorFiles({ ...generator, conditionFiles }, { float: 'F16' });
+}
+
+const folder = kind === 'teacher' ? preset : new URL('generator/', preset);
+const files = kind === 'teacher' ? await teacherPreset() : await generatorPreset();
+await mkdir(folder, { recursive: true });
+for (const [name, bytes] of Object.entries(files)) {
+  await writeFile(new URL(name, folder), bytes);
+  console.log(`${name}: ${bytes.length} bytes`);
+}
