@@ -6,7 +6,6 @@ import {
   type Distillation,
   type DistillationDraws,
   type DistillationOptions,
-  type Divergence,
   type HostTensor,
   type HostTree,
   type PhaseDraws,
@@ -14,41 +13,20 @@ import {
 } from '@dimo/core';
 import { maskTransformer } from '@dimo/teacher-maskgit';
 import { below, loadJson, loadTensors, reshaped } from './fixtures.js';
+import { officialScript, type OfficialScriptOptions } from './official-script.js';
 
-interface OfficialOptions {
-  distil_loss_type: string;
-  true_cfg: number;
-  fake_cfg_eval: number;
-  fake_cfg_train: number;
-  fake_cfg_drop_ratio: number;
-  adaptive_cfg: boolean;
-  gen_temp: number;
-  true_temp: number;
-  fake_temp: number;
-  temperature_fake: number;
-  alpha_fake: number;
+interface OfficialOptions extends OfficialScriptOptions {
   label_smoothing: number;
-  ratio_mode: DistillationOptions['maskSchedule'];
-  ratio_mode_fake: DistillationOptions['maskSchedule'];
-  fixed_ratio: number;
   noise_emb_perturb: number;
   top_k: number;
   top_p: number;
-  generator_lr: number;
-  fake_lr: number;
-  lr_warmup_steps: number;
   adam_beta1: number;
   adam_beta2: number;
   adam_epsilon: number;
   weight_decay: number;
   clip_generator_grad_norm: number | null;
-  loss_reduction: 'sum' | 'mean';
   dm_loss_weight: number;
-  gradient_accumulation_steps: number;
-  fake_rounds: number;
-  ema_decay: number;
   ema_freq: number;
-  fix_emb_layer: boolean;
   init: 'distinct' | 'teacher-copy';
 }
 
@@ -178,52 +156,22 @@ function loadTeacher({ model, grid }: Meta): { teacher: Teacher; generator: Host
 }
 
 function optionsOf({ options, batch, steps }: Meta): DistillationOptions {
-  const optimizer = {
-    beta1: options.adam_beta1,
-    beta2: options.adam_beta2,
-    epsilon: options.adam_epsilon,
-    weightDecay: options.weight_decay,
-  };
   return {
-    numSteps: steps,
-    batchSize: batch,
-    accumulation: options.gradient_accumulation_steps,
-    auxiliaryRounds: options.fake_rounds,
+    ...officialScript(options, {
+      numSteps: steps,
+      batchSize: batch,
+      optimizer: {
+        beta1: options.adam_beta1,
+        beta2: options.adam_beta2,
+        epsilon: options.adam_epsilon,
+        weightDecay: options.weight_decay,
+      },
+      clipNorm: options.clip_generator_grad_norm ?? undefined,
+    }),
     tokenInit: { maskRatio: options.fixed_ratio, embeddingNoise: options.noise_emb_perturb, noiseUnit: 'unit' },
     sampling: { temperature: options.gen_temp, topK: options.top_k, topP: options.top_p, reference: true },
-    maskSchedule: options.ratio_mode!,
-    auxiliaryMaskSchedule: options.ratio_mode_fake!,
-    divergence: divergenceOf(options.distil_loss_type),
-    teacherTemperature: options.true_temp,
-    auxiliaryTemperature: options.fake_temp,
-    teacherGuidance: options.adaptive_cfg ? { kind: 'ratio-adaptive', scale: options.true_cfg } : options.true_cfg,
-    auxiliaryGuidance: options.fake_cfg_eval,
-    auxiliaryTrainingGuidance: options.fake_cfg_train,
-    conditionDrop: options.fake_cfg_train === 1 ? 0 : options.fake_cfg_drop_ratio,
-    lossReduction: options.loss_reduction,
     lossWeight: options.dm_loss_weight,
     labelSmoothing: options.label_smoothing,
-    softWeight: options.alpha_fake,
-    softTemperature: options.temperature_fake,
-    generatorLearningRate: options.generator_lr,
-    auxiliaryLearningRate: options.fake_lr,
-    learningRateSchedule: { kind: 'constant', warmupSteps: options.lr_warmup_steps },
-    generatorOptimizer: {
-      ...optimizer,
-      ...(options.clip_generator_grad_norm === null ? {} : { clipNorm: options.clip_generator_grad_norm }),
-    },
-    auxiliaryOptimizer: optimizer,
-    trainEmbeddings: !options.fix_emb_layer,
-    averageDecay: options.ema_decay,
     averageEvery: options.ema_freq,
   };
-}
-
-/** `FKL`, `RKL`, or `Jeffreys_<beta>`. */
-function divergenceOf(official: string): Divergence {
-  if (official === 'FKL') return { kind: 'forward-kl' };
-  if (official === 'RKL') return { kind: 'reverse-kl' };
-  const beta = /^Jeffreys_(-?[\d.]+)$/.exec(official)?.[1];
-  if (beta === undefined) throw new Error(`unknown divergence in fixture: ${official}`);
-  return { kind: 'jeffreys', beta: Number(beta) };
 }

@@ -2,18 +2,12 @@
  * The official Di[M]O training step, reproduced from its golden traces (fixtures/dimo-step/README.md) on every engine:
  * draws -> masks and tokens, logits, divergence gradients, parameter gradients, losses, parameters after the last step.
  */
-import {
-  distillationInputs,
-  runTraining,
-  type HostTensor,
-  type HostTree,
-  type TrainingProgram,
-  type DistillationInputs,
-} from '@dimo/core';
+import type { HostTensor } from '@dimo/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { drawPrefix, loadDimoStep, type DimoStepFixture } from './dimo-step-fixture.js';
-import { enginesUnderTest, type EngineUnderTest } from './engines.js';
+import { enginesUnderTest } from './engines.js';
 import { below, foldersWith, maxDifference } from './fixtures.js';
+import { replay, type ReplayedRun } from './replay.js';
 
 const variants = foldersWith('dimo-step', 'params_final.safetensors');
 
@@ -22,38 +16,6 @@ const tolerances = {
   cpu: { logits: 4e-5, divergence: 1e-5, generatorGradient: 1e-4, auxiliaryGradient: 1e-5, parameters: 2e-6 },
   gpu: { logits: 2e-4, divergence: 1e-4, generatorGradient: 7e-3, auxiliaryGradient: 1.5e-3, parameters: 2e-5 },
 } as const;
-
-/** Everything that a run of one variant produced. */
-interface Run {
-  /** Outputs of the calls of each step. */
-  readonly outputs: readonly (readonly HostTree[])[];
-  readonly metrics: readonly Readonly<Record<string, number>>[];
-  readonly state: HostTree;
-}
-
-async function runVariant(engine: EngineUnderTest, fixture: DimoStepFixture): Promise<Run> {
-  const outputs: (readonly HostTree[])[] = [];
-  const metrics: Readonly<Record<string, number>>[] = [];
-  const { program, context } = fixture.distillation;
-  const replay: TrainingProgram<DistillationInputs> = {
-    ...program,
-    draw: (step) => distillationInputs(context, fixture.draws(step), step),
-    finish(step, counters, results) {
-      outputs.push(results);
-      return program.finish(step, counters, results);
-    },
-  };
-  const running = await engine.create();
-  try {
-    const { state } = await runTraining(replay, {
-      engine: running,
-      onStep: (report) => void metrics.push(report.metrics),
-    });
-    return { outputs, metrics, state };
-  } finally {
-    await running.dispose();
-  }
-}
 
 it('has golden traces to reproduce', () => {
   expect(variants.length).toBeGreaterThanOrEqual(11);
@@ -64,10 +26,10 @@ describe.each(enginesUnderTest)('Di[M]O step on $name', (engine) => {
 
   describe.each(variants)('%s', (variant) => {
     let fixture: DimoStepFixture;
-    let run: Run;
+    let run: ReplayedRun;
     beforeAll(async () => {
       fixture = loadDimoStep(variant);
-      run = await runVariant(engine, fixture);
+      run = await replay(engine, fixture);
     });
     afterAll(() => {
       (run as unknown) = undefined;

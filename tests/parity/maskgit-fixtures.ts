@@ -2,15 +2,7 @@
  * Fixtures made by the PyTorch originals, and the engines that have to reproduce them. `DIMO_FIXTURES` names another
  * root; every folder below `<root>/maskgit` is used by its form, whatever it is called.
  */
-import {
-  float32,
-  readSafetensors,
-  specsOf,
-  type Engine,
-  type HostTensor,
-  type HostTree,
-  type PureFunction,
-} from '@dimo/core';
+import { float32, readSafetensors, type HostTensor, type HostTree } from '@dimo/core';
 import { nodeEngines } from '@dimo/backend-node';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -92,18 +84,6 @@ export function transformerConfig(folder: string): MaskTransformerConfig {
 export function vqganConfig(folder: string): { readonly config: VqganConfig; readonly grid: number } {
   const { code_grid, embed_dim, n_embed, ddconfig } = readJson<VqganFile>(folder, 'config.json');
   return { config: { embed_dim, n_embed, ddconfig }, grid: code_grid };
-}
-
-/** Runs a pure function once. */
-export async function runOnce(engine: Engine, fn: PureFunction, state: HostTree, inputs: HostTree): Promise<HostTree> {
-  const compiled = await engine.compile(fn, { state: specsOf(state), inputs: specsOf(inputs) });
-  const device = await engine.upload(state);
-  try {
-    return await compiled.run(device, inputs);
-  } finally {
-    await device.dispose();
-    await compiled.dispose();
-  }
 }
 
 /** A tensor of the tree. */

@@ -34,11 +34,11 @@ import {
   largestError,
   readJson,
   readTensors,
-  runOnce,
   transformerConfig,
   vqganConfig,
   vqganWeights,
 } from './maskgit-fixtures.js';
+import { runOnce } from './run-once.js';
 
 const logitTolerance = 4e-5;
 const imageTolerance = 1e-4;

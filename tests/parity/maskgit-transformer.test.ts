@@ -23,10 +23,10 @@ import {
   largestError,
   readTensors,
   reshaped,
-  runOnce,
   transformerConfig,
   transformerFolders,
 } from './maskgit-fixtures.js';
+import { runOnce } from './run-once.js';
 
 const tolerance = 4e-5;
 

@@ -13,11 +13,11 @@ import {
   get,
   largestError,
   readTensors,
-  runOnce,
   vqganConfig,
   vqganFolders,
   vqganWeights,
 } from './maskgit-fixtures.js';
+import { runOnce } from './run-once.js';
 
 const tolerance = 1e-4;
 

@@ -5,7 +5,6 @@ import {
   type Distillation,
   type DistillationDraws,
   type DistillationOptions,
-  type Divergence,
   type EmbeddingNoiseSchedule,
   type HostTensor,
   type HostTree,
@@ -22,35 +21,14 @@ import {
   tokensOf,
   transformerWeights,
 } from './meissonic-fixtures.js';
+import { officialScript, type OfficialScriptOptions } from './official-script.js';
 
 /** Options of the official script. */
-export interface OfficialSettings {
-  readonly fixed_ratio: number;
+export interface OfficialSettings extends OfficialScriptOptions {
   readonly noise_emb_perturb: string;
-  readonly distil_loss_type: string;
-  readonly true_cfg: number;
   readonly train_batch_size: number;
-  readonly gradient_accumulation_steps: number;
-  readonly fix_emb_layer: boolean;
-  readonly adaptive_cfg: boolean;
   readonly distil_neg_prompt: boolean;
-  readonly alpha_fake: number;
-  readonly temperature_fake: number;
-  readonly loss_reduction: 'sum' | 'mean';
-  readonly lr_warmup_steps: number;
-  readonly generator_lr: number;
-  readonly fake_lr: number;
   readonly mixed_precision: 'no' | 'fp16' | 'bf16';
-  readonly gen_temp: number;
-  readonly true_temp: number;
-  readonly fake_temp: number;
-  readonly fake_rounds: number;
-  readonly ratio_mode: NonNullable<DistillationOptions['maskSchedule']>;
-  readonly ratio_mode_fake: NonNullable<DistillationOptions['maskSchedule']>;
-  readonly fake_cfg_eval: number;
-  readonly fake_cfg_train: number;
-  readonly fake_cfg_drop_ratio: number;
-  readonly ema_decay: number;
   readonly max_grad_norm: number;
   readonly max_train_steps: number;
   readonly patch_size: number;
@@ -152,42 +130,21 @@ function phaseDraws(tensors: HostTree, width: number): PhaseDraws {
 
 function optionsOf(settings: OfficialSettings): DistillationOptions {
   const isHalf = settings.mixed_precision !== 'no';
-  const optimizer = {
-    beta1: settings.adam_betas[0],
-    beta2: settings.adam_betas[1],
-    epsilon: isHalf ? 1e-6 : 1e-8,
-  };
+  const [beta1, beta2] = settings.adam_betas;
   return {
-    numSteps: settings.max_train_steps,
-    batchSize: settings.train_batch_size,
-    accumulation: settings.gradient_accumulation_steps,
-    auxiliaryRounds: settings.fake_rounds,
+    ...officialScript(settings, {
+      numSteps: settings.max_train_steps,
+      batchSize: settings.train_batch_size,
+      optimizer: { beta1, beta2, epsilon: isHalf ? 1e-6 : 1e-8 },
+      clipNorm: isHalf ? settings.max_grad_norm : undefined,
+    }),
     tokenInit: {
       maskRatio: settings.fixed_ratio,
       embeddingNoise: noiseOf(settings.noise_emb_perturb),
       noiseUnit: 'unit',
     },
     sampling: { temperature: settings.gen_temp, method: 'exponential-race' },
-    maskSchedule: settings.ratio_mode,
-    auxiliaryMaskSchedule: settings.ratio_mode_fake,
     maskRatioRange: [0.02, 0.98],
-    divergence: divergenceOf(settings.distil_loss_type),
-    teacherTemperature: settings.true_temp,
-    auxiliaryTemperature: settings.fake_temp,
-    teacherGuidance: settings.adaptive_cfg ? { kind: 'ratio-adaptive', scale: settings.true_cfg } : settings.true_cfg,
-    auxiliaryGuidance: settings.fake_cfg_eval,
-    auxiliaryTrainingGuidance: settings.fake_cfg_train,
-    conditionDrop: settings.fake_cfg_train === 1 ? 0 : settings.fake_cfg_drop_ratio,
-    lossReduction: settings.loss_reduction,
-    softWeight: settings.alpha_fake,
-    softTemperature: settings.temperature_fake,
-    generatorLearningRate: settings.generator_lr,
-    auxiliaryLearningRate: settings.fake_lr,
-    learningRateSchedule: { kind: 'constant', warmupSteps: settings.lr_warmup_steps },
-    generatorOptimizer: { ...optimizer, ...(isHalf ? { clipNorm: settings.max_grad_norm } : {}) },
-    auxiliaryOptimizer: optimizer,
-    trainEmbeddings: !settings.fix_emb_layer,
-    averageDecay: settings.ema_decay,
     onNonFinite: 'reference',
   };
 }
@@ -198,13 +155,4 @@ function noiseOf(official: string): number | EmbeddingNoiseSchedule {
   const kinds = { warmup: 'linear', warmup_exp: 'exponential', warmup_cos: 'cosine' } as const;
   if (kind === 'fix') return Number(number);
   return { kind: kinds[kind as keyof typeof kinds], scale: 1, warmupSteps: Number(number) };
-}
-
-/** `FKL`, `RKL`, or `Jeffreys_<beta>`. */
-function divergenceOf(official: string): Divergence {
-  if (official === 'FKL') return { kind: 'forward-kl' };
-  if (official === 'RKL') return { kind: 'reverse-kl' };
-  const beta = /^Jeffreys_(-?[\d.]+)$/.exec(official)?.[1];
-  if (beta === undefined) throw new Error(`unknown divergence in fixture: ${official}`);
-  return { kind: 'jeffreys', beta: Number(beta) };
 }

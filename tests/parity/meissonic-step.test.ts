@@ -3,21 +3,14 @@
  * and 9) on every engine: draws -> masks and tokens, logits, divergence gradients, parameter gradients, losses, parameters
  * after the last step. Tolerances are the README's.
  */
-import {
-  distillationInputs,
-  resolveDistillation,
-  runTraining,
-  type DistillationInputs,
-  type HostTensor,
-  type HostTree,
-  type TrainingProgram,
-} from '@dimo/core';
+import { distillationInputs, resolveDistillation, type HostTensor, type HostTree } from '@dimo/core';
 import { officialMeissonicDistillation } from '@dimo/teacher-meissonic';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { enginesUnderTest, type EngineUnderTest } from './engines.js';
+import { enginesUnderTest } from './engines.js';
 import { below, foldersWith, maxDifference } from './fixtures.js';
 import { tensor } from './meissonic-fixtures.js';
 import { loadMeissonicStep, type MeissonicStepFixture } from './meissonic-step-fixture.js';
+import { replay, type ReplayedRun } from './replay.js';
 
 const traces = foldersWith('meissonic/training', 'trace.json');
 const phases = [
@@ -30,37 +23,6 @@ const tolerances = {
   cpu: { logits: 1e-4, divergence: 1e-5, gradient: 1e-4 },
   gpu: { logits: 1e-3, divergence: 1e-4, gradient: 5e-3 },
 } as const;
-
-interface Run {
-  /** Outputs of the calls of each step. */
-  readonly outputs: readonly (readonly HostTree[])[];
-  readonly metrics: readonly Readonly<Record<string, number>>[];
-  readonly state: HostTree;
-}
-
-async function runTrace(engine: EngineUnderTest, fixture: MeissonicStepFixture): Promise<Run> {
-  const outputs: (readonly HostTree[])[] = [];
-  const metrics: Readonly<Record<string, number>>[] = [];
-  const { program, context } = fixture.distillation;
-  const replay: TrainingProgram<DistillationInputs> = {
-    ...program,
-    draw: (step) => distillationInputs(context, fixture.draws(step), step),
-    finish(step, counters, results) {
-      outputs.push(results);
-      return program.finish(step, counters, results);
-    },
-  };
-  const running = await engine.create();
-  try {
-    const { state } = await runTraining(replay, {
-      engine: running,
-      onStep: (report) => void metrics.push(report.metrics),
-    });
-    return { outputs, metrics, state };
-  } finally {
-    await running.dispose();
-  }
-}
 
 it('has golden traces to reproduce', () => expect(traces.length).toBeGreaterThanOrEqual(2));
 
@@ -113,10 +75,10 @@ describe.each(enginesUnderTest)('Meissonic step on $name', (engine) => {
 
   describe.each(traces)('%s', (name) => {
     let fixture: MeissonicStepFixture;
-    let run: Run;
+    let run: ReplayedRun;
     beforeAll(async () => {
       fixture = loadMeissonicStep(name);
-      run = await runTrace(engine, fixture);
+      run = await replay(engine, fixture);
     });
 
     /** Outputs of the gradient calls of a step, by phase. */

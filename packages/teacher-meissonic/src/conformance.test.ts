@@ -3,23 +3,13 @@ import { eagerEngine, float32, sizeOf, type RandomStream, type TeacherDefinition
 import { teacherChecks } from '@dimo/core/conformance';
 import { describe, it } from 'vitest';
 import { multimodalTransformer } from './index.js';
-
-const size = {
-  codebookSize: 8,
-  heads: 2,
-  headWidth: 8,
-  jointBlocks: 1,
-  singleBlocks: 1,
-  textWidth: 6,
-  textLength: 3,
-  rotaryAxes: [2, 2, 4],
-} as const;
+import { smallTransformer } from './test-support/small-transformer.js';
 
 describe.each([
   ['with down-sampling', { grid: 4 }],
   ['on an odd grid, told the mask ratio', { grid: [2, 3], downsample: false, timestepMode: 'ratio' }],
 ] as const)('the transformer %s', (_, options) => {
-  const model = multimodalTransformer({ ...size, ...options });
+  const model = multimodalTransformer({ ...smallTransformer, ...options });
   const draw = (random: RandomStream, leading: readonly number[]) =>
     Object.fromEntries(
       Object.entries(model.condition).map(([name, { shape }]) => {

@@ -1,5 +1,9 @@
 /** Settings of the official run. */
-import type { DistillationOptions } from '@dimo/core';
+import { officialDistillation, type DistillationOptions } from '@dimo/core';
+
+/** Optimizers, averaging and what happens to numbers that are not finite: as in the official run on MaskGIT. */
+const { learningRateSchedule, generatorOptimizer, auxiliaryOptimizer, averageDecay, onNonFinite } =
+  officialDistillation;
 
 /**
  * Settings of the official Di[M]O run on Meissonic (its configuration file; the launch script uses batches of 2 and 8
@@ -16,9 +20,9 @@ export const officialMeissonicDistillation = {
   teacherGuidance: 4,
   generatorLearningRate: 1e-6,
   auxiliaryLearningRate: 1e-6,
-  learningRateSchedule: { kind: 'constant', warmupSteps: 100 },
-  generatorOptimizer: { beta1: 0.9, beta2: 0.999, epsilon: 1e-6, clipNorm: 1 },
-  auxiliaryOptimizer: { beta1: 0.9, beta2: 0.999, epsilon: 1e-6 },
-  averageDecay: 0.9999,
-  onNonFinite: 'reference',
+  learningRateSchedule,
+  generatorOptimizer,
+  auxiliaryOptimizer,
+  averageDecay,
+  onNonFinite,
 } as const satisfies DistillationOptions;

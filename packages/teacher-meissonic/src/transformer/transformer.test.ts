@@ -3,20 +3,11 @@ import { float32, randomStream } from '@dimo/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { multimodalTransformer, type MultimodalTransformerConfig } from '../index.js';
+import { smallTransformer } from '../test-support/small-transformer.js';
 import { embedMicroConditions, microConditionNumbers, sinusoids } from './sinusoids.js';
 import { embedTimesteps, timestepsOf } from './timestep.js';
 
-const tiny: MultimodalTransformerConfig = {
-  codebookSize: 8,
-  grid: 4,
-  heads: 2,
-  headWidth: 8,
-  jointBlocks: 1,
-  singleBlocks: 1,
-  textWidth: 6,
-  textLength: 3,
-  rotaryAxes: [2, 2, 4],
-};
+const tiny: MultimodalTransformerConfig = { ...smallTransformer, grid: 4 };
 
 describe('options', () => {
   it.each<[string, Record<string, unknown>, RegExp]>([

@@ -1,0 +1,50 @@
+/** Replays a golden trace: the draws of the official run in place of our own, everything recorded. */
+import {
+  distillationInputs,
+  runTraining,
+  type Distillation,
+  type DistillationDraws,
+  type DistillationInputs,
+  type HostTree,
+  type TrainingProgram,
+} from '@dimo/core';
+import type { EngineUnderTest } from './engines.js';
+
+/** What is replayed. */
+export interface GoldenTrace {
+  readonly distillation: Distillation;
+  draws(step: number): DistillationDraws;
+}
+
+/** Everything that a run produced. */
+export interface ReplayedRun {
+  /** Outputs of the calls of each step. */
+  readonly outputs: readonly (readonly HostTree[])[];
+  readonly metrics: readonly Readonly<Record<string, number>>[];
+  readonly state: HostTree;
+}
+
+/** Runs all steps of a trace on a new engine. */
+export async function replay(engine: EngineUnderTest, { distillation, draws }: GoldenTrace): Promise<ReplayedRun> {
+  const outputs: (readonly HostTree[])[] = [];
+  const metrics: Readonly<Record<string, number>>[] = [];
+  const { program, context } = distillation;
+  const replayed: TrainingProgram<DistillationInputs> = {
+    ...program,
+    draw: (step) => distillationInputs(context, draws(step), step),
+    finish(step, counters, results) {
+      outputs.push(results);
+      return program.finish(step, counters, results);
+    },
+  };
+  const running = await engine.create();
+  try {
+    const { state } = await runTraining(replayed, {
+      engine: running,
+      onStep: (report) => void metrics.push(report.metrics),
+    });
+    return { outputs, metrics, state };
+  } finally {
+    await running.dispose();
+  }
+}
