@@ -43,17 +43,10 @@ beforeAll(async () => {
   engine = await factory.create();
   serveWorker({
     endpoint: port1 as never,
-    engines: {
-      names: ['wasm', 'absent'],
-      async probe(name) {
-        if (name === 'wasm') return { available: true, info: engine.info };
-        return { available: false, reason: 'it is not there', fix: 'nothing' };
-      },
-      async choose(name) {
-        if (name !== 'wasm' && name !== 'auto')
-          throw new DimoError('backend-unavailable', `no engine ${name}`, { hint: 'take wasm' });
-        return { engine: failingOnce(await factory.create()), explanation: 'engine wasm' };
-      },
+    async openEngine(name) {
+      if (name !== 'wasm' && name !== 'auto')
+        throw new DimoError('backend-unavailable', `no engine ${name}`, { hint: 'take wasm' });
+      return { engine: failingOnce(await factory.create()), explanation: 'engine wasm' };
     },
     teachers: { maskgit: () => Promise.resolve(maskgitTeacher) },
     openFolder: (location) =>
@@ -160,10 +153,6 @@ describe('generating', { timeout: 120_000 }, () => {
     await expect(wrong).rejects.toMatchObject({ code: 'option', message: expect.stringContaining('"ten"') });
     await expect(worker.openEngine('absent')).rejects.toMatchObject({ code: 'backend-unavailable', hint: 'take wasm' });
     await expect(worker.load({ kind: 'url', url: '/absent' })).rejects.toMatchObject({ code: 'io' });
-    expect(await worker.engines()).toMatchObject([
-      { name: 'wasm', availability: { available: true } },
-      { name: 'absent', availability: { available: false } },
-    ]);
     // The engine that failed to open left none behind; the next request opens one.
     await worker.generate({ model: model.id, sampler: 'generator', texts: ['1'], seed: 1 });
   });

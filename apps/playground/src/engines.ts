@@ -1,21 +1,25 @@
-/** Temporary. */
-import { eagerEngine, BackendUnavailableError, type EngineAvailability } from '@dimo/core';
-import type { WorkerEngines } from '@dimo/backend-web/worker';
-import { registerWebgpuKernels, softwareTuning } from '@dimo/backend-web/kernels';
+/** The engines of the page, and where the build has put their files. */
+import { chooseWebEngine, createWebEngine, webEngines, type WebEngineName } from '@dimo/backend-web';
+import type { ChosenEngine } from '@dimo/core';
+import webgpuModule from 'onnxruntime-web/ort-wasm-simd-threaded.asyncify.mjs?url';
+import webgpuWasm from 'onnxruntime-web/ort-wasm-simd-threaded.asyncify.wasm?url';
+import cpuModule from 'onnxruntime-web/ort-wasm-simd-threaded.mjs?url';
+import cpuWasm from 'onnxruntime-web/ort-wasm-simd-threaded.wasm?url';
 
-export const engines: WorkerEngines = {
-  names: ['webgpu', 'cpu'],
-  async probe(name): Promise<EngineAvailability> {
-    return { available: true, info: { name, device: name, versions: {} } };
-  },
-  async choose(name) {
-    if (name === 'cpu') {
-      await import('@tensorflow/tfjs-backend-cpu');
-      return { engine: eagerEngine('cpu'), explanation: 'engine cpu, as requested' };
-    }
-    if (name !== 'webgpu' && name !== 'auto') throw new BackendUnavailableError('none');
-    await import('@tensorflow/tfjs-backend-webgpu');
-    registerWebgpuKernels({ tuning: softwareTuning });
-    return { engine: eagerEngine('webgpu'), explanation: 'engine webgpu on a GPU, the fastest that runs here' };
+const files = {
+  onnxruntimeFiles: {
+    webgpu: { wasm: webgpuWasm, mjs: webgpuModule },
+    wasm: { wasm: cpuWasm, mjs: cpuModule },
   },
 };
+
+/** To measure it, a visitor would download 27 MB; who wants it chooses it. */
+const tooLargeToTry = 'onnx-webgpu';
+
+/** Opens an engine by name, or the fastest of those that are small enough to try. */
+export async function openEngine(name: string): Promise<Pick<ChosenEngine, 'engine' | 'explanation'>> {
+  if (name === 'auto')
+    return chooseWebEngine({ ...files, engines: webEngines.filter((engine) => engine.name !== tooLargeToTry) });
+  const engine = await createWebEngine(name as WebEngineName, files);
+  return { engine, explanation: `${engine.info.name} on ${engine.info.device}, as chosen` };
+}

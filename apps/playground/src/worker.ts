@@ -1,10 +1,10 @@
 /** The worker of the page: engines, weights, models and training live here, and nothing of them in the page. */
 import { fileListModelFolder, httpModelFolder } from '@dimo/backend-web';
 import { serveWorker } from '@dimo/backend-web/worker';
-import { engines } from './engines.js';
+import { openEngine } from './engines.js';
 
 serveWorker({
-  engines,
+  openEngine,
   teachers: {
     maskgit: async () => (await import('@dimo/teacher-maskgit')).maskgitTeacher,
     meissonic: async () => (await import('@dimo/teacher-meissonic')).meissonicTeacher,

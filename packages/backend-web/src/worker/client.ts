@@ -8,7 +8,6 @@ import type {
   DistillEvent,
   DistillParameters,
   DownloadedFile,
-  EngineChoice,
   Frame,
   Generated,
   GenerateParameters,
@@ -26,8 +25,6 @@ export type * from './methods.js';
 
 /** A worker as the page sees it. Every method ends with a `WorkerError` (code, message, hint) if it fails. */
 export interface DimoWorker {
-  /** Every engine, and whether it runs here; each is reported when it is known. */
-  engines(options?: CallOptions<EngineChoice>): Promise<readonly EngineChoice[]>;
   /** Opens an engine by name or `auto` in place of the one before; models and a stopped distillation move to it. */
   openEngine(name: string): Promise<OpenedEngine>;
   load(location: ModelLocation, options?: CallOptions<LoadProgress>): Promise<LoadedModel>;
@@ -65,7 +62,6 @@ export function connectWorker(worker: MessageEndpoint): DimoWorker {
     });
   });
   return {
-    engines: (options) => caller.call('engines', undefined, options),
     openEngine: (name) => caller.call('openEngine', { name }),
     load: (location, options) => caller.call('load', { location }, options),
     unload: (model) => caller.call('unload', { model: model.id }),

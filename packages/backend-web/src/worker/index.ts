@@ -2,4 +2,4 @@
 export type { MessageEndpoint, WireError } from './messages.js';
 export type * from './methods.js';
 export type { TeacherPlugins } from './read-model.js';
-export { serveWorker, type ServeWorkerOptions, type WorkerEngines } from './serve-worker.js';
+export { serveWorker, type ServeWorkerOptions } from './serve-worker.js';

@@ -1,5 +1,5 @@
 /** What a page can ask of its worker: parameters, events and results of every method. */
-import type { DistillationOptions, EngineAvailability, EngineInfo } from '@dimo/core';
+import type { DistillationOptions, EngineInfo } from '@dimo/core';
 
 /** Where the files of a model are. */
 export type ModelLocation =
@@ -53,12 +53,6 @@ export interface OpenedEngine {
   readonly info: EngineInfo;
   /** One sentence: what was picked, and why. */
   readonly explanation: string;
-}
-
-/** One engine of the worker and whether it runs here. */
-export interface EngineChoice {
-  readonly name: string;
-  readonly availability: EngineAvailability;
 }
 
 /** What to generate. */
@@ -153,7 +147,6 @@ export interface DownloadedFile {
 
 /** The methods. */
 export interface WorkerMethods {
-  engines: { params: undefined; event: EngineChoice; result: readonly EngineChoice[] };
   openEngine: { params: { readonly name: string }; event: never; result: OpenedEngine };
   load: { params: { readonly location: ModelLocation }; event: LoadProgress; result: LoadedModel };
   unload: { params: { readonly model: number }; event: never; result: undefined };

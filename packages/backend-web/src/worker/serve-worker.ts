@@ -1,24 +1,16 @@
 /** What runs in the worker: an engine, models, and one distillation. */
-import { DimoError, OptionError, sizeOf, type Engine, type EngineAvailability, type WeightSource } from '@dimo/core';
+import { DimoError, OptionError, sizeOf, type ChosenEngine, type WeightSource } from '@dimo/core';
 import { distillationRunner } from './distillation.js';
 import type { MessageEndpoint } from './messages.js';
-import type { EngineChoice, LoadedModel, LoadProgress, ModelLocation, WorkerMethods } from './methods.js';
+import type { LoadedModel, LoadProgress, ModelLocation, WorkerMethods } from './methods.js';
 import { readModelFolder, type ModelFolder, type TeacherPlugins } from './read-model.js';
 import { residentModel, type ResidentModel } from './resident-model.js';
 import { serveCalls } from './serve-calls.js';
 
-/** The engines of a worker. */
-export interface WorkerEngines {
-  /** Their names, without `auto`. */
-  readonly names: readonly string[];
-  probe(name: string): Promise<EngineAvailability>;
-  /** Makes an engine by name or `auto`. @throws BackendUnavailableError with the reason and the way on */
-  choose(name: string): Promise<{ readonly engine: Engine; readonly explanation: string }>;
-}
-
 /** What `serveWorker` needs. */
 export interface ServeWorkerOptions {
-  readonly engines: WorkerEngines;
+  /** Makes an engine by name or `auto`: `chooseWebEngine`, `createWebEngine`. */
+  readonly openEngine: (name: string) => Promise<Pick<ChosenEngine, 'engine' | 'explanation'>>;
   /** Teacher plugins by name; each is loaded when a model asks for it. */
   readonly teachers: TeacherPlugins;
   /** Opens a folder on a server or of picked files. */
@@ -37,15 +29,16 @@ interface HeldModel {
  *
  * @example
  * serveWorker({
- *   engines: webWorkerEngines,
+ *   openEngine: (name) => chooseWebEngine(),
  *   teachers: { maskgit: async () => (await import('@dimo/teacher-maskgit')).maskgitTeacher },
- *   openFolder: openModelFolder,
+ *   openFolder: async (location) =>
+ *     location.kind === 'url' ? httpModelFolder(location.url) : fileListModelFolder(location.files.map(({ file }) => file)),
  * });
  */
-export function serveWorker({ engines, teachers, openFolder, endpoint }: ServeWorkerOptions): void {
+export function serveWorker({ openEngine, teachers, openFolder, endpoint }: ServeWorkerOptions): void {
   const held = new Map<number, HeldModel>();
   const distillations = distillationRunner();
-  let opened: Promise<{ readonly engine: Engine; readonly explanation: string }> | undefined;
+  let opened: ReturnType<ServeWorkerOptions['openEngine']> | undefined;
   let nextModel = 1;
 
   async function dropEngine(): Promise<void> {
@@ -68,7 +61,7 @@ export function serveWorker({ engines, teachers, openFolder, endpoint }: ServeWo
 
   async function resident(id: number): Promise<ResidentModel> {
     const model = heldModel(id);
-    opened ??= engines.choose('auto');
+    opened ??= openEngine('auto');
     const { engine } = await opened;
     model.resident ??= residentModel(engine, model.folder);
     const current = model.resident;
@@ -79,18 +72,9 @@ export function serveWorker({ engines, teachers, openFolder, endpoint }: ServeWo
   }
 
   serveCalls<WorkerMethods>(endpoint ?? (globalThis as unknown as MessageEndpoint), {
-    async engines(_, { emit }) {
-      const choices: EngineChoice[] = [];
-      for (const name of engines.names) {
-        const choice = { name, availability: await engines.probe(name) };
-        choices.push(choice);
-        emit(choice);
-      }
-      return choices;
-    },
     async openEngine({ name }) {
       await dropEngine();
-      const choosing = engines.choose(name);
+      const choosing = openEngine(name);
       opened = choosing;
       choosing.catch(() => {
         if (opened === choosing) opened = undefined;
