@@ -3,6 +3,7 @@
  * here, on the host, from streams keyed by seed and step; a saved set of draws replays a step on any engine.
  */
 import { dropConditions } from './condition-drop.js';
+import { drawnTensor, scaledTensor } from './drawn-tensor.js';
 import type { NetworkRole, ResolvedDistillation } from './distillation-options.js';
 import { conditionSpecs, guidanceScales, isGuided, withBatchAxis, type Guidance } from './guidance.js';
 import { scheduledMask } from './masking.js';
@@ -86,13 +87,23 @@ export function isGeneratorStep(settings: ResolvedDistillation, step: number): b
   return step % settings.auxiliaryRounds === 0;
 }
 
-/** Draws of an iteration; depends on seed and step alone. */
-export async function drawDistillation(context: DrawContext, step: number): Promise<DistillationDraws> {
+/**
+ * Draws of an iteration; depends on seed and step alone.
+ *
+ * @param onDevice - embedding noise and dropout are drawn when somebody reads them, on the device if it can.
+ */
+export async function drawDistillation(
+  context: DrawContext,
+  step: number,
+  onDevice = false,
+): Promise<DistillationDraws> {
   const { settings } = context;
   const stream = (name: string) => randomStream(settings.seed, step, `distillation/${name}`);
   const microSteps = (phase: DistillationPhase) =>
     Promise.all(
-      Array.from({ length: settings.accumulation }, (_, i) => drawPhase(context, phase, stream(`${phase}/${i}`))),
+      Array.from({ length: settings.accumulation }, (_, i) =>
+        drawPhase(context, phase, { stream: stream(`${phase}/${i}`), onDevice }),
+      ),
     );
   return {
     initialMaskRatio: initialMaskRatio(settings.tokenInit.maskRatio, stream('initial-mask-ratio').uniform(1)[0]!),
@@ -101,13 +112,18 @@ export async function drawDistillation(context: DrawContext, step: number): Prom
   };
 }
 
-async function drawPhase(context: DrawContext, phase: DistillationPhase, stream: RandomStream): Promise<PhaseDraws> {
+async function drawPhase(
+  context: DrawContext,
+  phase: DistillationPhase,
+  { stream, onDevice }: { readonly stream: RandomStream; readonly onDevice: boolean },
+): Promise<PhaseDraws> {
   const { settings, generator, teacher } = context;
   const { batchSize } = settings;
   const { tokenSpace, embeddingWidth } = generator;
   const length = sequenceLength(tokenSpace);
   const uniform = (name: string, shape: readonly number[]) => float32(shape, stream.fork(name).uniform(sizeOf(shape)));
-  const noiseShape = [batchSize, length, embeddingWidth];
+  const large = (kind: 'uniform' | 'normal', name: string, shape: readonly number[]) =>
+    onDevice ? drawnTensor(shape, stream.fork(name), kind) : float32(shape, stream.fork(name)[kind](sizeOf(shape)));
   const drawShape = [batchSize, ...tokenDrawSpec(tokenSpace, settings.sampling).shape];
   return {
     condition: await teacher.conditions.sample(stream.fork('condition'), batchSize),
@@ -117,7 +133,7 @@ async function drawPhase(context: DrawContext, phase: DistillationPhase, stream:
     ),
     initialMaskUniforms: uniform('initial-mask', [batchSize, length]),
     ...(hasEmbeddingNoise(settings)
-      ? { embeddingNoise: float32(noiseShape, stream.fork('embedding-noise').normal(sizeOf(noiseShape))) }
+      ? { embeddingNoise: large('normal', 'embedding-noise', [batchSize, length, embeddingWidth]) }
       : {}),
     tokenDraws: float32(drawShape, randomTokenDraws(stream.fork('tokens'), sizeOf(drawShape), settings.sampling)),
     maskRatioUniforms: uniform('mask-ratio', [batchSize]),
@@ -126,7 +142,7 @@ async function drawPhase(context: DrawContext, phase: DistillationPhase, stream:
     dropout: Object.fromEntries(
       Object.entries(dropoutSpecs(context, phase)).map(([name, { shape }]) => [
         name,
-        uniform(`dropout/${name}`, shape),
+        large('uniform', `dropout/${name}`, shape),
       ]),
     ),
   };
@@ -170,7 +186,7 @@ export function phaseInputs(context: DrawContext, draws: PhaseDraws, options: Ph
     Object.assign(inputs, timeInputs(model, progress, `time/${role}`));
   }
   if (draws.embeddingNoise) {
-    inputs['embeddingNoise'] = scaled(draws.embeddingNoise, context.noiseUnit);
+    inputs['embeddingNoise'] = scaledTensor(draws.embeddingNoise, context.noiseUnit);
     inputs['embeddingNoiseScale'] = scalar(embeddingNoiseScale(settings.tokenInit.embeddingNoise, step));
   }
   if (phase === 'generator' && isGuided(settings.teacherGuidance))
@@ -262,11 +278,4 @@ function isTeacherGuided(settings: ResolvedDistillation, phase: DistillationPhas
 
 function negativeConditionOf({ negativeCondition, teacher }: DrawContext): HostTree {
   return negativeCondition ?? teacher.nullCondition;
-}
-
-function scaled(tensor: HostTensor<'float32'>, factor: number): HostTensor<'float32'> {
-  if (factor === 1) return tensor;
-  const data = tensor.data.slice();
-  for (let i = 0; i < data.length; i++) data[i] = data[i]! * factor;
-  return float32(tensor.shape, data);
 }

@@ -136,7 +136,8 @@ export function createDistillation(
         initialState(teacher, setup, { generator: firstWeights.generator(), auxiliary: firstWeights.auxiliary() }),
       initialCounters: { generatorUpdates: 0, auxiliaryUpdates: 0, skipped: 0 },
       // Made ahead of time, while the device works; only scalars are left for `calls`.
-      draw: async (step) => distillationInputs(context, await drawDistillation(context, step), step),
+      draw: async (step, onDevice) =>
+        distillationInputs(context, await drawDistillation(context, step, onDevice), step),
       calls: (step, counters, inputs) => [
         ...phaseCalls(settings, 'generator', { step, counters, inputs }),
         ...phaseCalls(settings, 'auxiliary', { step, counters, inputs }),

@@ -6,6 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import { checkSubtree, checkTree } from './check-tree.js';
 import type { CompiledFunction, DeviceTree, Engine, EngineInfo, FunctionSignature, PureFunction } from './engine.js';
+import { drawOnDevice } from './drawn-tensor.js';
 import { BackendUnavailableError, DimoError } from './errors.js';
 import { specsOf, type DType, type HostTensor, type HostTree, type SpecTree, type TensorTree } from './tensors.js';
 
@@ -114,6 +115,10 @@ export function eagerEngine(backendName: string, info: EagerEngineInfo = {}, hoo
       return { name: backendName, device: 'CPU', versions: { 'tfjs-core': tf.version_core }, ...info };
     },
 
+    get makesRandomNumbers(): boolean {
+      return Boolean(tf.getKernel('DimoRandomNumbers', backendName));
+    },
+
     async upload(tree) {
       await prepare();
       return makeTree(
@@ -182,7 +187,10 @@ function compute(
 
 function toTensors(tree: HostTree): TensorTree {
   // Copied: the cpu backend would otherwise compute on the caller's own memory.
-  return mapTree(tree, ({ data, shape, dtype }) => tf.tensor(data.slice(), [...shape], dtype));
+  return mapTree(
+    tree,
+    (tensor) => drawOnDevice(tensor) ?? tf.tensor(tensor.data.slice(), [...tensor.shape], tensor.dtype),
+  );
 }
 
 function specsOfTensors(tree: TensorTree): SpecTree {

@@ -69,6 +69,8 @@ export interface UploadOptions {
 /** Something that runs pure functions. */
 export interface Engine {
   readonly info: EngineInfo;
+  /** True if inputs made by `drawnTensor` are drawn on the device: then nobody need draw them ahead of time. @default false */
+  readonly makesRandomNumbers?: boolean;
   upload(tree: HostTree, options?: UploadOptions): Promise<DeviceTree>;
   /** @throws DimoError with code `trace` if the function cannot be made into a graph. */
   compile(fn: PureFunction, signature: FunctionSignature): Promise<CompiledFunction>;

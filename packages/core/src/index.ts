@@ -6,6 +6,7 @@ export * from './model.js';
 export * from './ops/index.js';
 export * from './plugin.js';
 export * from './random.js';
+export { normalsFromWords } from './random-normal.js';
 export * from './tensors.js';
 export * from './training.js';
 export {
@@ -35,6 +36,7 @@ export * from './storage/weights.js';
 export * from './batches.js';
 export * from './check-options.js';
 export * from './check-tree.js';
+export * from './drawn-tensor.js';
 export * from './eager-engine.js';
 export * from './engine-choice.js';
 export { measureEngine, type MeasureEngineOptions } from './engine-measurement.js';

@@ -6,8 +6,19 @@
 import { OptionError } from './errors.js';
 import { normalsFromWords } from './random-normal.js';
 
+/** What a stream's words follow from: block b of four words has the counter {b low, b high, step, stream} and the seed as key. */
+export interface StreamKey {
+  /** uint32 words of the seed, low word first. */
+  readonly seed: readonly [number, number];
+  /** uint32. */
+  readonly step: number;
+  /** uint32 hash of the name. */
+  readonly stream: number;
+}
+
 /** Numbers of one (seed, step, stream), in order. The same key gives the same numbers. */
 export interface RandomStream {
+  readonly key: StreamKey;
   /** `count` float32 uniform in [0, 1), multiples of 2^-24. */
   uniform(count: number): Float32Array<ArrayBuffer>;
   /** `count` float32 standard normal (Box-Muller in float64). */
@@ -130,6 +141,7 @@ export function randomStream(seed: number, step: number, name: string): RandomSt
   }
 
   return {
+    key: { seed: key, step, stream },
     uniform(count) {
       const words = take(count);
       const values = new Float32Array(count);

@@ -39,8 +39,12 @@ export interface TrainingProgram<Draws = unknown> {
   /** Everything on the device: weights, moments. Every function may use all of it. */
   initialState(): HostTree;
   readonly initialCounters: Counters;
-  /** Random numbers and data of a step. Depends on the step alone, so it can be made ahead of time. */
-  draw(step: number): Draws | Promise<Draws>;
+  /**
+   * Random numbers and data of a step. The numbers depend on the step alone, so they can be made ahead of time.
+   *
+   * @param onDevice - leave what is large to be drawn by the engine, which makes random numbers itself. @default false
+   */
+  draw(step: number, onDevice?: boolean): Draws | Promise<Draws>;
   /** The device calls of a step, in order. */
   calls(step: number, counters: Counters, draws: Draws): readonly StepCall[];
   /** Reads the outputs of the calls. */
@@ -107,11 +111,12 @@ export async function runTraining<Draws>(
       compiled.set(name, await engine.compile(fn, { state: specs, inputs }));
     const snapshot = async (): Promise<TrainingSnapshot> => ({ step, counters, state: await state.download() });
     let skippedInARow = 0;
-    let draws = step < until ? await program.draw(step) : undefined;
+    let draws = step < until ? await program.draw(step, engine.makesRandomNumbers) : undefined;
     while (step < until && !signal?.aborted) {
       const pending = runCalls(program.calls(step, counters, draws as Draws), compiled, state);
       // The next draws are made while the device works.
-      const next = step + 1 < until ? settled(program.draw, program, step + 1) : undefined;
+      const following = step + 1;
+      const next = following < until ? settled(() => program.draw(following, engine.makesRandomNumbers)) : undefined;
       const outputs = await pending;
       const result = program.finish(step, counters, outputs);
       counters = result.counters;
@@ -147,8 +152,8 @@ async function runCalls(
 }
 
 /** Starts making draws; a failure is reported where they are awaited, not as an unhandled rejection. */
-function settled<Draws>(draw: (step: number) => Draws | Promise<Draws>, self: unknown, step: number): Promise<Draws> {
-  const promise = (async () => draw.call(self, step))();
+function settled<Draws>(draw: () => Draws | Promise<Draws>): Promise<Draws> {
+  const promise = (async () => draw())();
   promise.catch(() => {});
   return promise;
 }

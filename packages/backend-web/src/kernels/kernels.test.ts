@@ -447,6 +447,7 @@ describe.skipIf(unavailable)(unavailable ? `kernels, skipped: ${unavailable}` : 
       'DimoLinearGrad',
       'DimoMaskedCrossEntropy',
       'DimoMatMul',
+      'DimoRandomNumbers',
       'DimoRmsNorm',
       'DimoRmsNormGrad',
       'DimoRotaryEmbedding',

@@ -9,6 +9,7 @@ import { globalNorm } from './global-norm.js';
 import { layerNorm, layerNormGrad, type LayerNormGradInputs, type LayerNormInputs } from './layer-norm.js';
 import { linear, linearGrad, matrixProduct, type LinearGradInputs, type LinearInputs } from './linear.js';
 import { maskedCrossEntropy, type MaskedCrossEntropyInputs } from './masked-cross-entropy.js';
+import { randomNumbers, type RandomNumbersAttributes } from './random-numbers.js';
 import { rmsNorm, rmsNormGrad, type RmsNormGradInputs, type RmsNormInputs } from './rms-norm.js';
 import { rotaryEmbedding, type RotaryEmbeddingInputs } from './rotary-embedding.js';
 import { gpuTuning, type Tuning } from './rows.js';
@@ -77,6 +78,9 @@ const kernels: Readonly<Record<string, Kernel>> = {
     (backend, tuning, inputs, { temperature }) => softCrossEntropy(backend, tuning, inputs, temperature),
   ),
   DimoSampleCategorical: kernel<SampleCategoricalInputs, object>(sampleCategorical),
+  DimoRandomNumbers: kernel<object, RandomNumbersAttributes>((backend, _, __, attributes) =>
+    randomNumbers(backend, attributes),
+  ),
   DimoGlobalNorm: kernel<Record<string, TensorInfo>, object>(globalNorm),
   DimoAdamUpdate: kernel<AdamUpdateInputs, AdamUpdateAttributes>((backend, _, inputs, attributes) =>
     adamUpdate(backend, inputs, attributes),
@@ -103,7 +107,7 @@ export function registerWebgpuKernels({ tuning = gpuTuning, names = kernelNames 
   unregisterWebgpuKernels();
   for (const kernelName of names) {
     const compute = kernels[kernelName];
-    if (!compute) continue;
+    if (!compute || (kernelName === 'DimoRandomNumbers' && !tuning.drawsOnDevice)) continue;
     tf.registerKernel({
       kernelName,
       backendName,

@@ -13,13 +13,18 @@ export interface Tuning {
    * tfjs' own (`stock`).
    */
   readonly matrixProduct: 'direct' | 'tiled' | 'stock';
+  /**
+   * Whether large random inputs are made on the device. It takes thousands of integer operations a number to give the
+   * host's bits, nothing for a GPU and more than the host's own work where the GPU is emulated.
+   */
+  readonly drawsOnDevice: boolean;
 }
 
 /** For real GPUs. */
-export const gpuTuning: Tuning = { lanesPerRow: 64, matrixProduct: 'tiled' };
+export const gpuTuning: Tuning = { lanesPerRow: 64, matrixProduct: 'tiled', drawsOnDevice: true };
 
 /** For adapters that emulate a GPU on the CPU: Mesa's lavapipe, SwiftShader, WARP. */
-export const softwareTuning: Tuning = { lanesPerRow: 1, matrixProduct: 'direct' };
+export const softwareTuning: Tuning = { lanesPerRow: 1, matrixProduct: 'direct', drawsOnDevice: false };
 
 /** Rows of a workgroup whose lanes take a row each: the width of the vectors that software adapters compute with. */
 const softwareRows = 8;
