@@ -88,6 +88,7 @@ async function attempt(url: string, transfer: Transfer, options: FetchFileOption
   if (signal?.aborted) throw cancelled(url);
   signal?.addEventListener('abort', stop);
   let stalled = false;
+  let isComplete = false;
   let watchdog: ReturnType<typeof setTimeout> | undefined;
   const feed = (): void => {
     clearTimeout(watchdog);
@@ -110,7 +111,10 @@ async function attempt(url: string, transfer: Transfer, options: FetchFileOption
     const reader = response.body?.getReader();
     for (;;) {
       const { done, value } = (await reader?.read()) ?? { done: true, value: undefined };
-      if (done) break;
+      if (done) {
+        isComplete = true;
+        break;
+      }
       feed();
       append(transfer, value, options, url);
       onProgress?.({ loaded: transfer.received, total: transfer.total });
@@ -124,7 +128,7 @@ async function attempt(url: string, transfer: Transfer, options: FetchFileOption
   } finally {
     clearTimeout(watchdog);
     signal?.removeEventListener('abort', stop);
-    controller.abort(); // closes what is still open
+    if (!isComplete) controller.abort(); // closes what is still open; browsers call it a failed request
   }
   const { received, total } = transfer;
   if (total !== undefined && received < total) throw new Interrupted(`ended after ${received} of ${total} bytes`);
