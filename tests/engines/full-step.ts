@@ -20,6 +20,8 @@ export interface FullStepOptions {
   readonly grid: number;
   readonly codebookSize: number;
   readonly batchSize: number;
+  /** Steps in all; what is compared are the outputs of the last. @default 1 */
+  readonly numSteps?: number;
 }
 
 /** Outputs of the two calls, and the state after them. */
@@ -49,7 +51,7 @@ export interface StepDifference {
 
 /** Adam, clipping, guidance and embedding noise as in the official run. */
 export function fullStepDistillation(options: FullStepOptions): Distillation {
-  const { hidden, depth, grid, codebookSize, batchSize } = options;
+  const { hidden, depth, grid, codebookSize, batchSize, numSteps = 1 } = options;
   const numClasses = 4;
   const definition = defineMaskgit({
     transformer: { hidden, depth, heads: 4, mlp: 4 * hidden, codebookSize, grid: [grid, grid], numClasses },
@@ -60,7 +62,7 @@ export function fullStepDistillation(options: FullStepOptions): Distillation {
   return createDistillation(
     teacher,
     {
-      numSteps: 1,
+      numSteps,
       batchSize,
       tokenInit: { maskRatio: 0.6, embeddingNoise: 0.1 },
       teacherGuidance: 2,

@@ -59,11 +59,11 @@ export async function createOnnxEngine(options: OnnxEngineOptions = {}): Promise
     ...options.sessionOptions,
   };
 
-  const { sessionEngine, tracingEmitter } = await loading;
+  const { sessionEngine, tracingEmitter, webgpuLowering } = await loading;
   return sessionEngine({
     info: { name, versions, ...device },
     host: worker,
-    emit: options.emit ?? tracingEmitter(provider.lowering),
+    emit: options.emit ?? tracingEmitter(provider.backend === 'webgpu' ? webgpuLowering : {}),
     sessionOptions,
     isResident,
   });

@@ -1,6 +1,5 @@
 /** What onnxruntime can compute on, and what each needs. */
 import type { EngineInfo } from '@dimo/core';
-import type { LoweringOptions } from '@dimo/onnx';
 
 /** A provider of onnxruntime. */
 export type OnnxProvider = 'cpu' | 'webgpu' | 'cuda';
@@ -14,8 +13,6 @@ export interface ProviderDescription {
   readonly executionProviders: readonly string[];
   /** Whether state is kept in the provider's own buffers between runs. */
   readonly isResident: boolean;
-  /** What the tracer has to know of the provider's operators. */
-  readonly lowering: LoweringOptions;
   /** What makes it available. */
   readonly hint: string;
   readonly describe: (threads: number) => Promise<Pick<EngineInfo, 'device' | 'isSoftware'>>;
@@ -28,7 +25,6 @@ export const onnxProviders: Readonly<Record<OnnxProvider, ProviderDescription>> 
     backend: 'cpu',
     executionProviders: ['cpu'],
     isResident: false,
-    lowering: {},
     hint: 'reinstall onnxruntime-node',
     describe: async (threads) => ({ device: `CPU, ${threads} ${threads === 1 ? 'thread' : 'threads'}` }),
   },
@@ -37,7 +33,6 @@ export const onnxProviders: Readonly<Record<OnnxProvider, ProviderDescription>> 
     backend: 'webgpu',
     executionProviders: ['webgpu'],
     isResident: true,
-    lowering: { returnsInverseRms: false, fusesAttention: false },
     hint: 'install a Vulkan, Metal or Direct3D 12 driver (on Debian: mesa-vulkan-drivers 23 or newer, or the driver of the GPU), or use the engine onnx',
     async describe() {
       // onnxruntime does not say which adapter it took; Dawn, where it is installed, is asked for the same one.
@@ -52,7 +47,6 @@ export const onnxProviders: Readonly<Record<OnnxProvider, ProviderDescription>> 
     executionProviders: ['cuda'],
     // State stays on the host: onnxruntime-node returns no CUDA buffers.
     isResident: false,
-    lowering: {},
     hint: 'on Linux x64 with CUDA 12 and cuDNN 9, run `ONNXRUNTIME_NODE_INSTALL=cuda12 npm install onnxruntime-node`',
     describe: async () => ({ device: 'CUDA' }),
   },

@@ -1,2 +1,3 @@
+export * from './engines/index.js';
 export { kernelNames, registerWebgpuKernels, unregisterWebgpuKernels } from './kernels/index.js';
 export * from './weights/index.js';

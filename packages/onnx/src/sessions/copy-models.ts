@@ -1,5 +1,6 @@
 /** Graphs that copy tensors between the host and a provider's device. */
 import type { DType, PureFunction, SpecTree } from '@dimo/core';
+import type { LoweringOptions } from '../builder.js';
 import { emitModel } from '../emit.js';
 import { trace } from '../trace.js';
 import type { CopyModel, Residence } from './protocol.js';
@@ -23,3 +24,6 @@ export function residenceOn(executionProviders: readonly unknown[]): Residence {
   );
   return { copies, sessionOptions: { executionProviders, logSeverityLevel: 4 } };
 }
+
+/** What the tracer has to know of the WebGPU provider's operators. */
+export const webgpuLowering: LoweringOptions = { returnsInverseRms: false, fusesAttention: false };

@@ -1,4 +1,4 @@
-export { residenceOn } from './copy-models.js';
+export { residenceOn, webgpuLowering } from './copy-models.js';
 export { errorOf, localHost, takeTurns, type Turns } from './local-host.js';
 export * from './protocol.js';
 export {
