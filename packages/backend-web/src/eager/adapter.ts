@@ -130,6 +130,9 @@ export function checkedEngine(engine: Engine, check: (where: string, specs: Spec
     get info() {
       return engine.info;
     },
+    get makesRandomNumbers() {
+      return engine.makesRandomNumbers ?? false;
+    },
     async upload(values, options) {
       check('upload', values);
       return engine.upload(values, options);

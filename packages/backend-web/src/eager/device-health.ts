@@ -73,6 +73,9 @@ export function watchDevice(device: WatchedDevice, onLost: () => void, engineNam
       const inner = new WeakMap<DeviceTree, DeviceTree>();
       return {
         info: engine.info,
+        get makesRandomNumbers() {
+          return engine.makesRandomNumbers ?? false;
+        },
         async upload(values) {
           const tree = await checked(() => engine.upload(values));
           const guarded = guardTree(tree);

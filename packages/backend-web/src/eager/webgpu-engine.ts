@@ -1,6 +1,7 @@
 /** The `webgpu` engine: tfjs' WebGPU backend with the fused kernels, in browsers and, through Dawn, in Node. */
 import { eagerEngine, type Engine } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
+import { measureTuning } from '../kernels/measured-tuning.js';
 import { registerWebgpuKernels } from '../kernels/register.js';
 import { gpuTuning, softwareTuning } from '../kernels/rows.js';
 import {
@@ -56,13 +57,15 @@ async function register(
   return { adapter, device, health };
 }
 
-/** An engine on that device. */
-export function webgpuEngine(
+/** An engine on that device, with the kernels shaped for it. */
+export async function webgpuEngine(
   { adapter, device, health }: WebgpuBackend,
   versions: Readonly<Record<string, string>>,
-): Engine {
+): Promise<Engine> {
   const described = describeAdapter(adapter.info);
-  registerWebgpuKernels({ tuning: described.isSoftware ? softwareTuning : gpuTuning });
+  // A device that fails here says so at its first real use.
+  const tuning = described.isSoftware ? softwareTuning : await measureTuning().catch(() => gpuTuning);
+  registerWebgpuKernels({ tuning });
   const info = { name: 'webgpu', ...described, versions };
   const engine = eagerEngine('webgpu', info, { beforeCommit: health.check });
   return checkedEngine(health.guard(engine), tensorSizeCheck('webgpu', device));

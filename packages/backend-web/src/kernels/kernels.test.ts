@@ -25,6 +25,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { measureTuning } from './measured-tuning.js';
 import { kernelNames, registerWebgpuKernels, unregisterWebgpuKernels } from './register.js';
 import { gpuTuning, softwareTuning, type Tuning } from './rows.js';
 import { gpuErrors, startTestAdapter } from '../test-support/adapter.js';
@@ -412,6 +413,13 @@ describe.skipIf(unavailable)(unavailable ? `kernels, skipped: ${unavailable}` : 
     await agree(() => [linear(x, weight, bias)]);
     const [rows, small] = [normal([700, 12]), normal([8, 12])];
     await agree(withGradients((...args) => linear(args[0]!, args[1]!, args[2]!), [rows, small, normal([8])]));
+  });
+
+  it('the matrix product that is fastest is found by running them', async () => {
+    const tuning = await measureTuning({ rows: 68, width: 20, rounds: 1 });
+    expect(['tiled', 'stock']).toContain(tuning.matrixProduct);
+    expect(await measureTuning()).toBe(tuning); // once per device
+    expect(gpuErrors()).toEqual([]);
   });
 
   it("tfjs' own matrix product under the ops", async () => {

@@ -27,6 +27,7 @@ export interface WebgpuBackend {
       readonly maxComputeWorkgroupsPerDimension: number;
       readonly maxStorageBuffersPerShaderStage: number;
     };
+    readonly queue: { onSubmittedWorkDone(): Promise<unknown> };
     createShaderModule(descriptor: { readonly code: string; readonly label: string }): object;
     createComputePipeline(descriptor: object): Pipeline;
   };
@@ -36,6 +37,10 @@ export interface WebgpuBackend {
   /** Makes sure that the tensor has a buffer, and fills it if the values are on the host. */
   uploadToGPU(dataId: object): void;
   disposeData(dataId: object): boolean;
+  /** What has been recorded and not yet submitted. */
+  readonly commandEncoder: object | null;
+  endComputePassEncoder(): void;
+  submitQueue(): void;
   recordAndSubmit(program: RecordedProgram, output: TensorInfo, others: TensorInfo[], uniforms: UniformValues): void;
 }
 

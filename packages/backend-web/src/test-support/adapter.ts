@@ -1,37 +1,24 @@
 /** For tests: tfjs' WebGPU backend in Node on whatever adapter the machine has (Dawn, from the npm package `webgpu`). */
 import * as tf from '@tensorflow/tfjs-core';
-
-interface TestAdapter {
-  readonly info: { readonly description: string };
-  readonly features: ReadonlySet<string>;
-  readonly limits: Readonly<Record<string, number>>;
-  requestDevice(descriptor: object): Promise<object>;
-}
+import { openDevice, type Webgpu } from '../eager/adapter.js';
+import type { WebgpuBackendPackage } from '../eager/webgpu-engine.js';
 
 /** Kept: Dawn must not be torn down while its device is in use. */
-let gpu: { requestAdapter(): Promise<TestAdapter | null> } | undefined;
+let gpu: Webgpu | undefined;
 
 /** Registers and selects the backend `webgpu`; the reason if that is impossible. */
 export async function startTestAdapter(): Promise<string | undefined> {
   try {
-    const dawn = (await import('webgpu')) as unknown as { create(flags: string[]): typeof gpu; globals: object };
-    gpu = dawn.create([])!;
-    const adapter = await gpu.requestAdapter();
-    if (!adapter) return 'there is no WebGPU adapter on this machine';
+    const dawn = (await import('webgpu')) as unknown as { create(flags: string[]): Webgpu; globals: object };
+    gpu = dawn.create([]);
+    const { adapter, device } = await openDevice(gpu, { engine: 'test', hint: '', features: [] });
     Object.assign(globalThis, dawn.globals);
     const scope = globalThis as { navigator?: object };
     if (!scope.navigator) Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true });
     Object.defineProperty(scope.navigator, 'gpu', { value: gpu, configurable: true });
     const loaded = await import('@tensorflow/tfjs-backend-webgpu');
-    const { WebGPUBackend } = ('default' in loaded ? loaded.default : loaded) as unknown as {
-      WebGPUBackend: new (device: object, info: object) => tf.KernelBackend;
-    };
-    const { limits } = adapter;
-    const device = await adapter.requestDevice({
-      requiredLimits: { maxStorageBuffersPerShaderStage: limits['maxStorageBuffersPerShaderStage']! },
-    });
-    device satisfies object;
-    (device as EventTarget).addEventListener('uncapturederror', (event) => {
+    const { WebGPUBackend } = ('default' in loaded ? loaded.default : loaded) as unknown as WebgpuBackendPackage;
+    device.addEventListener('uncapturederror', (event) => {
       errors.push(String((event as Event & { error?: { message?: string } }).error?.message));
     });
     if (tf.findBackendFactory('webgpu')) tf.removeBackend('webgpu');
