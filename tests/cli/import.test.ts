@@ -1,6 +1,6 @@
 /** `dimo import` as a person runs it: folders, a hub on loopback, and what goes wrong with either. */
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -101,8 +101,8 @@ describe('from a hub', { timeout: 120_000 }, () => {
       env: { HF_HOME: at('hf'), HF_ENDPOINT: hub!.endpoint },
     });
     await running.printed('fetch ');
-    // The bytes of the stalled answer are on their way.
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    // Until the bytes of the stalled answer have arrived.
+    await vi.waitFor(async () => expect(await arrivedBytes()).toBe(100_000), { timeout: 30_000, interval: 50 });
     running.process.kill('SIGINT');
     const { code, stderr } = await running.ended;
     expect([code, stderr]).toEqual([130, expect.stringContaining('run the same command again to continue it')]);
@@ -112,6 +112,13 @@ describe('from a hub', { timeout: 120_000 }, () => {
     await succeed(['import', 'hf:maker/model/one-step', '--out', at('models', 'one-step')]);
     expect(hub!.fetches().find(({ file }) => file?.endsWith('model.safetensors'))?.range).toBe('bytes=100000-');
   });
+
+  /** Size of the file that is being fetched. */
+  async function arrivedBytes(): Promise<number> {
+    const parts = (await readdir(at('hf'), { recursive: true })).filter((name) => name.endsWith('content.part'));
+    const sizes = await Promise.all(parts.map(async (name) => (await stat(at('hf', name))).size));
+    return Math.max(0, ...sizes);
+  }
 
   it('what is no model, or only pickled, is refused before anything is fetched', async () => {
     const other = ['import', 'hf:maker/model', '--out', at('out')];
@@ -233,6 +240,33 @@ describe('from a folder', { timeout: 120_000 }, () => {
     expect(a!.equals(b!) && a!.equals(c!)).toBe(true);
     await rm(at('public'), { recursive: true });
     expect(await fails(['sample', '--model', at('models', 'tiny')])).toContain('there is no folder');
+  });
+
+  it('a snapshot in the cache of a hub, whose files are links', async () => {
+    const model = at('models--maker--model');
+    const snapshot = path.join(model, 'snapshots', testCommit);
+    await mkdir(path.join(snapshot, 'one-step'), { recursive: true });
+    await mkdir(path.join(model, 'blobs'));
+    for (const name of await readdir(path.join(preset, 'generator'))) {
+      await copyFile(path.join(preset, 'generator', name), path.join(model, 'blobs', name));
+      await symlink(path.join('..', '..', '..', 'blobs', name), path.join(snapshot, 'one-step', name));
+    }
+    await succeed(['import', path.join(snapshot, 'one-step'), '--out', at('models', 'linked')]);
+    await succeed(['sample', '--model', at('models', 'linked'), ...sampleFlags, at('a.png')]);
+    // No further than the model's own folder.
+    await writeFile(at('outside.json'), '{}');
+    await rm(path.join(snapshot, 'one-step', 'config.json'));
+    await symlink(at('outside.json'), path.join(snapshot, 'one-step', 'config.json'));
+    expect(await fails(['import', path.join(snapshot, 'one-step')])).toMatch(/symbolic link/);
+  });
+
+  it('of several models names their folders, and of one part the folder above', async () => {
+    const transformer = path.join(fixtures, 'meissonic', 'tiny_release', 'transformer');
+    await cp(transformer, at('several', 'meissonic', 'transformer'), { recursive: true });
+    await mkdir(at('several', 'pictures'));
+    await writeFile(at('several', 'pictures', 'a.txt'), '');
+    expect(await fails(['import', at('several')])).toMatch(/models are in its folders; name one of them: meissonic$/m);
+    expect(await fails(['import', transformer])).toMatch(/one part of a model \(Transformer2DModel\)/);
   });
 
   it('what cannot be imported is said, and nothing is written', async () => {

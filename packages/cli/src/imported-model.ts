@@ -6,7 +6,7 @@
 import { cachedHubSource, folderWeightSource, isHubReference, parseHubReference } from '@dimo/backend-node';
 import { escapeText, OptionError, readJsonFile, type WeightSource } from '@dimo/core';
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve, sep } from 'node:path';
 
 /** Name of the file. */
 export const importFileName = 'dimo.json';
@@ -78,7 +78,16 @@ export async function openSource(place: string): Promise<WeightSource> {
       path: place,
       hint: 'it was moved or removed: import it again from where it is now',
     });
-  return folderWeightSource(place);
+  return modelFolder(place);
+}
+
+/**
+ * The files of a model's folder. A snapshot in the cache of a hub, `models--owner--name/snapshots/<commit>`, consists of
+ * symbolic links to files beside it; they are followed as far as the model's own folder in the cache.
+ */
+export function modelFolder(path: string): WeightSource {
+  const boundary = /^(.*[/\\]models--[^/\\]+)[/\\]snapshots[/\\]/.exec(resolve(path) + sep)?.[1];
+  return folderWeightSource(path, boundary === undefined ? {} : { boundary });
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -50,9 +50,50 @@ export async function recognizeModel(
   return undefined;
 }
 
-/** What to say of files that are no model. */
-export async function unknownModelError(source: WeightSource, { teachers }: PluginRegistry): Promise<OptionError> {
+/** Folders of a source that are looked into for models. */
+const maximumFolders = 16;
+
+/** The names of the folders in a source that hold a model each, as repositories of several models have them. */
+async function modelFolders(source: WeightSource, registry: Pick<PluginRegistry, 'teachers'>): Promise<string[]> {
   const files = await source.list();
+  const folders = [...new Set(files.flatMap((name) => (name.includes('/') ? [name.split('/')[0]!] : [])))];
+  const found: string[] = [];
+  for (const folder of folders.slice(0, maximumFolders)) {
+    // A model that is not complete is one too, for this purpose.
+    const layout = await recognizeModel(folderOf(source, folder), registry).catch(() => true);
+    if (layout) found.push(folder);
+  }
+  return found;
+}
+
+/** One folder of a source. */
+function folderOf(source: WeightSource, folder: string): WeightSource {
+  const { open } = source;
+  const prefix = `${folder}/`;
+  return {
+    location: `${source.location}/${folder}`,
+    list: async () =>
+      (await source.list()).flatMap((name) => (name.startsWith(prefix) ? name.slice(prefix.length) : [])),
+    read: (name) => source.read(prefix + name),
+    ...(open ? { open: (name: string) => open(prefix + name) } : {}),
+  };
+}
+
+/** The class of a part of a pipeline that lies at the root of a source, such as a transformer without its parent folder. */
+async function partClass(source: WeightSource, files: readonly string[]): Promise<string | undefined> {
+  if (!files.includes('config.json')) return undefined;
+  const config = await readJsonFile(source, 'config.json').catch(() => undefined);
+  const name =
+    typeof config === 'object' && config !== null && '_class_name' in config ? config._class_name : undefined;
+  return typeof name === 'string' ? name : undefined;
+}
+
+/** What to say of files that are no model. */
+export async function unknownModelError(source: WeightSource, registry: PluginRegistry): Promise<OptionError> {
+  const { teachers } = registry;
+  const files = await source.list();
+  const folders = await modelFolders(source, registry);
+  const part = await partClass(source, files);
   const known = [...teachers.values()].filter((plugin) => plugin.recognize).map(({ name }) => name);
   const pickles = files.filter((name) => pickled.test(name));
   const shown = files.slice(0, 8).map((name) => escapeText(name, 80));
@@ -63,9 +104,13 @@ export async function unknownModelError(source: WeightSource, { teachers }: Plug
     {
       path: source.location,
       hint:
-        pickles.length > 0
-          ? `${escapeText(pickles[0]!, 80)} is pickled and is not fetched from hubs; download it yourself and import the folder, or convert it to safetensors`
-          : 'name the folder of one model, or add the plugin that reads it with --plugin',
+        folders.length > 0
+          ? `models are in its folders; name one of them: ${folders.map((name) => escapeText(name, 80)).join(', ')}`
+          : part !== undefined
+            ? `this is one part of a model (${escapeText(part, 80)}); name the folder above it, which holds all parts`
+            : pickles.length > 0
+              ? `${escapeText(pickles[0]!, 80)} is pickled and is not fetched from hubs; download it yourself and import the folder, or convert it to safetensors`
+              : 'name the folder of one model, or add the plugin that reads it with --plugin',
     },
   );
 }

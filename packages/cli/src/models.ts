@@ -22,7 +22,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { DimoConfig } from './config/schema.js';
-import { openSource, readImport, type ImportedModel } from './imported-model.js';
+import { modelFolder, openSource, readImport, type ImportedModel } from './imported-model.js';
 import { recognizeModel } from './model-layout.js';
 import { loadRegistry } from './plugins.js';
 
@@ -42,7 +42,7 @@ export async function findTeacher(settings: DimoConfig['teacher'], registry: Plu
   const { source, plugin } = settings;
   if (plugin !== undefined) {
     const found = requireTeacherPlugin(plugin, registry);
-    const weights = source === undefined ? emptySource : folderWeightSource(source);
+    const weights = source === undefined ? emptySource : modelFolder(source);
     return { teacher: await found.load(settings.config, weights), name: source ?? plugin };
   }
   const name = source ?? 'mnist';
@@ -132,7 +132,7 @@ export async function locateModel(name: string, registry: PluginRegistry): Promi
     if (existsSync(join(run, generatorFileNames.description)) && !existsSync(join(name, teacherDescriptionName)))
       return { kind: 'generator', source: folderWeightSource(run) };
   }
-  const source = isOnHub ? await openSource(name) : folderWeightSource(name);
+  const source = isOnHub ? await openSource(name) : modelFolder(name);
   const layout = await recognizeModel(source, registry);
   if (!layout) return undefined;
   return { kind: layout.kind, source, ...(layout.teacher ? { teacher: layout.teacher } : {}) };
@@ -178,7 +178,7 @@ export async function findModel(
   if (!located && existsSync(join(name, generatorFileNames.description)))
     return {
       kind: 'generator',
-      generator: await readGenerator(folderWeightSource(name), registry.teachers, options),
+      generator: await readGenerator(modelFolder(name), registry.teachers, options),
     };
   if (!located)
     throw new OptionError(

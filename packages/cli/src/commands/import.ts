@@ -4,7 +4,6 @@ import {
   isHubReference,
   openHubRepository,
   parseHubReference,
-  folderWeightSource,
   type DownloadedFile,
   type HubRepository,
 } from '@dimo/backend-node';
@@ -13,7 +12,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { exitOk, withExitCode } from '../failure.js';
-import { encodeImport, importFileName, readImport } from '../imported-model.js';
+import { encodeImport, importFileName, modelFolder, readImport } from '../imported-model.js';
 import { recognizeModel, unknownModelError, type ModelLayout } from '../model-layout.js';
 import { locateModel, presetLocation } from '../models.js';
 import { loadRegistry } from '../plugins.js';
@@ -94,7 +93,7 @@ async function fetchModel(what: string, registry: PluginRegistry, args: ImportAr
         path: what,
         hint: 'name a folder, or a repository as hf:owner/repository',
       });
-    const source = folderWeightSource(what);
+    const source = modelFolder(what);
     const layout = await requireLayout(source, registry);
     const bytes = await Promise.all(layout.files.map(async (file) => (await stat(join(what, file))).size));
     return { layout, place: resolve(what), bytes: bytes.reduce((sum, size) => sum + size, 0), downloaded: [] };

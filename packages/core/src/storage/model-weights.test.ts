@@ -67,11 +67,15 @@ describe('readModelWeights', () => {
     expect(treeDifference(await read(shards), weights)).toBeUndefined();
   });
 
-  it('reads from the root of a source, and a variant where it is the only choice', async () => {
+  it('reads from the root of a source, and a variant where there are no plain weights', async () => {
     const files = { 'model.fp16.safetensors': writeSafetensors(weights, { float: 'F16' }) };
     expect(treeDifference(await read(files, { folder: '' }), weights)).toBeUndefined();
-    await expect(read({ ...files, 'model.bf16.safetensors': new Uint8Array() }, { folder: '' })).rejects.toThrow(
-      /several variants \(model\.fp16\.safetensors, model\.bf16\.safetensors\)/,
+    // The one with more digits of two that are known.
+    const both = { ...files, 'model.bf16.safetensors': new Uint8Array() };
+    expect(treeDifference(await read(both, { folder: '' }), weights)).toBeUndefined();
+    const unknown = { 'model.ema.safetensors': new Uint8Array(), 'model.non_ema.safetensors': new Uint8Array() };
+    await expect(read(unknown, { folder: '' })).rejects.toThrow(
+      /several variants \(model\.ema\.safetensors, model\.non_ema\.safetensors\)/,
     );
   });
 

@@ -54,6 +54,55 @@ export async function readModelWeights(source: WeightSource, options: ModelWeigh
   }
 }
 
+/** Variants that are taken where the plain weights are missing, the preferred one first. */
+const knownVariants = ['fp16', 'bf16', 'fp32'];
+
+/**
+ * The file to begin with: the plain one (whole before sharded), else that of a known variant, else the only one there is.
+ *
+ * @param names - all files of the folder.
+ * @returns undefined if there is none, or no telling which.
+ */
+function chooseFile(names: readonly string[], base: string): { readonly chosen?: string; readonly all: string[] } {
+  const single = names.filter((name) => isNamed(name, base, '.safetensors'));
+  const indices = names.filter((name) => isIndex(name, base));
+  const all = [...single, ...indices];
+  const preferred = [
+    `${base}.safetensors`,
+    `${base}.safetensors.index.json`,
+    ...knownVariants.flatMap((variant) => [
+      `${base}.${variant}.safetensors`,
+      `${base}.safetensors.index.${variant}.json`,
+    ]),
+  ].find((name) => all.includes(name));
+  const chosen = preferred ?? (all.length === 1 ? all[0] : undefined);
+  return chosen === undefined ? { all } : { chosen, all };
+}
+
+/**
+ * Which files of a source `readModelWeights` reads, from their names alone: to fetch those and no others.
+ *
+ * @returns none if there are no weights, or several variants of which none is preferred.
+ */
+export function modelWeightFiles(
+  names: readonly string[],
+  { folder, base }: Pick<ModelWeightsOptions, 'folder' | 'base'>,
+): string[] {
+  const prefix = folder === '' ? '' : `${folder}/`;
+  const inFolder = names.filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));
+  const { chosen } = chooseFile(inFolder, base);
+  if (chosen === undefined) return [];
+  const variant = /\.index\.(\w+)\.json$/.exec(chosen)?.[1];
+  const isShard = (name: string): boolean => {
+    const middle = name.startsWith(base)
+      ? /^(?:\.(\w+))?-\d+-of-\d+\.safetensors$/.exec(name.slice(base.length))
+      : null;
+    return middle !== null && middle[1] === variant;
+  };
+  const shards = chosen.endsWith('.json') ? inFolder.filter(isShard) : [];
+  return [chosen, ...shards].map((name) => prefix + name);
+}
+
 interface ShardIndex {
   readonly path: string;
   /** File, as named in the source, by tensor. */
@@ -68,12 +117,7 @@ async function locate(
   const prefix = folder === '' ? '' : `${folder}/`;
   const all = await source.list();
   const inFolder = all.filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));
-  const single = inFolder.filter((name) => isNamed(name, base, '.safetensors'));
-  const indices = inFolder.filter((name) => isIndex(name, base));
-  // The plain name first; a variant only if there is no other choice to make.
-  const plain = [`${base}.safetensors`, `${base}.safetensors.index.json`].find((name) => inFolder.includes(name));
-  const candidates = [...single, ...indices];
-  const chosen = plain ?? (candidates.length === 1 ? candidates[0] : undefined);
+  const { chosen, all: candidates } = chooseFile(inFolder, base);
   const place = escapeText(`${source.location}${folder === '' ? '' : `/${folder}`}`);
   if (chosen === undefined)
     throw new WeightError(

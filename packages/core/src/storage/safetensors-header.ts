@@ -27,6 +27,9 @@ export interface SafetensorsHeaderOptions {
   readonly path?: string | undefined;
 }
 
+/** Pointers of Git LFS have some 130 bytes. */
+const maximumPointerBytes = 1024;
+
 /**
  * Length of the part of a file that `parseSafetensorsHeader` needs: to read tensors one at a time from a large file,
  * read 8 bytes, then this many, parse, and read each tensor's range.
@@ -47,6 +50,11 @@ export function safetensorsHeaderLength(
       hint: 'the file is damaged or of another format',
     });
   if (start.length < 8 || fileLength < 8) throw fail(`expected at least 8 bytes, got ${fileLength}`);
+  if (fileLength < maximumPointerBytes && new TextDecoder().decode(start.subarray(0, 8)) === 'version ')
+    throw new WeightError('safetensors: the file is a pointer of Git LFS, which stands for the real one', {
+      path: options.path,
+      hint: 'fetch the real files: `git lfs pull` in the repository, or `dimo import hf:owner/repository`',
+    });
   const view = new DataView(start.buffer, start.byteOffset, start.byteLength);
   const length = view.getUint32(0, true) + view.getUint32(4, true) * 2 ** 32;
   if (length > limit) throw fail(`header of ${length} bytes, at most ${limit} are allowed`);

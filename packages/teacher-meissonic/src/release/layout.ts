@@ -1,7 +1,15 @@
 /** Files of the public release, a diffusers pipeline folder, and of the released one-step generator. */
-import { escapeText, OptionError, readJsonFile, requireObject, type PlainObject, type WeightSource } from '@dimo/core';
+import {
+  escapeText,
+  modelWeightFiles,
+  OptionError,
+  readJsonFile,
+  requireObject,
+  type PlainObject,
+  type WeightSource,
+} from '@dimo/core';
 
-/** Names in a release. */
+/** Names in a release. The scheduler's file tells nothing that is needed; if it is there, it has to fit. */
 export const releaseLayout = {
   index: 'model_index.json',
   scheduler: 'scheduler/scheduler_config.json',
@@ -35,11 +43,10 @@ export async function readPartConfig(
  */
 export async function releaseKind(source: WeightSource): Promise<'release' | 'generator' | undefined> {
   const files = await source.list();
-  const { transformer, vqvae, textEncoder, tokenizer, scheduler, index } = releaseLayout;
+  const { transformer, vqvae, textEncoder, tokenizer, index } = releaseLayout;
   if (!files.includes(`${transformer.folder}/config.json`)) return undefined;
   if (!(await isMeissonicTransformer(source))) return undefined;
   const parts: Record<string, boolean> = {
-    [scheduler]: files.includes(scheduler),
     [`${textEncoder.folder}/config.json`]: files.includes(`${textEncoder.folder}/config.json`),
     [`${tokenizer}/`]: files.some((name) => name.startsWith(`${tokenizer}/`)),
     [`${vqvae.folder}/config.json`]: files.includes(`${vqvae.folder}/config.json`),
@@ -74,15 +81,8 @@ export function releaseFiles(names: readonly string[], parts: readonly WeightedP
     if (!isGenerator && (name.startsWith(`${releaseLayout.tokenizer}/`) || name === releaseLayout.scheduler))
       wanted.add(name);
   for (const part of parts) {
-    const { folder, base } = releaseLayout[part];
-    const inFolder = names.filter((name) => name.startsWith(`${folder}/`));
-    wanted.add(`${folder}/config.json`);
-    const plain = `${folder}/${base}.safetensors`;
-    const shards = new RegExp(`^${folder}/${base}(-\\d+-of-\\d+\\.safetensors|\\.safetensors\\.index\\.json)$`);
-    const sharded = inFolder.filter((name) => shards.test(name));
-    const variants = inFolder.filter((name) => name.startsWith(`${folder}/${base}.`) && name !== plain);
-    const chosen = inFolder.includes(plain) ? [plain] : sharded.length > 0 ? sharded : variants;
-    for (const name of chosen) wanted.add(name);
+    wanted.add(`${releaseLayout[part].folder}/config.json`);
+    for (const name of modelWeightFiles(names, releaseLayout[part])) wanted.add(name);
   }
   return names.filter((name) => wanted.has(name));
 }

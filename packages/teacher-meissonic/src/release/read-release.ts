@@ -97,7 +97,7 @@ export async function readReleasedSurroundings(
   const vqvae = vqModel(await configOf<VqModelConfig>(source, 'vqvae'), {
     grid: typeof grid === 'number' ? [grid, grid] : grid,
   });
-  const encoder = clipTextEncoder(await configOf<ClipTextConfig>(source, 'textEncoder'));
+  const encoder = clipTextEncoder(await textEncoderConfig(source));
   const tokenizer = await readClipTokenizer(source, releaseLayout.tokenizer);
   checkTokenizerFits(tokenizer, encoder);
   const tokenizerFiles = await readTokenizerFiles(source, releaseLayout.tokenizer);
@@ -148,6 +148,7 @@ export function checkPartsFit(
 
 async function checkScheduler(source: WeightSource, model: MultimodalTransformer): Promise<void> {
   const name = releaseLayout.scheduler;
+  if (!(await source.list()).includes(name)) return;
   const where = escapeText(`${source.location}/${name}`);
   const config = requireObject(await readJsonFile(source, name), where);
   const { maskTokenId } = model.tokenSpace;
@@ -160,6 +161,29 @@ async function checkScheduler(source: WeightSource, model: MultimodalTransformer
       `${where}: masking_schedule must be "cosine", got ${describeValue(config['masking_schedule'])}`,
     );
 }
+
+/**
+ * The text encoder's configuration: that of a `CLIPTextModelWithProjection`, or the text half of a whole `CLIPModel`, as
+ * in the repository of the encoder that the release was trained with (OpenCLIP ViT-H/14).
+ */
+async function textEncoderConfig(source: WeightSource): Promise<ClipTextConfig> {
+  const { config, where } = await readPartConfig(source, 'textEncoder');
+  const { architectures = [], text_config: half } = config;
+  if (Array.isArray(architectures) && architectures.includes('CLIPTextModel'))
+    throw new OptionError(
+      `${where}: a CLIPTextModel has no text projection; Meissonic needs a CLIPTextModelWithProjection`,
+      {
+        path: source.location,
+        hint: 'take the text_encoder/ folder of the release, or the encoder that it was made from',
+      },
+    );
+  if (half === undefined) return config as ClipTextConfig;
+  const { projection_dim = requireObject(half, `${where}: text_config`)['projection_dim'] } = config;
+  return { ...requireObject(half, `${where}: text_config`), projection_dim } as ClipTextConfig;
+}
+
+/** Tensors beside the ones that are used: positions, 0 to 76, written before 4.31, and the image half of a CLIPModel. */
+const unusedTensors = /^(text_model\.embeddings\.position_ids$|vision_model\.|visual_projection\.|logit_scale$)/;
 
 async function configOf<Config>(source: WeightSource, part: WeightedPart): Promise<Config> {
   return (await readPartConfig(source, part)).config as Config; // checked by the model that it is for
@@ -175,7 +199,6 @@ function readPartWeights(
     ...releaseLayout[part],
     model,
     keepHalf,
-    // Written by transformers before 4.31; 0 to 76.
-    ignore: (name) => name === 'text_model.embeddings.position_ids',
+    ...(part === 'textEncoder' ? { ignore: (name: string) => unusedTensors.test(name) } : {}),
   });
 }
