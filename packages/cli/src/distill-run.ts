@@ -17,13 +17,14 @@ import {
   type Teacher,
 } from '@dimo/core';
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { DimoConfig } from './config/schema.js';
 import { distillationConditions, type DistillationConditions } from './distillation-conditions.js';
 import { distillationOptions } from './distillation-settings.js';
 import { watchHealth } from './health.js';
 import type { FoundTeacher } from './models.js';
 import { writeFileAtomically } from './run/folder.js';
+import { sharedFileBytes, sharedFolderName, writeSharedFile } from './run/shared-files.js';
 import { trainRun, type StepTools, type TrainRunResult } from './run/train-run.js';
 import { conditionsFor, decoderOf } from './samplers.js';
 import { version } from './version.js';
@@ -198,15 +199,22 @@ async function writeGenerator(
   // Picks names; host tensors do as well as device tensors.
   const pick = distillation.models.ema.weights as unknown as (state: HostTree) => HostTree;
   const weights = pick(result.state);
+  const conditionFiles = teacher.conditionFiles?.() ?? {};
   const files = generatorFiles({
     description,
     weights,
     ...(teacher.decoderWeights ? { decoderWeights: teacher.decoderWeights } : {}),
-    ...(teacher.conditionFiles ? { conditionFiles: teacher.conditionFiles() } : {}),
+    conditionFiles,
   });
   const folder = join(run.path, generatorFolderName);
   await mkdir(folder, { recursive: true });
+  const store = join(dirname(resolve(run.path)), sharedFolderName);
   // The description last: a folder without it is not taken for a generator.
-  for (const [name, bytes] of Object.entries(files).reverse()) await writeFileAtomically(join(folder, name), bytes);
+  for (const [name, bytes] of Object.entries(files).reverse()) {
+    const path = join(folder, name);
+    const isShared = config.run.shareFiles && name in conditionFiles && bytes.length >= sharedFileBytes;
+    if (isShared) await writeSharedFile(path, bytes, store);
+    else await writeFileAtomically(path, bytes);
+  }
   return folder;
 }

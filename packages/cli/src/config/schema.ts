@@ -186,6 +186,10 @@ export const configSchema = z.strictObject({
       .regex(/^[^/\\]+$/, 'must not hold a slash')
       .optional()
       .describe('Folder of this run in it. Absent: made from the command and the teacher.'),
+    shareFiles: z
+      .boolean()
+      .default(true)
+      .describe('Store a text encoder once for all runs of the folder, as hard links; each run stays complete.'),
   }).describe('Where a run leaves its files.'),
   engine: section({
     name: text()
