@@ -109,7 +109,7 @@ export function buildProgram(result: ProgramResult): Command {
         'dimo sample --model mnist --classes 0-9 --count 64 --seed 1 --out grid.png',
         'dimo sample --model runs/mnist-one-step/generator --classes 3 --count 16 --out threes.png',
         'dimo sample --teacher mnist --steps 16 --count 64 --out teacher.png',
-        'dimo sample "a red ball" --teacher models/Meissonic --negative-prompt "blurry, low quality" --out ball.png',
+        'dimo sample "a red ball" --teacher models/meissonic --negative-prompt "blurry, low quality" --out ball.png',
         'dimo sample "a red ball on a blue cube" "a boat in a cup" --model models/one-step --out pictures.png',
       ]),
     )
@@ -146,7 +146,7 @@ export function buildProgram(result: ProgramResult): Command {
       'after',
       examples([
         'dimo import hf:meissonflow/meissonic',
-        'dimo import hf:Yuanzhi/DiMO/models/meissonic --teacher models/meissonic --out models/one-step',
+        'dimo import hf:Yuanzhi/DiMO/meissonic --teacher models/meissonic --out models/one-step',
         'dimo import ~/downloads/maskgit --out models/imagenet',
         'HF_HUB_OFFLINE=1 dimo import hf:meissonflow/meissonic    # from the cache alone',
       ]),
