@@ -15,6 +15,7 @@ import { fileURLToPath } from 'node:url';
 import { cases, flopsPerStep, step as stepSettings } from './lib/cases.mjs';
 import { startChild } from './lib/child.mjs';
 import { loadLine, median, options } from './lib/statistics.mjs';
+import { torchOptions } from './lib/torch-options.mjs';
 
 const given = options({ case: 'all', rounds: 6, steps: 3, threads: 2, peers: 'plain,tuned' });
 const python = process.env.DIMO_TORCH_PYTHON;
@@ -31,19 +32,7 @@ function torchStart({ model, batch, weights, style }) {
     batch,
     weights,
     model,
-    options: {
-      beta1: stepSettings.beta1,
-      beta2: stepSettings.beta2,
-      epsilon: stepSettings.epsilon,
-      generator_lr: stepSettings.generatorLearningRate,
-      auxiliary_lr: stepSettings.auxiliaryLearningRate,
-      guidance: stepSettings.guidance,
-      init_ratio: stepSettings.initialMaskRatio,
-      noise: stepSettings.noise,
-      clip: stepSettings.clipNorm,
-      smoothing: stepSettings.labelSmoothing,
-      ema_decay: stepSettings.averageDecay,
-    },
+    options: torchOptions(stepSettings),
   };
 }
 

@@ -193,13 +193,34 @@ def peak_rss():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def synchronize():
+    """Waits for the GPU, if one is used."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def use_device(device):
+    """Everything made from now on is on `device`, and float32 means float32: no TF32."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    if device != "cpu":  # costs a little at every call
+        torch.set_default_device(device)
+
+
+def device_of(run):
+    return next(iter(run.teacher.values())).device
+
+
 def gemm_rate(size=1024, repeats=8):
     """FLOP/s of a square float32 matrix product, best of `repeats`."""
     a, b = torch.rand(size, size), torch.rand(size, size)
     best = float("inf")
     for _ in range(repeats):
+        synchronize()
         start = time.perf_counter()
         torch.mm(a, b)
+        synchronize()
         best = min(best, time.perf_counter() - start)
     return 2 * size**3 / best
 
@@ -256,25 +277,31 @@ def serve():
     for line in sys.stdin:
         request = json.loads(line)
         command = request["command"]
-        if command == "start":
+        if command == "probe":
+            is_there = torch.cuda.is_available()
+            answer = {"versions": torch.__version__, "gpu": torch.cuda.get_device_name() if is_there else None}
+        elif command == "start":
             torch.set_num_threads(request["threads"])
+            use_device(request.get("device", "cpu"))
             model = Model(**request["model"])
             weights = load_file(request["weights"]) if request.get("weights") else model.initialize(request["seed"])
             if request.get("style") == "plain":
                 from train_step_torch_plain import PlainDistillation as Style
             else:
                 Style = Distillation
+            weights = {name: weight.to(request.get("device", "cpu")) for name, weight in weights.items()}
             run = Style(model, request["options"], weights, weights, weights)
             batch = request["batch"]
             answer = {"versions": torch.__version__, "threads": torch.get_num_threads()}
         elif command == "compare":
             # One step from given draws, to check that both sides compute the same.
-            draws = as_int64(load_file(request["draws"]))
+            draws = as_int64({name: draw.to(device_of(run)) for name, draw in load_file(request["draws"]).items()})
             phase = lambda name: {k[len(name) + 1 :]: v for k, v in draws.items() if k.startswith(name + ".")}
             loss, _ = run.generator_step(phase("generator"))
             answer = {"generator": float(loss), "auxiliary": float(run.auxiliary_step(phase("auxiliary")))}
         elif command == "run":
             generator = auxiliary = 0.0
+            synchronize()
             begin, cpu = time.perf_counter(), time.process_time()
             for _ in range(request["steps"]):
                 start = time.perf_counter()
@@ -282,10 +309,23 @@ def serve():
                 middle = time.perf_counter()
                 auxiliary_loss = run.auxiliary_step(run.draws(batch))
                 generator += middle - start
+                synchronize()
                 auxiliary += time.perf_counter() - middle
             answer = {"seconds": time.perf_counter() - begin, "cpuSeconds": time.process_time() - cpu, "generator": generator, "auxiliary": auxiliary, "losses": [float(loss), float(auxiliary_loss)], "peakRss": peak_rss()}
+        elif command == "sample":
+            # One-step generation without embedding noise from draws that are there; least seconds of a batch.
+            draws, noise, seconds = run.draws(batch), run.options["noise"], float("inf")
+            run.options["noise"] = 0.0
+            with torch.no_grad():
+                for _ in range(request["rounds"] + 1):
+                    synchronize()
+                    start = time.perf_counter()
+                    run.generate(draws)[1].cpu()
+                    seconds = min(seconds, time.perf_counter() - start)
+            run.options["noise"] = noise
+            answer = {"seconds": seconds}
         elif command == "gemm":
-            answer = {"rate": gemm_rate()}
+            answer = {"rate": gemm_rate(request.get("size", 1024))}
         else:
             answer = {"error": f"unknown command {command}"}
         print(json.dumps(answer), flush=True)

@@ -8,6 +8,21 @@ export const cases = {
   'h256-d6': { hidden: 256, depth: 6, mlp: 1024, grid: 8, batch: 32, target: 1.4, ...common },
 };
 
+/** The class-conditional ImageNet model at 256 x 256: bench/webgpu.mjs --full-size. */
+export const fullSize = {
+  hidden: 768,
+  depth: 24,
+  mlp: 3072,
+  grid: 16,
+  heads: 16,
+  codes: 1024,
+  classes: 1000,
+  batch: 16,
+};
+
+/** A model that has all of the full one's parts and no size, to see that every line of a program runs. */
+export const tinySize = { hidden: 32, depth: 1, mlp: 64, grid: 3, heads: 2, codes: 16, classes: 5, batch: 2 };
+
 /** Settings that both sides use: the official step (guided teacher, clipped Adam, moving average). */
 export const step = {
   beta1: 0.9,
@@ -29,11 +44,43 @@ export const step = {
  * Forward passes: generator twice, teacher twice (guidance), auxiliary twice; backward passes of generator and
  * auxiliary cost two forward passes each, less the gradient of the output projection, which is fixed.
  */
-export function flopsPerStep({ hidden, depth, mlp, grid, batch, codes }) {
+export function flopsPerStep(size) {
+  const output = 2 * size.batch * size.grid ** 2 * size.hidden * (size.codes + 1);
+  return 10 * flopsPerForward(size) - 2 * output;
+}
+
+/** Floating-point operations of the matrix products of one forward pass of a batch: one-step generation. */
+export function flopsPerForward({ hidden, depth, mlp, grid, batch, codes }) {
   const positions = grid * grid;
   const sequence = positions + 1;
   const block = 4 * hidden * hidden + 2 * hidden * mlp + 2 * sequence * hidden;
   const output = positions * hidden * (codes + 1);
-  const forward = sequence * (2 * hidden * hidden + depth * block) + positions * hidden * hidden + output;
-  return 2 * batch * (10 * forward - 2 * output);
+  return 2 * batch * (sequence * (2 * hidden * hidden + depth * block) + positions * hidden * hidden + output);
+}
+
+/**
+ * Bytes that one full step has to move at least if every op reads its operands and writes its results once: activations
+ * of ten forward passes' worth (a backward pass is two), logits, weights in every pass, gradients, Adam and the average.
+ */
+export function bytesPerStep(size) {
+  const { parameters, activations } = bytesParts(size);
+  // Six forward and four backward passes read weights; two sets of gradients; p, g, m, v and (once) the average, read and
+  // written.
+  return 10 * activations + (10 + 2 + 2 * 7 + 2) * parameters;
+}
+
+/** The same for one forward pass. */
+export function bytesPerForward(size) {
+  const { parameters, activations } = bytesParts(size);
+  return parameters + activations;
+}
+
+function bytesParts({ hidden, depth, mlp, grid, batch, codes }) {
+  const rows = batch * (grid * grid + 1);
+  // Two norms, q k v, attention, projection, two residual sums, and the MLP with its activation.
+  const perLayer = rows * (22 * hidden + 4 * mlp);
+  return {
+    parameters: 4 * (depth * (4 * hidden * hidden + 2 * hidden * mlp) + (codes + 1) * hidden),
+    activations: 4 * (depth * perLayer + batch * grid * grid * (codes + 1)),
+  };
 }

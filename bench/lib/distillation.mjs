@@ -2,7 +2,7 @@
 import { createDistillation, int32, randomStream } from '@dimo/core';
 import { maskTransformer } from '@dimo/teacher-maskgit';
 
-/** A distillation of a fresh teacher; `weights` are the teacher's, which all three networks start from. */
+/** A fresh teacher and its distillation; `weights` are the teacher's, which all three networks start from. */
 export function benchDistillation({ model, batch, step, seed }) {
   const network = maskTransformer({
     hidden: model.hidden,
@@ -44,5 +44,5 @@ export function benchDistillation({ model, batch, step, seed }) {
     auxiliaryOptimizer: adam,
     averageDecay: step.averageDecay,
   });
-  return { distillation, weights };
+  return { distillation, teacher, weights };
 }

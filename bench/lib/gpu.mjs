@@ -1,4 +1,4 @@
-/** Looking into tfjs' WebGPU backend: launches, buffers, and what the adapter itself can do. */
+/** Looking into tfjs' WebGPU backend: launches, buffers, and the time that something takes. */
 import * as tf from '@tensorflow/tfjs-core';
 import { cpuSeconds } from './statistics.mjs';
 
@@ -37,25 +37,6 @@ export function watchBackend() {
       counters.peakBytes = bufferManager.numBytesAllocated;
     },
   };
-}
-
-/** Bytes per second of `clock` read and written by a copy from buffer to buffer, best of five. */
-export async function copyBandwidth({ device }, clock, megabytes = 64) {
-  const size = megabytes * 2 ** 20;
-  const usage = GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-  const [from, to] = [0, 1].map(() => device.createBuffer({ size, usage }));
-  let best = Infinity;
-  for (let round = 0; round < 5; round++) {
-    const encoder = device.createCommandEncoder();
-    const repeats = 4;
-    for (let i = 0; i < repeats; i++) encoder.copyBufferToBuffer(from, 0, to, 0, size);
-    const start = clock();
-    device.queue.submit([encoder.finish()]);
-    await device.queue.onSubmittedWorkDone();
-    best = Math.min(best, (clock() - start) / repeats);
-  }
-  for (const buffer of [from, to]) buffer.destroy();
-  return (2 * size) / best;
 }
 
 /** Seconds of `clock` of one call, the least of some; the result is waited for, not read. */

@@ -26,9 +26,14 @@ export function loadLine() {
   return `${cpus().length} CPUs, load ${load.toFixed(1)} before the run${busy ? ': wall times are PROVISIONAL, compare CPU times' : ''}`;
 }
 
-/** `name=value` arguments, the rest of the defaults. */
+/** `name=value` arguments, the rest of the defaults; `--name` alone is `name=1`. */
 export function options(defaults) {
-  const given = Object.fromEntries(process.argv.slice(2).map((argument) => argument.replace(/^--/, '').split('=')));
+  const given = Object.fromEntries(
+    process.argv.slice(2).map((argument) => {
+      const [name, value = '1'] = argument.replace(/^--/, '').split('=');
+      return [name, value];
+    }),
+  );
   for (const name of Object.keys(given))
     if (!(name in defaults)) throw new Error(`unknown option "${name}"; known are ${Object.keys(defaults).join(', ')}`);
   return Object.fromEntries(
