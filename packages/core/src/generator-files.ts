@@ -5,12 +5,12 @@
  */
 import { DimoError, OptionError } from './errors.js';
 import { parseGeneratorDescription, type GeneratorDescription } from './generator.js';
-import type { TeacherDefinition } from './model.js';
+import type { TeacherDefinition, TokenDecoder } from './model.js';
 import type { TeacherPlugin, WeightSource } from './plugin.js';
 import { escapeText } from './storage/escape-text.js';
-import { readSafetensors, type SafetensorsReadOptions } from './storage/safetensors.js';
+import { readModelWeights } from './storage/model-weights.js';
+import type { SafetensorsReadOptions } from './storage/safetensors.js';
 import { writeSafetensors, type SafetensorsWriteOptions } from './storage/safetensors-write.js';
-import { checkWeights } from './storage/weights.js';
 import type { HostTree } from './tensors.js';
 
 /** Names of the files. */
@@ -90,19 +90,18 @@ export async function readGenerator(
       `${where}: holds a generator of the model "${escapeText(description.model)}", the teacher plugin "${name}" defines "${model.name}"`,
       { path: source.location },
     );
-  const read = async (file: string): Promise<HostTree> =>
-    readSafetensors(await source.read(file), { path: `${source.location}/${file}`, ...options }).tensors;
-  const weights = await read(generatorFileNames.weights);
-  checkWeights(weights, model.parameters, {
-    model: model.name,
-    path: `${source.location}/${generatorFileNames.weights}`,
-  });
+  // Tensor by tensor, and what is in 16 bits stays so: a large model must not be in memory several times.
+  const read = (file: string, of: Pick<TokenDecoder, 'name' | 'parameters'>): Promise<HostTree> =>
+    readModelWeights(source, {
+      folder: '',
+      base: file.replace(/\.safetensors$/, ''),
+      model: of,
+      keepHalf: true,
+      ...options,
+    });
+  const weights = await read(generatorFileNames.weights, model);
   if (!decoder) return { description, definition, weights };
-  const decoderWeights = await read(generatorFileNames.decoder);
-  checkWeights(decoderWeights, decoder.parameters, {
-    model: decoder.name,
-    path: `${source.location}/${generatorFileNames.decoder}`,
-  });
+  const decoderWeights = await read(generatorFileNames.decoder, decoder);
   return { description, definition, weights, decoderWeights };
 }
 
