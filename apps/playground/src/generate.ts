@@ -103,8 +103,8 @@ export function setUpGenerate(session: Session, settings: Settings): GenerateTab
     showTime(part, '–');
   }
 
-  function showTime(part: Part, time: string, note = 'per image'): void {
-    byId(`${part}-time`).replaceChildren(make('b', {}, time), make('span', {}, note));
+  function showTime(part: Part, time: string): void {
+    byId(`${part}-time`).replaceChildren(make('b', {}, time), make('span', {}, 'per image'));
   }
 
   async function generate(part: Part, wanted: readonly string[], signal: AbortSignal): Promise<Generated> {
@@ -134,17 +134,23 @@ export function setUpGenerate(session: Session, settings: Settings): GenerateTab
     progress.value = 1;
     const { sampling, decoding } = generated.milliseconds;
     const each = (sampling + decoding) / wanted.length;
-    showTime(part, formatMilliseconds(each), generated.wasReady ? 'per image' : 'per image, getting ready included');
+    showTime(part, formatMilliseconds(each));
     return generated;
   }
 
-  async function run(): Promise<void> {
+  /** `isAsked`: by the visitor, and not by the page itself. */
+  async function run(isAsked: boolean): Promise<void> {
     const model = session.model();
     if (!model) return;
     running?.abort();
     const current = (running = new AbortController());
     clearProblem();
     draw.textContent = 'Stop';
+    // On a phone the images are below the settings.
+    if (isAsked && innerWidth < 760)
+      byId('panel-generate').scrollIntoView({
+        behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth',
+      });
     const wanted = texts();
     writeSettings({
       seed: seed.value,
@@ -175,11 +181,11 @@ export function setUpGenerate(session: Session, settings: Settings): GenerateTab
   byId('settings').addEventListener('submit', (event) => {
     event.preventDefault();
     if (running) running.abort();
-    else void run();
+    else void run(true);
   });
   byId('dice').addEventListener('click', () => {
     seed.value = String(crypto.getRandomValues(new Uint32Array(1))[0]! % 100_000);
-    if (!running) void run();
+    if (!running) void run(true);
   });
   steps.addEventListener('input', showSteps);
   count.addEventListener('change', () => {
@@ -198,7 +204,7 @@ export function setUpGenerate(session: Session, settings: Settings): GenerateTab
   layOut();
   return {
     setOffered: (next) => (offered = next),
-    draw: () => void run(),
+    draw: () => void run(false),
   };
 }
 
@@ -208,8 +214,6 @@ function summary(count: number, generator: Generated | undefined, teacher: Gener
   const images = `${count} image${count === 1 ? '' : 's'}`;
   if (!generator || !teacher) return `Drew ${images}: ${formatMilliseconds(each((generator ?? teacher)!))} each.`;
   const compared = `${formatMilliseconds(each(generator))} an image in 1 pass, ${formatMilliseconds(each(teacher))} in ${teacher.numSteps}`;
-  if (!generator.wasReady || !teacher.wasReady)
-    return `Drew ${images}: ${compared}, getting ready included. Draw again to compare speeds.`;
   const factor = each(teacher) / each(generator);
   return `Drew ${images}: ${compared}. The generator was ${factor.toFixed(factor < 10 ? 1 : 0)} times as fast.`;
 }

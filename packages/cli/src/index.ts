@@ -23,6 +23,7 @@ export { createEventWriter, eventRecord, summaryEvent, type EventWriter } from '
 export { trainRun, type TrainRun, type TrainRunResult } from './run/train-run.js';
 export { run } from './run-program.js';
 export { defaultServeLimits, type ServeLimits } from './serve/limits.js';
+export { bundledPage, openPage, type PageHandler } from './serve/page.js';
 export { serveModel, type ServedModel } from './serve/served-model.js';
 export { startServer, type RunningServer, type ServeOptions } from './serve/server.js';
 export { cleanText, print, printError } from './terminal.js';

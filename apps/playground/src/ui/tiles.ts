@@ -33,8 +33,12 @@ export function createTiles(container: HTMLElement, maker: string): Tiles {
   let shape: TileShape = { width: 1, height: 1, grid: [1, 1] };
   const source = document.createElement('canvas');
 
+  /** Kept out of the GPU, which has other work. */
+  const contextOf = (canvas: HTMLCanvasElement): CanvasRenderingContext2D =>
+    canvas.getContext('2d', { willReadFrequently: true })!;
+
   function cover(canvas: HTMLCanvasElement, isOpen: (cell: number) => boolean): void {
-    const context = canvas.getContext('2d')!;
+    const context = contextOf(canvas);
     const style = getComputedStyle(container);
     const [rows, columns] = shape.grid;
     const [width, height] = [canvas.width / columns, canvas.height / rows];
@@ -77,12 +81,12 @@ export function createTiles(container: HTMLElement, maker: string): Tiles {
     },
     draw({ count, width, height, rgba }, isDecided) {
       [source.width, source.height] = [width, height];
-      const pixels = source.getContext('2d', { willReadFrequently: true })!;
+      const pixels = contextOf(source);
       const cells = shape.grid[0] * shape.grid[1];
       const size = width * height * 4;
       canvases.slice(0, count).forEach((canvas, i) => {
         pixels.putImageData(new ImageData(rgba.slice(i * size, (i + 1) * size), width, height), 0, 0);
-        const context = canvas.getContext('2d')!;
+        const context = contextOf(canvas);
         context.imageSmoothingEnabled = false;
         context.clearRect(0, 0, canvas.width, canvas.height);
         context.drawImage(source, 0, 0, canvas.width, canvas.height);
@@ -94,7 +98,7 @@ export function createTiles(container: HTMLElement, maker: string): Tiles {
     },
     clear() {
       for (const canvas of canvases) {
-        canvas.getContext('2d')!.clearRect(0, 0, canvas.width, canvas.height);
+        contextOf(canvas).clearRect(0, 0, canvas.width, canvas.height);
         cover(canvas, () => true);
         describe(canvas, ', not drawn yet');
       }

@@ -101,12 +101,10 @@ export interface Generated {
   /** Forward passes of each image. */
   readonly numSteps: number;
   readonly milliseconds: {
-    /** From the first random number to the last token; drawing frames is not counted. */
+    /** From the first random number to the last token, on an engine that is warm; drawing frames is not counted. */
     readonly sampling: number;
     readonly decoding: number;
   };
-  /** False if the engine had to be made ready for this request, which the times then include. */
-  readonly wasReady: boolean;
 }
 
 /** A distillation to be run. */

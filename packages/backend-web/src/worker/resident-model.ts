@@ -1,9 +1,13 @@
-/** A model on an engine: weights uploaded, samplers compiled as they are asked for. */
+/**
+ * A model on an engine: weights uploaded, samplers compiled as they are asked for and run once, so that the times that are
+ * told are those of the work and not of shaders being compiled.
+ */
 import {
   compileDecoder,
   compileMultiStep,
   compileOneStep,
   DimoError,
+  int32,
   OptionError,
   prepareTeacher,
   randomMultiStepDraws,
@@ -76,9 +80,13 @@ export async function residentModel(engine: Engine, folder: ModelFolder): Promis
     if (count < 1 || count > maximumImages)
       throw new OptionError(`generate: from 1 to ${maximumImages} images at once, got ${count}`);
     const condition = await prepared.teacher.conditions.parse(texts);
-    const numCompiled = samplers.numMade() + decoders.numMade();
     const decoderWeights = await upload(decoderTree!);
-    const compiledDecoder = await decoders.get(String(count), () => compileDecoder(engine, decoder!, count));
+    const compiledDecoder = await decoders.get(String(count), async () => {
+      const compiled = await compileDecoder(engine, decoder!, count);
+      const [rows, columns] = decoder!.grid;
+      await compiled.decode(decoderWeights, int32([count, rows * columns]));
+      return compiled;
+    });
     const decode = async (tokens: HostTensor<'int32'>) =>
       picturesOf(await compiledDecoder.decode(decoderWeights, tokens));
 
@@ -92,10 +100,13 @@ export async function residentModel(engine: Engine, folder: ModelFolder): Promis
       if (!generator) throw new OptionError('this model has no one-step generator');
       const { tokenInit, temperature: recommended = 1 } = generator.description;
       const sampling = { temperature: temperature ?? recommended };
-      const sampler = (await samplers.get(`generator ${count} ${sampling.temperature}`, () =>
-        compileOneStep(engine, generator.definition.model, { batchSize: count, tokenInit, sampling }),
-      )) as OneStepSampler;
       const weights = await upload(generator.weights);
+      const sampler = (await samplers.get(`generator ${count} ${sampling.temperature}`, async () => {
+        const { model } = generator.definition;
+        const compiled = await compileOneStep(engine, model, { batchSize: count, tokenInit, sampling });
+        await compiled.sample(weights, condition, randomOneStepDraws(0, 0, compiled));
+        return compiled;
+      })) as OneStepSampler;
       started = performance.now();
       tokens = await sampler.sample(weights, condition, randomOneStepDraws(seed, firstImage, sampler));
     } else {
@@ -103,19 +114,28 @@ export async function residentModel(engine: Engine, folder: ModelFolder): Promis
       if (!teacher) throw new OptionError('this model has no teacher');
       const options = { ...teacher.sampler, ...(numSteps === undefined ? {} : { numSteps }), batchSize: count };
       const ready = prepared.teacher as Teacher;
-      const sampler = (await samplers.get(`teacher ${count} ${numSteps}`, () =>
-        compileMultiStep(engine, ready, options),
-      )) as MultiStepSampler;
       const weights = await upload(teacher.weights);
+      const drawsFor = (of: number, first: number, { options: sampling }: MultiStepSampler) =>
+        randomMultiStepDraws(of, first, { batchSize: count, tokenSpace: teacher.model.tokenSpace, sampling });
+      const sampler = (await samplers.get(`teacher ${count} ${numSteps}`, async () => {
+        const compiled = await compileMultiStep(engine, ready, options);
+        // The first step is without guidance, the second with it.
+        const enough = new Error('warm');
+        const onStep = ({ step }: { readonly step: number }): void => {
+          if (step > 0) throw enough;
+        };
+        await compiled
+          .sample(weights, { condition, draws: drawsFor(0, 0, compiled), onStep })
+          .catch((error: unknown) => {
+            if (error !== enough) throw error;
+          });
+        return compiled;
+      })) as MultiStepSampler;
       passes = sampler.options.numSteps;
       started = performance.now();
       tokens = await sampler.sample(weights, {
         condition,
-        draws: randomMultiStepDraws(seed, firstImage, {
-          batchSize: count,
-          tokenSpace: teacher.model.tokenSpace,
-          sampling: sampler.options,
-        }),
+        draws: drawsFor(seed, firstImage, sampler),
         async onStep({ step, tokens: soFar }) {
           const begun = performance.now();
           await letMessagesIn();
@@ -132,7 +152,6 @@ export async function residentModel(engine: Engine, folder: ModelFolder): Promis
       tokens: Int32Array.from(tokens.data),
       numSteps: passes,
       milliseconds: { sampling: sampled - started - drawing, decoding: performance.now() - sampled },
-      wasReady: samplers.numMade() + decoders.numMade() === numCompiled,
     };
 
     async function frame(step: number, of: number, soFar: HostTensor<'int32'>): Promise<Frame> {
@@ -166,12 +185,10 @@ interface Disposable {
 /** Compiled functions by key, the least recently used being given up. */
 function lastUsed<T extends Disposable>(maximum: number) {
   const kept = new Map<string, Promise<T>>();
-  let made = 0;
   return {
     async get(key: string, make: () => Promise<T>): Promise<T> {
       let found = kept.get(key);
       if (!found) {
-        made++;
         found = make();
         found.catch(() => kept.delete(key));
       }
@@ -185,7 +202,6 @@ function lastUsed<T extends Disposable>(maximum: number) {
       }
       return found;
     },
-    numMade: () => made,
     async dispose(): Promise<void> {
       for (const value of kept.values()) await (await value.catch(() => undefined))?.dispose();
       kept.clear();
