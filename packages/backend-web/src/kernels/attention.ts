@@ -12,6 +12,7 @@ import {
   walkDeclarations,
   type AttentionAttributes,
   type AttentionLayout,
+  type Walk,
 } from './attention-program.js';
 import { runProgram, type Program } from './program.js';
 import type { Tuning } from './rows.js';
@@ -45,18 +46,24 @@ export function attention(
   });
 }
 
-/** What keeps a later position out of causal attention. */
-function isAllowed(causal: boolean, query: (j: number) => string, key: (j: number) => string) {
-  return (j: number) => (causal ? `isReal${j} && ${key(j)} <= ${query(j)}` : `isReal${j}`);
+/** WGSL conditions that position `other<j>` exists and, in causal attention, is not later than its query. */
+const allowedKey = (causal: boolean) => (j: number) => `isReal${j}${causal ? ` && other${j} <= position` : ''}`;
+const allowedQuery = (causal: boolean) => (j: number) => `isReal${j}${causal ? ` && position <= other${j}` : ''}`;
+
+/** The walk of a query's lane over keys and values. */
+function overKeys(layout: AttentionLayout, causal: boolean, body: Walk['body']): string {
+  return walk(layout, {
+    buffers: ['key', 'value'],
+    count: 'uniforms.numKeys',
+    from: '0u',
+    to: causal ? 'min(uniforms.numKeys, (block + 1u) * workgroupSize)' : 'uniforms.numKeys',
+    body,
+  });
 }
 
 function forwardProgram(layout: AttentionLayout, causal: boolean): Program {
   const each = layout.together;
-  const allowed = isAllowed(
-    causal,
-    () => 'position',
-    (j) => `other${j}`,
-  );
+  const allowed = allowedKey(causal);
   return {
     name: 'DimoAttention',
     variant: layout.variant,
@@ -71,12 +78,10 @@ fn run(group: u32, lane: u32) {
   ${perVector(layout, (i) => `let q${i} = query[own + ${i}u] * uniforms.scale; var sum${i} = ${layout.type}(0.0);`)}
   var largest = -3.4e38;
   var total = 0.0;
-  ${walk(layout, {
-    buffers: ['key', 'value'],
-    count: 'uniforms.numKeys',
-    from: '0u',
-    to: causal ? 'min(uniforms.numKeys, (block + 1u) * workgroupSize)' : 'uniforms.numKeys',
-    body: (at) => `
+  ${overKeys(
+    layout,
+    causal,
+    (at) => `
     ${each.map((j) => `let score${j} = select(-3.4e38, ${scalarProduct(layout, (i) => `q${i}`, at(0, j))}, ${allowed(j)});`).join('\n    ')}
     let newLargest = ${each.reduce((inner, j) => `max(${inner}, score${j})`, 'largest')};
     let keep = exp(largest - newLargest);
@@ -84,7 +89,7 @@ fn run(group: u32, lane: u32) {
     ${each.map((j) => `let p${j} = select(0.0, exp(score${j} - largest), ${allowed(j)});`).join(' ')}
     total = total * keep + (${each.map((j) => `p${j}`).join(' + ')});
     ${perVector(layout, (i) => `sum${i} = sum${i} * keep + (${each.map((j) => `p${j} * ${at(1, j)(i)}`).join(' + ')});`)}`,
-  })}
+  )}
   if (!exists) { return; }
   ${perVector(layout, (i) => `y[own + ${i}u] = sum${i} / total;`)}
   logSumExp[statistic] = largest + log(total);
@@ -131,11 +136,7 @@ export function attentionGrad(
 
 function queryGradientProgram(layout: AttentionLayout, causal: boolean): Program {
   const each = layout.together;
-  const allowed = isAllowed(
-    causal,
-    () => 'position',
-    (j) => `other${j}`,
-  );
+  const allowed = allowedKey(causal);
   return {
     name: 'DimoAttentionQueryGrad',
     variant: layout.variant,
@@ -154,16 +155,14 @@ fn run(group: u32, lane: u32) {
     (i) => `output[own + ${i}u]`,
   )};
   let normalizer = logSumExp[statistic];
-  ${walk(layout, {
-    buffers: ['key', 'value'],
-    count: 'uniforms.numKeys',
-    from: '0u',
-    to: causal ? 'min(uniforms.numKeys, (block + 1u) * workgroupSize)' : 'uniforms.numKeys',
-    body: (at) => `
+  ${overKeys(
+    layout,
+    causal,
+    (at) => `
     ${each.map((j) => `let p${j} = select(0.0, exp(${scalarProduct(layout, (i) => `q${i}`, at(0, j))} - normalizer), ${allowed(j)});`).join('\n    ')}
     ${each.map((j) => `let ds${j} = p${j} * (${scalarProduct(layout, (i) => `dy${i}`, at(1, j))} - along);`).join('\n    ')}
     ${perVector(layout, (i) => `dq${i} += ${each.map((j) => `ds${j} * ${at(0, j)(i)}`).join(' + ')};`)}`,
-  })}
+  )}
   if (!exists) { return; }
   ${perVector(layout, (i) => `dquery[own + ${i}u] = dq${i} * uniforms.scale;`)}
   projection[statistic] = along;
@@ -173,11 +172,7 @@ fn run(group: u32, lane: u32) {
 
 function keyGradientProgram(layout: AttentionLayout, causal: boolean): Program {
   const each = layout.together;
-  const allowed = isAllowed(
-    causal,
-    (j) => `other${j}`,
-    () => 'position',
-  );
+  const allowed = allowedQuery(causal);
   const queryRow = (j: number) => `statistics + min(other${j}, uniforms.numQueries - 1u)`;
   return {
     name: 'DimoAttentionKeyGrad',
