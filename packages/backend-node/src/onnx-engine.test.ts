@@ -13,7 +13,7 @@ import {
   type PureFunction,
 } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createOnnxEngine } from './onnx-engine.js';
 
 /** One step of gradient descent on the mean squared error of a linear model. */
@@ -183,6 +183,14 @@ describe('the onnx engine', () => {
     const broken = await createOnnxEngine({ emit: () => () => Uint8Array.of(1, 2, 3) });
     await expect(broken.compile(descend, { state: {}, inputs: {} })).rejects.toMatchObject({ code: 'trace' });
     await broken.dispose();
+  });
+
+  it('gives the memory of a released tree back, without waiting for the garbage collector', async () => {
+    const size = 2 ** 28;
+    const state = await engine.upload({ x: float32([size / 4], new Float32Array(size / 4).fill(1)) }, { move: true });
+    const held = process.memoryUsage.rss();
+    await state.dispose();
+    await vi.waitFor(() => expect(held - process.memoryUsage.rss()).toBeGreaterThan(size / 2), { timeout: 5000 });
   });
 
   it('refuses the device tree of another engine', async () => {
