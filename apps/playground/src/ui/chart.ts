@@ -3,7 +3,7 @@
 const namespace = 'http://www.w3.org/2000/svg';
 /** Units of the view box. */
 const [width, height] = [360, 136];
-const [left, right, top, bottom] = [34, 4, 6, 18];
+const [left, right, top, bottom] = [44, 4, 6, 18];
 /** Points drawn at most; longer series are thinned. */
 const maximumPoints = 400;
 
@@ -31,6 +31,7 @@ export function createChart(container: HTMLElement, name: string, lastStep: () =
   svg.append(grid, raw, smooth, low, high, from, to);
   container.replaceChildren(svg);
   let points: { step: number; value: number; mean: number }[] = [];
+  let numAdded = 0;
   let isScheduled = false;
 
   function draw(): void {
@@ -82,11 +83,14 @@ export function createChart(container: HTMLElement, name: string, lastStep: () =
   return {
     clear() {
       points = [];
+      numAdded = 0;
       schedule();
     },
     add(step, value) {
-      const before = points.at(-1)?.mean;
-      points.push({ step, value, mean: before === undefined ? value : before + (value - before) * 0.1 });
+      const before = points.at(-1)?.mean ?? value;
+      // A plain mean at first, then one that forgets.
+      numAdded++;
+      points.push({ step, value, mean: before + (value - before) * Math.max(0.1, 1 / numAdded) });
       if (points.length > maximumPoints) points = points.filter((_, i) => i % 2 === 0 || i === points.length - 1);
       schedule();
     },
