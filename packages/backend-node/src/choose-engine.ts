@@ -1,31 +1,49 @@
 /** Which engine to use, and why. */
-import { BackendUnavailableError, OptionError, type Engine, type EngineFactory, type EngineOptions } from '@dimo/core';
-import { describeFailure, nodeEngines } from './plugin.js';
+import {
+  BackendUnavailableError,
+  chooseFastestEngine,
+  OptionError,
+  type ChosenEngine,
+  type Engine,
+  type EngineChoiceProgress,
+  type EngineFactory,
+  type EngineMemory,
+  type EngineOptions,
+} from '@dimo/core';
+import { engineMemoryKey, fileEngineMemory } from './engine-memory.js';
+import { nodeEngines } from './plugin.js';
 
-/** A chosen engine. */
-export interface ChosenEngine {
-  readonly engine: Engine;
-  /** One sentence for the log: what was picked, and why nothing better. */
-  readonly explanation: string;
-}
+export type { ChosenEngine } from '@dimo/core';
 
 /** Options of `chooseEngine`. */
 export interface ChooseEngineOptions extends EngineOptions {
   /** Where names are looked up, plugins' engines included. @default the engines of this package */
   readonly engines?: readonly EngineFactory[];
+  /** Where the answer of `auto` is kept; `false` keeps nothing. @default a file in the user's cache folder */
+  readonly memory?: EngineMemory | false;
+  /** Measure even if there is an answer. @default false */
+  readonly remeasure?: boolean;
+  readonly signal?: AbortSignal;
+  /** Called before `auto` tries or measures an engine. */
+  readonly onProgress?: (event: EngineChoiceProgress) => void;
 }
 
-/** The order of `auto`, fastest first. `tensorflow` and `cpu` are for comparison: `onnx` and `wasm` are faster. */
-const automaticOrder = ['cuda', 'webgpu', 'onnx', 'wasm'];
+/**
+ * What `auto` measures, and what it falls back to where none of it runs. `tensorflow` and `cpu` are for comparison: `onnx`
+ * and `wasm` are faster.
+ */
+const automaticGroups = [['cuda', 'onnx-cuda', 'webgpu', 'onnx-webgpu', 'onnx'], ['wasm']];
 
 /**
- * Makes an engine by name; `auto` takes the first that runs here of cuda, webgpu on a real GPU, onnx, wasm.
+ * Makes an engine by name; `auto` takes the one whose real step is fastest here, of cuda, onnx-cuda, webgpu, onnx-webgpu
+ * and onnx, else wasm. Adapters that emulate a GPU on the CPU are passed over, and where one engine runs nothing is measured.
+ * The answer is remembered for a month, per versions, processor and GPU driver.
  *
  * @throws OptionError for an unknown name.
  * @throws BackendUnavailableError if the named engine, or with `auto` every engine, is unavailable.
  */
 export async function chooseEngine(name: string, options: ChooseEngineOptions = {}): Promise<ChosenEngine> {
-  const { engines = nodeEngines, ...engineOptions } = options;
+  const { engines = nodeEngines, memory, remeasure, signal, onProgress, ...engineOptions } = options;
   if (name !== 'auto') {
     const factory = engines.find((candidate) => candidate.name === name);
     if (!factory)
@@ -34,36 +52,41 @@ export async function chooseEngine(name: string, options: ChooseEngineOptions = 
         { hint: '`dimo doctor` lists the engines that run on this machine' },
       );
     const engine = await factory.create(engineOptions);
-    return { engine, explanation: `engine ${describe(engine)}, as requested` };
+    const explanation = `engine ${engine.info.name} on ${engine.info.device}, as requested`;
+    return { engine, explanation, measurements: [], isRemembered: false };
   }
-
-  const passedOver: string[] = [];
-  for (const candidate of automaticOrder) {
-    const factory = engines.find((engine) => engine.name === candidate);
-    if (!factory) continue;
-    try {
-      const engine = await factory.create(engineOptions);
-      if (!engine.info.isSoftware) {
-        const why = passedOver.length > 0 ? `; passed over: ${passedOver.join('; ')}` : '';
-        return { engine, explanation: `engine ${describe(engine)}, the fastest that runs here${why}` };
-      }
-      await engine.dispose();
-      passedOver.push(`${candidate} (${engine.info.device} only emulates a GPU)`);
-    } catch (error) {
-      if (error instanceof OptionError) throw error;
-      passedOver.push(`${candidate} (${shortReason(candidate, describeFailure(error).reason)})`);
-    }
-  }
-  throw new BackendUnavailableError(`engine auto: no engine runs on this machine: ${passedOver.join('; ')}`, {
-    hint: 'run `npm install onnxruntime-node`, or see `dimo doctor`',
+  const groups = automaticGroups.map((names) =>
+    names.flatMap((wanted) => engines.filter((factory) => factory.name === wanted).map(knowingItsAdapter)),
+  );
+  const names = groups.flat().map((factory) => factory.name);
+  return chooseFastestEngine({
+    groups,
+    options: engineOptions,
+    memory: memory === false ? undefined : (memory ?? fileEngineMemory()),
+    key: engineMemoryKey(names, engineOptions.threads),
+    signal,
+    onProgress,
+    ...(remeasure === undefined ? {} : { remeasure }),
   });
 }
 
-function describe({ info }: Engine): string {
-  return `${info.name} on ${info.device}`;
-}
-
-function shortReason(name: string, reason: string): string {
-  const start = `${name} engine: `;
-  return reason.startsWith(start) ? reason.slice(start.length) : reason;
+/** Our engines on WebGPU are started only where the adapter is known to be a GPU; others are taken as they are. */
+function knowingItsAdapter(factory: EngineFactory): EngineFactory {
+  const { name } = factory;
+  if (!nodeEngines.includes(factory) || (name !== 'webgpu' && name !== 'onnx-webgpu')) return factory;
+  const create = async (options?: EngineOptions): Promise<Engine> => {
+    const { probeAdapter } = await import('./eager/adapter-probe.js');
+    const adapter = await probeAdapter();
+    if (adapter.kind === 'none')
+      throw new BackendUnavailableError(`${name} engine: there is no WebGPU adapter on this machine`);
+    if (adapter.kind === 'adapter' && adapter.isSoftware)
+      throw new BackendUnavailableError(`${name} engine: ${adapter.device} only emulates a GPU`);
+    const engine = await factory.create(options);
+    if (adapter.kind === 'adapter' || engine.info.isSoftware !== undefined) return engine;
+    await engine.dispose();
+    throw new BackendUnavailableError(
+      `${name} engine: without the package webgpu nothing tells whether the adapter is a GPU`,
+    );
+  };
+  return { ...factory, create };
 }

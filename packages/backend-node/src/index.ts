@@ -1,5 +1,6 @@
 export { chooseEngine, type ChooseEngineOptions, type ChosenEngine } from './choose-engine.js';
 export * from './hub/index.js';
+export { engineMemoryFile, fileEngineMemory } from './engine-memory.js';
 export { createOnnxEngine, type ModelBytes, type ModelEmitter, type OnnxEngineOptions } from './onnx-engine.js';
 export { nodeBackendPlugin, nodeEngines, type NodeEngineName } from './plugin.js';
 export { matrixProductRate, probeEngines, type EngineReport, type ProbeEnginesOptions } from './probe-engines.js';

@@ -95,7 +95,12 @@ export async function evaluateModels(task: EvaluationTask): Promise<Evaluation> 
       if (measured.pluginRow) pluginRows.push(measured.pluginRow);
       if (measured.grid) grids.push({ title: titleOf(method), png: measured.grid });
     }
-    return { rows, pluginRows, grids: [...grids, ...(page?.grids() ?? [])], notes: notesOf(task, extractor, conditions) };
+    return {
+      rows,
+      pluginRows,
+      grids: [...grids, ...(page?.grids() ?? [])],
+      notes: notesOf(task, extractor, conditions),
+    };
   } finally {
     await prepared.dispose();
   }
@@ -198,11 +203,7 @@ function titleOf({ name, steps }: EvaluationMethod): string {
 }
 
 /** Six rows of every class, or a square where there are no classes. */
-function gridOf(
-  images: HostTensor<'float32'>,
-  { ids, texts }: EvaluationConditions,
-  numClasses: number,
-): Uint8Array {
+function gridOf(images: HostTensor<'float32'>, { ids, texts }: EvaluationConditions, numClasses: number): Uint8Array {
   if (ids && !texts && numClasses > 1 && numClasses <= 32)
     return encodeGrid(arrangeByClass(images, ids.data, { numClasses, rows: 6 }), numClasses).png;
   const some = firstImages(images, 64);
@@ -253,7 +254,9 @@ function notesOf(
   const seedText = seeds.length > 1 ? `, mean of ${seeds.length} sampling seeds` : '';
   return [
     `${count} samples a row${seedText}, engine ${engine.info.name} (${engine.info.device})`,
-    ...(texts ? ['prompts: a text of each of so many random training images; the classes are those of the images'] : []),
+    ...(texts
+      ? ['prompts: a text of each of so many random training images; the classes are those of the images']
+      : []),
     ...(extractor && dataset
       ? [
           `FID against all ${dataset.train.count} training images of ${dataset.name}, in the features of ${extractor.name}; compare only rows of one table`,

@@ -4,6 +4,7 @@ import {
   chooseWebEngine,
   createWebEngine,
   httpModelFolder,
+  webEngines,
   type WebEngineName,
 } from '@dimo/backend-web';
 import {
@@ -92,7 +93,6 @@ async function doubling(engine: Engine, values: HostTree) {
 /** Every device that this thread has been given, the latest last. */
 const devices: GPUDevice[] = [];
 if (typeof GPUAdapter !== 'undefined') {
-  // eslint-disable-next-line @typescript-eslint/unbound-method
   const request = GPUAdapter.prototype.requestDevice;
   GPUAdapter.prototype.requestDevice = async function (descriptor) {
     const device = await request.call(this, descriptor);
@@ -101,34 +101,42 @@ if (typeof GPUAdapter !== 'undefined') {
   };
 }
 
-/** Destroys the device under an engine, between two calls and during one; then makes another engine. */
+/** Enough elements for tfjs to compute on the GPU. */
+const counting = (): HostTree => ({
+  x: float32(
+    [2048],
+    Float32Array.from({ length: 2048 }, (_, i) => i),
+  ),
+});
+
+/** The second element of each: 1 at first, doubled by every run. */
+const second = (tree: HostTree): number => Number(tree['x']!.data[1]);
+
+/** Destroys the device under an engine in the middle of a run; then makes another engine. */
 export async function loseDevice(name: WebEngineName) {
-  const values = { x: float32([2], [1, 2]) };
   const engine = await createWebEngine(name, files);
-  const { state, run } = await doubling(engine, values);
+  const { state, run } = await doubling(engine, counting());
   await run();
   const before = await state.download();
-  const pending = run();
+  const pending = failureOf(run);
   devices.at(-1)!.destroy();
-  const failures = [
-    await failureOf(() => pending),
-    await failureOf(run),
-    await failureOf(() => state.download()),
-    await failureOf(() => engine.upload(values)),
-  ];
+  const failures = [await pending];
+  await devices.at(-1)!.lost;
+  for (const call of [run, () => state.download(), () => engine.upload(counting())])
+    failures.push(await failureOf(call));
   await engine.dispose();
   const another = await createWebEngine(name, files);
   const restored = await doubling(another, before);
   await restored.run();
-  const after = [...(await restored.state.download())['x']!.data].map(Number);
+  const after = second(await restored.state.download());
   await another.dispose();
   return { failures, after };
 }
 
-/** Asks for more memory than there is, and goes on. */
+/** An out-of-memory report of the device during a run, and runs after it. */
 export async function runOutOfMemory(name: WebEngineName) {
   const engine = await createWebEngine(name, files);
-  const { state, run } = await doubling(engine, { x: float32([2], [1, 2]) });
+  const { state, run } = await doubling(engine, counting());
   await run();
   const device = devices.at(-1)!;
   const failure = await failureOf(async () => {
@@ -138,9 +146,9 @@ export async function runOutOfMemory(name: WebEngineName) {
     device.dispatchEvent(new GPUUncapturedErrorEvent('uncapturederror', { error }));
     await running;
   });
-  const unchanged = [...(await state.download())['x']!.data].map(Number);
+  const unchanged = second(await state.download());
   await run();
-  const after = [...(await state.download())['x']!.data].map(Number);
+  const after = second(await state.download());
   await engine.dispose();
   return { failure, unchanged, after };
 }
@@ -181,14 +189,15 @@ export async function lastResort() {
   return { device: engine.info.device, x: [...x!.data].map(Number) };
 }
 
-/** `auto`, twice. */
-export async function choose(measuresSoftware: boolean) {
-  const options = { ...files, measuresSoftware };
+/** `auto` among some engines, twice. */
+export async function choose(names: readonly WebEngineName[], measuresSoftware: boolean) {
   const results = [];
   for (let i = 0; i < 2; i++) {
     const events: string[] = [];
     const { engine, explanation, measurements, isRemembered } = await chooseWebEngine({
-      ...options,
+      ...files,
+      measuresSoftware,
+      engines: webEngines.filter(({ name }) => names.includes(name)),
       onProgress: ({ engine: tried, stage }) => events.push(`${stage} ${tried}`),
     });
     results.push({ name: engine.info.name, explanation, measurements, isRemembered, events });
