@@ -28,6 +28,9 @@ function logitsOf(weights: TensorTree, tokens: tf.Tensor): tf.Tensor3D {
   return linear(x, weights['table']!);
 }
 
+/** Small enough that the loss falls for as long as anyone measures, though the gradient is a sum over 512 tokens. */
+const learningRate = 1e-6;
+
 /** Cross-entropy, its gradient, and a plain descent step. */
 const measurementStep: PureFunction = (state, inputs) => {
   const { gradients, outputs } = gradientThroughLogits(
@@ -42,7 +45,7 @@ const measurementStep: PureFunction = (state, inputs) => {
   );
   const moved = Object.entries(gradients).map(([name, gradient]) => [
     name,
-    tf.sub(state[name]!, tf.mul(gradient, 1e-3)),
+    tf.sub(state[name]!, tf.mul(gradient, learningRate)),
   ]);
   return { state: Object.fromEntries(moved) as TensorTree, outputs };
 };
