@@ -18,13 +18,13 @@ if (!run || (kind !== 'teacher' && kind !== 'generator')) {
   process.exit(2);
 }
 const preset = new URL('../presets/emoji/', import.meta.url);
+// How to sample was measured after the training; see docs/emoji.md.
+const settings = JSON.parse(await readFile(new URL('../settings.json', import.meta.url), 'utf8'));
 
 async function teacherPreset() {
   const folder = join(run, 'teacher');
   const source = folderWeightSource(folder);
-  // The sampler's settings were measured after the training; see docs/emoji.md.
-  const sampler = JSON.parse(await readFile(new URL('../sampler.json', import.meta.url), 'utf8'));
-  const teacher = await emojiTeacher.load({ sampler }, source);
+  const teacher = await emojiTeacher.load({ sampler: settings.sampler }, source);
   const files = emojiTeacher.files(teacher);
   return Object.fromEntries(
     Object.entries(files).map(([name, bytes]) => [
@@ -38,7 +38,13 @@ async function generatorPreset() {
   const teachers = new Map([[emojiTeacher.name, emojiTeacher]]);
   const generator = await readGenerator(folderWeightSource(join(run, 'generator')), teachers);
   const conditionFiles = generator.definition.conditionFiles();
-  return generatorFiles({ ...generator, conditionFiles }, { float: 'F16' });
+  const { training } = generator.description;
+  const description = {
+    ...generator.description,
+    temperature: settings.temperature,
+    training: { ...training, teacher: 'emoji' },
+  };
+  return generatorFiles({ ...generator, description, conditionFiles }, { float: 'F16' });
 }
 
 const folder = kind === 'teacher' ? preset : new URL('generator/', preset);

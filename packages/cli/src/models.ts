@@ -42,7 +42,9 @@ export async function findTeacher(settings: DimoConfig['teacher'], registry: Plu
   const { source, plugin } = settings;
   if (plugin !== undefined) {
     const found = requireTeacherPlugin(plugin, registry);
-    const weights = source === undefined ? emptySource : modelFolder(source);
+    const preset = source === undefined ? undefined : presetOf(found, source);
+    const folder = preset ?? source;
+    const weights = folder === undefined ? emptySource : modelFolder(folder);
     return { teacher: await found.load(settings.config, weights), name: source ?? plugin };
   }
   const name = source ?? 'mnist';
@@ -77,10 +79,16 @@ export function presetLocation(
   registry: PluginRegistry,
 ): { readonly plugin: TeacherPlugin; readonly folder: string } | undefined {
   for (const plugin of registry.teachers.values()) {
-    const preset = Object.hasOwn(plugin.presets ?? {}, name) ? plugin.presets?.[name] : undefined;
-    if (preset) return { plugin, folder: fileURLToPath(preset.location) };
+    const preset = presetOf(plugin, name);
+    if (preset) return { plugin, folder: preset };
   }
   return undefined;
+}
+
+/** Folder of a plugin's preset. */
+function presetOf(plugin: TeacherPlugin, name: string): string | undefined {
+  const preset = Object.hasOwn(plugin.presets ?? {}, name) ? plugin.presets?.[name] : undefined;
+  return preset && fileURLToPath(preset.location);
 }
 
 /** A teacher plugin by name. @throws OptionError */
