@@ -1,8 +1,9 @@
-/** A transformer folder of Meissonic's public size with random weights, in the layout of the release. */
+/** Folders of Meissonic's public size with random weights, in the layout of the release. */
 import { float32, randomStream, sizeOf, writeSafetensors } from '@dimo/core';
-import { multimodalTransformer, transformerOfDiffusers } from '@dimo/teacher-meissonic';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { clipTextEncoder, multimodalTransformer, transformerOfDiffusers, vqModel } from '@dimo/teacher-meissonic';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { gunzipSync } from 'node:zlib';
 
 /** `config.json` of the released transformer. */
 export const releasedConfig = {
@@ -25,17 +26,82 @@ const shardBytes = 500e6;
 /** Random numbers; tensors take windows of them, which is much faster than drawing every weight. */
 const poolSize = 2 ** 21;
 
+/** `config.json` of the text encoder, that of OpenCLIP ViT-H/14. */
+const textEncoderConfig = {
+  architectures: ['CLIPTextModelWithProjection'],
+  eos_token_id: 49407,
+  hidden_act: 'gelu',
+  hidden_size: 1024,
+  intermediate_size: 4096,
+  max_position_embeddings: 77,
+  num_attention_heads: 16,
+  num_hidden_layers: 24,
+  projection_dim: 1024,
+  vocab_size: 49408,
+};
+
+/** `config.json` of the VQ-VAE, as diffusers' script for its family makes it. */
+export const vqvaeConfig = {
+  _class_name: 'VQModel',
+  block_out_channels: [128, 256, 256, 512, 768],
+  latent_channels: 64,
+  layers_per_block: 2,
+  lookup_from_codebook: true,
+  mid_block_add_attention: false,
+  num_vq_embeddings: 8192,
+};
+
 /**
- * Writes config.json, shards and their index.
+ * Writes the transformer: config.json, shards and their index.
  *
  * @param {string} folder @param {{ float: 'F16' | 'BF16' | 'F32', grid: number }} options
- * @returns {{ parameters: number, files: number }}
  */
 export function writeTransformer(folder, { float, grid }) {
-  const target = path.join(folder, 'transformer');
-  mkdirSync(target, { recursive: true });
-  writeFileSync(path.join(target, 'config.json'), JSON.stringify(releasedConfig));
   const { parameters } = multimodalTransformer(transformerOfDiffusers(releasedConfig, { grid }));
+  const part = { name: 'transformer', base: 'diffusion_pytorch_model', config: releasedConfig, parameters };
+  return writePart(folder, part, float);
+}
+
+/**
+ * Writes a whole release: transformer, text encoder, VQ-VAE, scheduler and the tokenizer of CLIP.
+ *
+ * @param {string} folder @param {{ float: 'F16' | 'BF16' | 'F32', grid: number }} options
+ */
+export function writeRelease(folder, { float, grid }) {
+  const vqvae = vqModel(vqvaeConfig, { grid: [grid, grid] });
+  const encoder = clipTextEncoder(textEncoderConfig);
+  const parts = [
+    writeTransformer(folder, { float, grid }),
+    writePart(
+      folder,
+      { name: 'vqvae', base: 'diffusion_pytorch_model', config: vqvaeConfig, parameters: vqvae.parameters },
+      float,
+    ),
+    writePart(
+      folder,
+      { name: 'text_encoder', base: 'model', config: textEncoderConfig, parameters: encoder.parameters },
+      float,
+    ),
+  ];
+  const write = (name, content) => {
+    mkdirSync(path.dirname(path.join(folder, name)), { recursive: true });
+    writeFileSync(path.join(folder, name), content);
+  };
+  write('model_index.json', '{}');
+  write('scheduler/scheduler_config.json', JSON.stringify({ mask_token_id: 8255, masking_schedule: 'cosine' }));
+  for (const name of ['vocab.json', 'merges.txt'])
+    write(`tokenizer/${name}`, gunzipSync(readFileSync(new URL(`${name}.gz`, clipFixtures))));
+  write('tokenizer/tokenizer_config.json', JSON.stringify({ model_max_length: 77 }));
+  return { parameters: parts.reduce((sum, part) => sum + part.parameters, 0) };
+}
+
+const clipFixtures = new URL('../../tests/fixtures/clip/', import.meta.url);
+
+/** @returns {{ parameters: number, files: number }} */
+function writePart(folder, { name: partName, base, config, parameters }, float) {
+  const target = path.join(folder, partName);
+  mkdirSync(target, { recursive: true });
+  writeFileSync(path.join(target, 'config.json'), JSON.stringify(config));
   const pool = randomStream(1, 0, 'bench/weights').normal(poolSize);
   const shards = [];
   let bytes = Infinity;
@@ -52,7 +118,7 @@ export function writeTransformer(folder, { float, grid }) {
   let offset = 0;
   shards.forEach((entries, index) => {
     const number = (value) => String(value).padStart(5, '0');
-    const file = `diffusion_pytorch_model-${number(index + 1)}-of-${number(shards.length)}.safetensors`;
+    const file = `${base}-${number(index + 1)}-of-${number(shards.length)}.safetensors`;
     const tree = {};
     for (const [name, shape] of entries) {
       const data = new Float32Array(sizeOf(shape));
@@ -68,7 +134,7 @@ export function writeTransformer(folder, { float, grid }) {
     writeFileSync(path.join(target, file), writeSafetensors(tree, { float }));
   });
   writeFileSync(
-    path.join(target, 'diffusion_pytorch_model.safetensors.index.json'),
+    path.join(target, `${base}.safetensors.index.json`),
     JSON.stringify({ metadata: { total_size: parameterCount * (float === 'F32' ? 4 : 2) }, weight_map: weightMap }),
   );
   return { parameters: parameterCount, files: shards.length };

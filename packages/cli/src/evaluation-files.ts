@@ -95,9 +95,10 @@ export function evaluationText({ rows, pluginRows, notes }: Pick<Evaluation, 'ro
   return parts.join('\n\n');
 }
 
-function pluginTable(rows: readonly PluginRow[]): string {
-  const names = Object.keys(rows[0]!.metrics);
-  const cells = [
+/** Measures of plugins as a table: the head and then the rows. */
+export function pluginCells(rows: readonly PluginRow[]): string[][] {
+  const names = Object.keys(rows[0]?.metrics ?? {});
+  return [
     ['method', 'steps', 'samples/s', ...names],
     ...rows.map((row) => [
       row.method,
@@ -106,6 +107,10 @@ function pluginTable(rows: readonly PluginRow[]): string {
       ...names.map((name) => formatNumber(row.metrics[name]!)),
     ]),
   ];
+}
+
+function pluginTable(rows: readonly PluginRow[]): string {
+  const cells = pluginCells(rows);
   const widths = cells[0]!.map((_, column) => Math.max(...cells.map((line) => line[column]!.length)));
   return cells
     .map((line) =>

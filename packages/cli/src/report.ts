@@ -2,9 +2,8 @@
 import { renderReport, type ReportCurve, type ReportGrid } from '@dimo/eval';
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { evaluationFileName, readEvaluation } from './evaluation-files.js';
+import { evaluationFileName, pluginCells, readEvaluation } from './evaluation-files.js';
 import { readRunConfig, writeFileAtomically } from './run/folder.js';
-import { formatNumber } from './run/progress.js';
 import { readMetrics, type MetricsLine } from './run/metrics.js';
 import { version } from './version.js';
 
@@ -49,7 +48,8 @@ export async function writeReport(run: string, out: string = join(run, 'report.h
     title: `dimo: ${name}`,
     summary: `${metrics.at(-1)?.step ?? 0} steps. Made by dimo ${version}.`,
     ...(evaluation && evaluation.rows.length > 0 ? { rows: evaluation.rows } : {}),
-    notes: [...(evaluation?.notes ?? []), ...pluginNotes(evaluation?.pluginRows ?? [])],
+    ...(evaluation && evaluation.pluginRows.length > 0 ? { otherMeasures: pluginCells(evaluation.pluginRows) } : {}),
+    notes: evaluation?.notes ?? [],
     grids: [...(evaluation?.pictures ?? []), ...(await sampleGrids(run))],
     curves: curvesOf(metrics),
     settings: config,
@@ -91,19 +91,4 @@ function curvesOf(metrics: readonly MetricsLine[]): ReportCurve[] {
       },
     ];
   });
-}
-
-function pluginNotes(
-  rows: readonly {
-    readonly method: string;
-    readonly steps?: number;
-    readonly metrics: Readonly<Record<string, number>>;
-  }[],
-): string[] {
-  return rows.map(
-    ({ method, steps, metrics }) =>
-      `${steps === undefined ? method : `${method}, ${steps} steps`}: ${Object.entries(metrics)
-        .map(([name, value]) => `${name} ${formatNumber(value)}`)
-        .join(', ')}`,
-  );
 }

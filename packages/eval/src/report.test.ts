@@ -25,6 +25,10 @@ function contentWith(label: string): ReportContent {
       density: 0.5,
       coverage: 0.5,
     })),
+    otherMeasures: [
+      ['method', label],
+      [label, label],
+    ],
     notes: [label],
     grids: [{ title: label, png }],
     curves: [{ title: label, xLabel: label, x: [0, 1, 2], series: [{ label, values: [3, null, NaN] }] }],
@@ -135,6 +139,18 @@ describe('renderReport', () => {
       }),
       { numRuns: 200 },
     );
+  });
+
+  it('shows other measures whole', () => {
+    const html = renderReport({
+      title: 'run',
+      otherMeasures: [
+        ['method', 'name-retrieval'],
+        ['teacher', '0.9300'],
+      ],
+    });
+    expect(html).toContain('<th>method</th><th>name-retrieval</th>');
+    expect(html).toContain('<td>teacher</td><td>0.9300</td>');
   });
 
   it('leaves out empty sections', () => {

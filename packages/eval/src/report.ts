@@ -40,6 +40,8 @@ export interface ReportContent {
   /** One or two sentences under the title. */
   readonly summary?: string;
   readonly rows?: readonly EvaluationRow[];
+  /** A second table, of other measures: the head and then the rows, as text. */
+  readonly otherMeasures?: readonly (readonly string[])[];
   /** Notes under the table: what the numbers were computed with. */
   readonly notes?: readonly string[];
   readonly grids?: readonly ReportGrid[];
@@ -56,9 +58,19 @@ export interface ReportContent {
  * @throws OptionError if a series has not one value per x.
  */
 export function renderReport(content: ReportContent): string {
-  const { title, summary, rows = [], notes = [], grids = [], curves = [], settings, machine } = content;
+  const {
+    title,
+    summary,
+    rows = [],
+    otherMeasures = [],
+    notes = [],
+    grids = [],
+    curves = [],
+    settings,
+    machine,
+  } = content;
   const sections = [
-    results(rows, notes),
+    results(rows, otherMeasures, notes),
     grids.length > 0 ? section('Samples', `<div class="grids">${grids.map(figure).join('\n')}</div>`) : '',
     curves.length > 0 ? section('Training', charts(curves)) : '',
     settings ? section('Settings', facts(settings)) : '',
@@ -82,11 +94,25 @@ ${sections.filter((text) => text !== '').join('\n')}
 `;
 }
 
-/** Table and notes; notes stand alone where a teacher has no images to be measured. */
-function results(rows: readonly EvaluationRow[], notes: readonly string[]): string {
-  if (rows.length === 0 && notes.length === 0) return '';
+/** Tables and notes; notes stand alone where a teacher has no images to be measured. */
+function results(
+  rows: readonly EvaluationRow[],
+  otherMeasures: readonly (readonly string[])[],
+  notes: readonly string[],
+): string {
+  if (rows.length === 0 && otherMeasures.length === 0 && notes.length === 0) return '';
   const text = notes.map((note) => `<p>${htmlText(note)}</p>`).join('\n');
-  return section('Results', `${rows.length > 0 ? table(rows) : ''}${text}`);
+  const [head, ...others] = otherMeasures.map((line) => line.map((text) => htmlText(text)));
+  const second = head ? tableOf(head, others.map(cellsOf)) : '';
+  return section('Results', `${rows.length > 0 ? table(rows) : ''}${second}${text}`);
+}
+
+const cellsOf = (texts: readonly string[]): string => texts.map((text) => `<td>${text}</td>`).join('');
+
+function tableOf(head: readonly string[], rows: readonly string[]): string {
+  const titles = head.map((text) => `<th>${text}</th>`).join('');
+  const body = rows.map((cells) => `<tr>${cells}</tr>`).join('\n');
+  return `<div class="scroll"><table><thead><tr>${titles}</tr></thead><tbody>\n${body}\n</tbody></table></div>`;
 }
 
 function section(title: string, body: string): string {
@@ -95,16 +121,16 @@ function section(title: string, body: string): string {
 
 function table(rows: readonly EvaluationRow[]): string {
   const arrows = { larger: ' ↑', smaller: ' ↓' } as const;
-  const head = tableColumns.map(({ title, better }) => `<th>${htmlText(title)}${better ? arrows[better] : ''}</th>`);
+  const head = tableColumns.map(({ title, better }) => `${htmlText(title)}${better ? arrows[better] : ''}`);
   const best = tableColumns.map((column) => bestText(column, rows));
   const body = rows.map((row) => {
     const cells = tableColumns.map(({ text }, c) => {
       const value = text(row);
       return `<td${value === best[c] ? ' class="best"' : ''}>${htmlText(value)}</td>`;
     });
-    return `<tr>${cells.join('')}</tr>`;
+    return cells.join('');
   });
-  return `<div class="scroll"><table><thead><tr>${head.join('')}</tr></thead><tbody>\n${body.join('\n')}\n</tbody></table></div>`;
+  return tableOf(head, body);
 }
 
 /** Text of the best cell of a column, or undefined if it has no best one. */
