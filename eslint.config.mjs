@@ -18,7 +18,7 @@ const depConstraints = [
   },
   {
     sourceTag: 'type:page',
-    onlyDependOnLibsWithTags: ['type:core', 'type:onnx', 'type:backend', 'type:teacher'],
+    onlyDependOnLibsWithTags: ['type:core', 'type:onnx', 'type:backend', 'type:teacher', 'type:example'],
   },
   { sourceTag: 'type:test', onlyDependOnLibsWithTags: ['*'] },
 ];

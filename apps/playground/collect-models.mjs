@@ -1,6 +1,6 @@
 /**
  * Copies the models that the page offers into `public/models`, each with the `manifest.json` by which the page fetches and
- * checks them, and lists them in `public/models/models.json`. A model that is not there yet is left out.
+ * checks them, and lists them in `public/models/models.json`. A model that is not there is left out.
  */
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -20,8 +20,8 @@ const offered = [
   {
     id: 'emoji',
     title: 'Emoji from words',
-    folder: 'examples/emoji/preset',
-    examples: ['a smiling cat', 'a red heart', 'a green frog', 'a yellow star'],
+    folder: 'examples/emoji/presets/emoji',
+    examples: ['grinning face', 'red heart', 'blue heart', 'cat face', 'green frog', 'red apple', 'sunflower'],
   },
 ];
 

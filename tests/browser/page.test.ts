@@ -5,9 +5,10 @@
  */
 import { folderWeightSource, nodeEngines } from '@dimo/backend-node';
 import { findModel, loadRegistry, serveModel } from '@dimo/cli';
-import { createDistillation, mergeCalls, runTraining, type Engine, type HostTree } from '@dimo/core';
+import { createDistillation, mergeCalls, readGenerator, runTraining, type Engine, type HostTree } from '@dimo/core';
 import { renderReport } from '@dimo/eval';
 import { maskgitTeacher } from '@dimo/teacher-maskgit';
+import { emojiTeacher } from 'dimo-example-emoji/teacher';
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -29,6 +30,7 @@ import {
 
 const found = findChromium();
 const preset = fileURLToPath(maskgitTeacher.presets!['mnist']!.location);
+const emojiPreset = fileURLToPath(new URL('../../examples/emoji/presets/emoji/generator', import.meta.url));
 const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const minutes = 60_000;
 
@@ -184,6 +186,42 @@ describe.skipIf(!found.path)(
         expect(await shownImages(page, '#generator-tiles', 28, 28)).toEqual(before);
         expect(opened.problems).toEqual([]);
       });
+    });
+
+    it('draws what words say, as Node does, and says which words it knows', async () => {
+      const { page, problems, close } = await site.open(
+        '?engine=wasm&model=emoji&prompt=blue%20heart&count=2&steps=2&seed=4',
+      );
+      await waitForText(page, '#status', 'in 2');
+      const teachers = new Map([[emojiTeacher.name, emojiTeacher]]);
+      const generator = await readGenerator(folderWeightSource(emojiPreset), teachers);
+      const served = await serveModel(engine, 'emoji', { kind: 'generator', generator }, {});
+      const { signal } = new AbortController();
+      const texts = ['blue heart', 'blue heart'];
+      const shown = await shownImages(page, '#generator-tiles', 32, 32);
+      expect(shown).toHaveLength(2);
+      let different = 0;
+      for await (const { images, first } of served.generate({
+        texts,
+        count: 2,
+        seed: 4,
+        temperature: undefined,
+        signal,
+      }))
+        for (let i = 0; i < images.data.length; i += 3) {
+          const red = shown[first + Math.floor(i / 3072)]![(i % 3072) / 3]!;
+          if (Math.abs(red - 255 * images.data[i]!) > 8) different++;
+        }
+      await served.dispose();
+      console.log(`pixels that differ from Node's: ${different} of 2048`);
+      expect(different).toBeLessThanOrEqual(64); // four tokens of 4 x 4 pixels
+      await picture(page, 'emoji-light');
+      await page.fill('#prompt', 'a heart of zorglub');
+      await page.click('#draw');
+      await page.waitForSelector('#problem:not([hidden])');
+      expect(await page.textContent('#problem')).toMatch(/zorglub/);
+      expect(problems).toEqual([]);
+      await close();
     });
 
     describe('distilling', () => {

@@ -7,6 +7,7 @@ serveWorker({
   openEngine,
   teachers: {
     maskgit: async () => (await import('@dimo/teacher-maskgit')).maskgitTeacher,
+    'emoji-meissonic': async () => (await import('dimo-example-emoji/teacher')).emojiTeacher,
     meissonic: async () => (await import('@dimo/teacher-meissonic')).meissonicTeacher,
   },
   async openFolder(location, onProgress) {

@@ -7,7 +7,7 @@
  * After `npm run build` in the repository. How the runs were made is in README.md.
  */
 import { folderWeightSource } from '@dimo/backend-node';
-import { generatorFiles, readGenerator, readSafetensors, writeSafetensors } from '@dimo/core';
+import { generatorFiles, readGenerator, readSafetensors, teacherDescriptionName, writeSafetensors } from '@dimo/core';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { emojiTeacher } from '../dist/index.js';
@@ -25,7 +25,12 @@ async function teacherPreset() {
   const folder = join(run, 'teacher');
   const source = folderWeightSource(folder);
   const teacher = await emojiTeacher.load({ sampler: settings.sampler }, source);
-  const files = emojiTeacher.files(teacher);
+  const { name, config } = teacher;
+  const { teacher: _, ...description } = JSON.parse(await readFile(join(folder, teacherDescriptionName), 'utf8'));
+  const files = {
+    ...emojiTeacher.files(teacher),
+    [teacherDescriptionName]: Buffer.from(`${JSON.stringify({ ...description, teacher: { name, config } })}\n`),
+  };
   return Object.fromEntries(
     Object.entries(files).map(([name, bytes]) => [
       name,
