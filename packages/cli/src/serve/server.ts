@@ -90,8 +90,12 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     },
     (request, response) => {
       const started = performance.now();
+      const { socket } = request;
+      const before = socket.bytesWritten;
       response.on('close', () => {
-        const status = response.writableFinished ? response.statusCode : 499;
+        // A client that has all it asked for may hang up before the file's stream has ended.
+        const isWhole = socket.bytesWritten - before > Number(response.getHeader('content-length') ?? Infinity);
+        const status = response.writableFinished || isWhole ? response.statusCode : 499;
         const path = (request.url ?? '').split('?')[0]!.slice(0, 200);
         log?.(`${request.method} ${path} ${status} ${Math.round(performance.now() - started)} ms`);
       });
