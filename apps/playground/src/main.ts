@@ -7,11 +7,18 @@ import { createSession, showProblem } from './session.js';
 import { readSettings, writeSettings } from './settings.js';
 import { setUpTabs } from './ui/tabs.js';
 
+/** Between two of these the browser may draw and answer: in one piece they would hold up a slow machine for 50 ms. */
+const nextTask = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
+
 const settings = readSettings(location.search);
-const session = createSession();
-const generate = setUpGenerate(session, settings);
-setUpDistil(session, settings);
 setUpTabs(settings.tab, (tab) => writeSettings({ tab: tab === 'distil' ? tab : undefined }));
+await nextTask();
+const session = createSession();
+await nextTask();
+const generate = setUpGenerate(session, settings);
+await nextTask();
+setUpDistil(session, settings);
+await nextTask();
 
 let isFirst = true;
 /** The first images come by themselves, as soon as there is both. */
