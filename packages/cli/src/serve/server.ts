@@ -93,8 +93,9 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
       const { socket } = request;
       const before = socket.bytesWritten;
       response.on('close', () => {
-        // A client that has all it asked for may hang up before the file's stream has ended.
-        const isWhole = socket.bytesWritten - before > Number(response.getHeader('content-length') ?? Infinity);
+        // A client that has all of a file may hang up before the file's stream has ended the answer.
+        const length = Number(response.getHeader('content-length') ?? Infinity);
+        const isWhole = !response.writableEnded && socket.bytesWritten - before > length;
         const status = response.writableFinished || isWhole ? response.statusCode : 499;
         const path = (request.url ?? '').split('?')[0]!.slice(0, 200);
         log?.(`${request.method} ${path} ${status} ${Math.round(performance.now() - started)} ms`);
