@@ -1,23 +1,12 @@
 /** The commands, their flags and their help. Each command's work is imported when it runs. */
 import { Command, Option } from 'commander';
-import { addConfigFlags, collect, typedSettings, type ConfiguredCommand, type TypedSettings } from './flags.js';
+import { addConfigFlags, collect, typedSettings, type ConfiguredCommand, type TrainingFlags } from './flags.js';
 import { cleanText } from './terminal.js';
 import { version } from './version.js';
 
 /** Receives the exit code of the command that ran. */
 export interface ProgramResult {
   exitCode: number;
-}
-
-/** Options that training commands share. */
-export interface TrainingFlags {
-  readonly typed: TypedSettings;
-  /** Folder of a run to continue. */
-  readonly resume: string | undefined;
-  /** Keys that may differ from the run that is continued. */
-  readonly resumeOverride: readonly string[];
-  readonly quiet: boolean;
-  readonly json: boolean;
 }
 
 /** The whole command line. */

@@ -3,7 +3,7 @@ import type { RunFolder } from '@dimo/backend-node';
 import type { Engine } from '@dimo/core';
 import type { DimoConfig } from './config/schema.js';
 import { exitOk } from './failure.js';
-import type { TrainingFlags } from './program.js';
+import type { TrainingFlags } from './flags.js';
 import { openExistingRun, openNewRun, readRunConfig, writeRunConfig } from './run/folder.js';
 import type { TrainRunResult } from './run/train-run.js';
 import { openEngine, openProject, type Project } from './session.js';

@@ -7,7 +7,7 @@ import { drawnTensor, scaledTensor } from './drawn-tensor.js';
 import type { NetworkRole, ResolvedDistillation } from './distillation-options.js';
 import { conditionSpecs, guidanceScales, isGuided, withBatchAxis, type Guidance } from './guidance.js';
 import { scheduledMask } from './masking.js';
-import { sequenceLength, type MaskedDiffusionModel, type Teacher } from './model.js';
+import { type MaskedDiffusionModel, type Teacher } from './model.js';
 import { randomStream, type RandomStream } from './random.js';
 import { randomTokenDraws, tokenDrawSpec } from './sampling.js';
 import { embeddingNoiseScale } from './schedule.js';
@@ -23,6 +23,7 @@ import {
 } from './tensors.js';
 import { timeInputs, timeSpecs } from './time-conditioning.js';
 import { initialMaskRatio, initialTokens } from './token-init.js';
+import { sequenceLength } from './token-space.js';
 
 /** The half of a step that draws are for. */
 export type DistillationPhase = 'generator' | 'auxiliary';

@@ -10,7 +10,7 @@ import {
   type OptimizerOptions,
   type ResolvedOptimizerOptions,
 } from './optimizer.js';
-import { checkSampling, type SamplingOptions } from './sampling.js';
+import { checkSampling } from './sampling.js';
 import {
   checkLearningRateSchedule,
   maskRatioAt,
@@ -18,6 +18,7 @@ import {
   type MaskRatioSchedule,
 } from './schedule.js';
 import { resolveTokenInit, type ResolvedTokenInit, type TokenInit } from './token-init.js';
+import type { SamplingOptions } from './sampler-options.js';
 
 /**
  * Settings of a distillation. The defaults suit a small teacher on a laptop; `officialDistillation` has those of the

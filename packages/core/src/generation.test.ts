@@ -22,11 +22,11 @@ import {
   sampleMultiStep,
   sampleOneStep,
   tokensPerStep,
-  type MultiStepOptions,
   type Teacher,
   type TokenDecoder,
 } from './index.js';
 import { tinyTeacher } from './testing/tiny-model.js';
+import type { MultiStepOptions } from './sampler-options.js';
 
 beforeAll(() => tf.setBackend('cpu'));
 

@@ -4,10 +4,10 @@
  */
 import { OptionError, WeightError } from './errors.js';
 import { generatorFileNames, type GeneratorContent } from './generator-files.js';
-import type { WeightSource } from './plugin.js';
 import { escapeText } from './storage/escape-text.js';
 import { readSafetensors } from './storage/safetensors.js';
 import { writeSafetensors, type SafetensorsWriteOptions } from './storage/safetensors-write.js';
+import type { WeightSource } from './storage/weight-source.js';
 import { subtree, withPrefix, type HostTree } from './tensors.js';
 
 /** Metadata key of the description. */

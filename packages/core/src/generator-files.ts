@@ -4,13 +4,14 @@
  * plugin's code they are all that sampling needs, in Node and in the browser; none of them can name code.
  */
 import { DimoError, OptionError } from './errors.js';
-import { parseGeneratorDescription, type GeneratorDescription } from './generator.js';
-import type { TeacherDefinition, TokenDecoder } from './model.js';
-import type { TeacherPlugin, WeightSource } from './plugin.js';
+import { parseGeneratorDescription, type LoadedGenerator } from './generator.js';
+import type { TokenDecoder } from './model.js';
 import { escapeText } from './storage/escape-text.js';
 import { readModelWeights } from './storage/model-weights.js';
 import type { SafetensorsReadOptions } from './storage/safetensors.js';
 import { writeSafetensors, type SafetensorsWriteOptions } from './storage/safetensors-write.js';
+import type { WeightSource } from './storage/weight-source.js';
+import type { TeacherPlugin } from './teacher-plugin.js';
 import type { HostTree } from './tensors.js';
 
 /** Names of the files. */
@@ -19,15 +20,6 @@ export const generatorFileNames = {
   weights: 'model.safetensors',
   decoder: 'decoder.safetensors',
 } as const;
-
-/** A one-step generator, ready to be compiled and sampled. */
-export interface LoadedGenerator {
-  readonly description: GeneratorDescription;
-  /** Model, conditions and decoder, rebuilt by the teacher plugin from `description.teacher.config`. */
-  readonly definition: TeacherDefinition;
-  readonly weights: HostTree;
-  readonly decoderWeights?: HostTree;
-}
 
 /** A description larger than this is refused. */
 const maximumDescriptionBytes = 2 ** 20;

@@ -4,8 +4,8 @@
  */
 import { OptionError } from './errors.js';
 import type { TeacherDefinition } from './model.js';
-import type { Distillation } from './distillation.js';
 import type { GeneratorTokenInit } from './one-step.js';
+import type { HostTree } from './tensors.js';
 
 /** Description of a generator; plain JSON. */
 export interface GeneratorDescription {
@@ -22,36 +22,13 @@ export interface GeneratorDescription {
   readonly training?: Readonly<Record<string, unknown>>;
 }
 
-/**
- * Description of the generator that a distillation makes.
- *
- * @param extra - what the distillation itself does not know: how it was made, and the temperature to sample with.
- */
-export function describeGenerator(
-  teacher: Pick<TeacherDefinition, 'name' | 'config'>,
-  distillation: Pick<Distillation, 'settings' | 'context' | 'setup'>,
-  extra: Pick<GeneratorDescription, 'training' | 'temperature'> = {},
-): GeneratorDescription {
-  return {
-    format: 'dimo-generator',
-    version: 1,
-    teacher: { name: teacher.name, config: teacher.config },
-    model: distillation.setup.networks.generator.name,
-    tokenInit: generatorTokenInit(distillation),
-    ...extra,
-  };
-}
-
-/** Token initialization with which a distillation's generator is sampled: the noise of the end of its schedule. */
-export function generatorTokenInit({
-  settings,
-  context,
-}: Pick<Distillation, 'settings' | 'context'>): GeneratorTokenInit {
-  return {
-    maskRatio: settings.tokenInit.maskRatio,
-    embeddingNoise: settings.tokenInit.embeddingNoise.scale,
-    noiseDeviation: context.noiseUnit,
-  };
+/** A one-step generator, ready to be compiled and sampled. */
+export interface LoadedGenerator {
+  readonly description: GeneratorDescription;
+  /** Model, conditions and decoder, rebuilt by the teacher plugin from `description.teacher.config`. */
+  readonly definition: TeacherDefinition;
+  readonly weights: HostTree;
+  readonly decoderWeights?: HostTree;
 }
 
 /**

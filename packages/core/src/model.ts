@@ -6,25 +6,10 @@
 import type { Scalar, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
 import type { Engine, UploadOptions } from './engine.js';
 import type { RandomStream } from './random.js';
+import type { MultiStepOptions } from './sampler-options.js';
 import type { HostTree, SpecTree, TensorTree } from './tensors.js';
 import type { TimeConditioning } from './time-conditioning.js';
-
-/** Facts about the tokens of a model. */
-export interface TokenSpace {
-  /** K: ids 0 .. K-1 are known to the decoder. */
-  readonly codebookSize: number;
-  /** V: last axis of the logits, V >= K. MaskGIT predicts the mask token too, so V = K + 1 there. */
-  readonly numLogits: number;
-  /** Id that stands for "masked", >= K. */
-  readonly maskTokenId: number;
-  /** Rows and columns of the token grid; [1, L] for a sequence. */
-  readonly grid: readonly [rows: number, columns: number];
-}
-
-/** L = rows * columns. */
-export function sequenceLength(space: TokenSpace): number {
-  return space.grid[0] * space.grid[1];
-}
+import type { TokenSpace } from './token-space.js';
 
 /** Named tensors with a leading batch axis: `{ label }`, or text states, pooled embedding and micro-conditions. */
 export type Condition = TensorTree;
@@ -142,7 +127,7 @@ export interface TeacherDefinition {
   /** Absent when the tokens themselves are the product. */
   readonly decoder?: TokenDecoder;
   /** Defaults of the multi-step sampler for this teacher. */
-  readonly sampler?: import('./multi-step.js').MultiStepOptions;
+  readonly sampler?: MultiStepOptions;
   /** Plain JSON from which the same plugin can rebuild this teacher; saved with every generator. */
   readonly config: Readonly<Record<string, unknown>>;
 }

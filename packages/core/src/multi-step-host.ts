@@ -1,9 +1,20 @@
 /** The host's half of the multi-step sampler: random numbers, and the choice of the tokens that stay. */
-import type { MultiStepPlan, ResolvedMultiStepOptions } from './multi-step.js';
-import { sequenceLength, type TokenSpace } from './model.js';
 import { randomStream, type RandomStream } from './random.js';
-import { randomTokenDraws, tokenDrawSpec, type SamplingOptions } from './sampling.js';
-import { sizeOf } from './tensors.js';
+import { randomTokenDraws, tokenDrawSpec } from './sampling.js';
+import { sizeOf, type HostTensor } from './tensors.js';
+import type { ResolvedMultiStepOptions, SamplingOptions } from './sampler-options.js';
+import { sequenceLength, type TokenSpace } from './token-space.js';
+
+/** Tokens and mask of a batch while it is being sampled. */
+export interface MultiStepPlan {
+  readonly length: number;
+  /** [batch * L]. */
+  readonly tokens: Int32Array;
+  /** [batch * L], 1 where a token is still wanted. */
+  readonly isMasked: Uint8Array;
+  /** Fraction of masked positions, float32 [batch]. */
+  maskRatio(): HostTensor<'float32'>;
+}
 
 /** Random numbers of one batch, by step; the same arguments give the same numbers. */
 export interface MultiStepDraws {

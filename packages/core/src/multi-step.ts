@@ -9,38 +9,15 @@ import { numRows, takeRows } from './batches.js';
 import type { CompiledFunction, DeviceTree, Engine, PureFunction } from './engine.js';
 import { OptionError, ShapeError } from './errors.js';
 import { conditionSpecs, guidedLogits, withBatchAxis } from './guidance.js';
-import { sequenceLength, type MaskedDiffusionModel, type TeacherDefinition, type TokenSpace } from './model.js';
+import type { MaskedDiffusionModel, TeacherDefinition } from './model.js';
 import { modelState, type ModelState } from './model-state.js';
-import { randomMultiStepDraws, selectConfident, type MultiStepDraws } from './multi-step-host.js';
-import { checkSampling, drawTokens, samplingLogits, tokenDrawSpec, type SamplingOptions } from './sampling.js';
-import { tokensPerStep, type UnmaskingSchedule } from './schedule.js';
+import { randomMultiStepDraws, selectConfident, type MultiStepDraws, type MultiStepPlan } from './multi-step-host.js';
+import type { MultiStepOptions, ResolvedMultiStepOptions, SamplingOptions } from './sampler-options.js';
+import { checkSampling, drawTokens, samplingLogits, tokenDrawSpec } from './sampling.js';
+import { tokensPerStep } from './schedule.js';
 import { float32, int32, subtree, withPrefix, type HostTensor, type HostTree, type SpecTree } from './tensors.js';
 import { timeInputs, timeSpecs } from './time-conditioning.js';
-
-/** Settings of the multi-step sampler. */
-export interface MultiStepOptions extends SamplingOptions {
-  /** T, number of forward passes, >= 1. @default 16 */
-  readonly numSteps?: number;
-  /** How many tokens each step decides. @default 'arccos' */
-  readonly schedule?: UnmaskingSchedule;
-  /** Guidance scale of the last step; 1 = off. @default 1 */
-  readonly guidanceScale?: number;
-  /** `linear`: from 1 at the first step to `guidanceScale` at the last. `constant`: always. @default 'linear' */
-  readonly guidanceRamp?: 'linear' | 'constant';
-  /**
-   * `linear`: log-probability of the drawn token plus Gumbel noise times the choice temperature of the step.
-   * `warm-up`: uniformly random in the first two steps, then the probability. `random`: always uniformly random.
-   * @default 'linear'
-   */
-  readonly confidence?: 'linear' | 'warm-up' | 'random';
-  /** Gumbel noise on the confidences at the first step, >= 0. @default 4.5 */
-  readonly choiceTemperature?: number;
-  /** The same at the last step, >= 0; linear in between. @default 0 */
-  readonly finalChoiceTemperature?: number;
-}
-
-/** `MultiStepOptions` with defaults filled in. */
-export type ResolvedMultiStepOptions = Required<MultiStepOptions>;
+import { sequenceLength, type TokenSpace } from './token-space.js';
 
 /** Fills in defaults. @throws OptionError for a value out of its range. */
 export function resolveMultiStep(options: MultiStepOptions = {}, where = 'sampler'): ResolvedMultiStepOptions {
@@ -257,17 +234,6 @@ function multiStepFunction(
     const logProbabilities = tf.sum(tf.mul(tf.logSoftmax(drawn, -1), chosen), 2);
     return { outputs: { tokens, logProbabilities } };
   };
-}
-
-/** Tokens and mask of a batch while it is being sampled. */
-export interface MultiStepPlan {
-  readonly length: number;
-  /** [batch * L]. */
-  readonly tokens: Int32Array;
-  /** [batch * L], 1 where a token is still wanted. */
-  readonly isMasked: Uint8Array;
-  /** Fraction of masked positions, float32 [batch]. */
-  maskRatio(): HostTensor<'float32'>;
 }
 
 function createPlan(space: TokenSpace, batchSize: number, given?: HostTensor<'int32'>): MultiStepPlan {

@@ -4,10 +4,10 @@ import type { Scalar, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import { numRows, takeRows } from './batches.js';
 import type { DeviceTree, Engine } from './engine.js';
 import { conditionSpecs } from './guidance.js';
-import { sequenceLength, type MaskedDiffusionModel } from './model.js';
+import { type MaskedDiffusionModel } from './model.js';
 import { modelState, type ModelState } from './model-state.js';
 import { randomStream } from './random.js';
-import { checkSampling, randomTokenDraws, sampleTokens, tokenDrawSpec, type SamplingOptions } from './sampling.js';
+import { checkSampling, randomTokenDraws, sampleTokens, tokenDrawSpec } from './sampling.js';
 import {
   float32,
   int32,
@@ -21,6 +21,8 @@ import {
 } from './tensors.js';
 import { timeInputs, timeSpecs } from './time-conditioning.js';
 import { initialMaskRatio, initialTokens, type InitialMaskRatio } from './token-init.js';
+import { sequenceLength } from './token-space.js';
+import type { SamplingOptions } from './sampler-options.js';
 
 /** Token initialization of a finished generator: numbers, no schedules. */
 export interface GeneratorTokenInit {

@@ -2,157 +2,18 @@
  * Plugins: described objects without side effects on import. The user's own configuration or `--plugin` names them;
  * nothing that arrives with weights can.
  */
+import type { Dataset, TokenDataset } from './dataset.js';
 import type { Engine, EngineFactory } from './engine.js';
 import { PluginError } from './errors.js';
-import type { LoadedGenerator } from './generator-files.js';
-import { contractVersion, type Teacher, type TeacherDefinition } from './model.js';
+import { contractVersion } from './model.js';
+import type { TeacherPlugin } from './teacher-plugin.js';
 import type { HostTensor, HostTree } from './tensors.js';
-
-/** Files by relative name, from a folder, a package or a server. Core never touches a file system itself. */
-export interface WeightSource {
-  /** The place in words, for error messages. */
-  readonly location: string;
-  /** Names of the files there. */
-  list(): Promise<readonly string[]>;
-  /** Content of one file. @throws DimoError with code `io` if it is absent. */
-  read(name: string): Promise<Uint8Array>;
-  /**
-   * One file, to be read in parts; large weights then never lie in memory twice.
-   *
-   * @default the whole file, read at once
-   * @throws DimoError with code `io` if it is absent.
-   */
-  open?(name: string): Promise<WeightFile>;
-}
-
-/** A file that is being read. */
-export interface WeightFile {
-  /** Bytes. */
-  readonly length: number;
-  /** Bytes from `begin` to before `end`, in memory of their own. */
-  read(begin: number, end: number): Promise<Uint8Array>;
-  close(): Promise<void>;
-}
-
-/** Opens a file of any source. */
-export async function openWeightFile(source: WeightSource, name: string): Promise<WeightFile> {
-  if (source.open) return source.open(name);
-  const bytes = await source.read(name);
-  return {
-    length: bytes.length,
-    read: (begin, end) => Promise.resolve(bytes.slice(begin, end)),
-    close: () => Promise.resolve(),
-  };
-}
-
-/** Makes teachers of one kind from a plain JSON configuration and, where there are any, weight files. */
-export interface TeacherPlugin {
-  readonly name: string;
-  /** One line for `dimo info`. */
-  readonly description: string;
-  /** Bundled weights by preset name, if the package ships any. */
-  readonly presets?: Readonly<Record<string, TeacherPreset>>;
-  /**
-   * Architecture from configuration, without weights.
-   *
-   * @throws OptionError for an unknown or ill-typed key.
-   */
-  define(config: Readonly<Record<string, unknown>>): TeacherDefinition;
-  /**
-   * As `define`, for a folder with the `conditionFiles` of the definition.
-   *
-   * @default `define`, for teachers without such files
-   * @throws OptionError, WeightError
-   */
-  defineFrom?(config: Readonly<Record<string, unknown>>, source: WeightSource): Promise<TeacherDefinition>;
-  /** A definition with the weights found at `source`, checked strictly. @throws WeightError */
-  load(config: Readonly<Record<string, unknown>>, source: WeightSource): Promise<Teacher>;
-  /**
-   * Content of a folder that `load` reads, by file name; what `dimo train teacher` writes.
-   *
-   * @default `model.safetensors` and, with a decoder, `decoder.safetensors`
-   */
-  files?(teacher: Teacher): Readonly<Record<string, Uint8Array>>;
-  /**
-   * Recognizes a public layout of weights that comes without a description of ours, by file names and small files; what
-   * `dimo import` asks. Reading a file may mean fetching it, so nothing large is read unless the names fit.
-   *
-   * @returns undefined if the files are of another kind.
-   * @throws OptionError if they are of this kind, but incomplete or of an unsupported version.
-   */
-  recognize?(source: WeightSource): Promise<RecognizedWeights | undefined>;
-  /**
-   * A one-step generator in a public layout, one that `recognize` calls `generator`.
-   *
-   * @param config - the recognized configuration.
-   * @param sources - `generator`: its model. `teacher`: decoder, text encoder and the like, from its teacher's files.
-   * @throws WeightError if the files do not fit each other.
-   */
-  loadReleasedGenerator?(
-    config: Readonly<Record<string, unknown>>,
-    sources: { readonly generator: WeightSource; readonly teacher: WeightSource },
-  ): Promise<LoadedGenerator>;
-}
-
-/** Weights in a public layout. */
-export interface RecognizedWeights {
-  /** `teacher`: complete. `generator`: the model of a one-step generator alone; the rest is that of its teacher. */
-  readonly kind: 'teacher' | 'generator';
-  /** What they are, for people: `Meissonic release, 1.01 B parameters`. */
-  readonly description: string;
-  /** Configuration for `load`, plain JSON. */
-  readonly config: Readonly<Record<string, unknown>>;
-  /** Names of all files that `load` will read. */
-  readonly files: readonly string[];
-}
-
-/** A bundled teacher. */
-export interface TeacherPreset {
-  readonly description: string;
-  /** Folder with config.json and weights, as a `file:` URL (`new URL('../presets/mnist/', import.meta.url).href`). */
-  readonly location: string;
-}
-
-/** Images with labels. */
-export interface Dataset {
-  readonly name: string;
-  /** Height, width, channels. */
-  readonly imageShape: readonly [height: number, width: number, channels: number];
-  readonly classNames: readonly string[];
-  readonly train: DatasetSplit;
-  readonly test: DatasetSplit;
-}
-
-/** One part of a dataset. */
-export interface DatasetSplit {
-  readonly count: number;
-  /** uint8 pixels, row-major [count, H, W, C]. */
-  readonly pixels: Uint8Array;
-  /** int32 [count]. */
-  readonly labels: HostTensor<'int32'>;
-  /**
-   * What each image shows in words, for teachers of text: one or more prompts for each of the `count` images. A prompt that
-   * is there twice is trained twice as often.
-   */
-  readonly texts?: readonly (readonly string[])[];
-}
 
 /** Loads a dataset. */
 export interface DatasetPlugin {
   readonly name: string;
   readonly description: string;
   load(): Promise<Dataset>;
-}
-
-/** Token sequences with their conditions, for teachers whose data need no tokenizer. */
-export interface TokenDataset {
-  readonly name: string;
-  /** K: all tokens are in [0, K). */
-  readonly codebookSize: number;
-  /** int32 [count, L]. */
-  readonly tokens: HostTensor<'int32'>;
-  /** Condition of each sequence; every tensor has the leading axis `count`. */
-  readonly condition: HostTree;
 }
 
 /** Loads or makes a token dataset. */

@@ -7,7 +7,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { checkSampling, randomStream, sampleTokens, samplingLogits, type SamplingOptions } from './index.js';
+import { checkSampling, randomStream, sampleTokens, samplingLogits } from './index.js';
+import type { SamplingOptions } from './sampler-options.js';
 
 const space = { codebookSize: 5 };
 

@@ -2,35 +2,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import { OptionError } from './errors.js';
-import { sequenceLength, type TokenSpace } from './model.js';
 import { sampleCategorical } from './ops/sample-categorical.js';
 import type { RandomStream } from './random.js';
+import type { SamplingOptions } from './sampler-options.js';
 import type { TensorSpec } from './tensors.js';
-
-/** How tokens are drawn. */
-export interface SamplingOptions {
-  /** Divides the logits, > 0. @default 1 */
-  readonly temperature?: number;
-  /** Only the k most probable ids; 0 for all. @default 0 */
-  readonly topK?: number;
-  /**
-   * Only the most probable ids up to this probability mass, the one that crosses it included; 0 for all. Applied to
-   * what top-k leaves. @default 0
-   */
-  readonly topP?: number;
-  /**
-   * How an id is chosen. `inverse-cdf`: one uniform number per position inverts the cumulative distribution.
-   * `exponential-race`: one standard exponential number E per position and id, argmax(p / E), which is what PyTorch's
-   * `multinomial` does and the same as Gumbel-max; for replaying its draws, because it needs V times the numbers.
-   * @default 'inverse-cdf'
-   */
-  readonly method?: 'inverse-cdf' | 'exponential-race';
-  /**
-   * The original's behaviour: ids that the decoder does not know, such as the mask token, can be drawn where the model
-   * has logits for them. @default false
-   */
-  readonly reference?: boolean;
-}
+import { sequenceLength, type TokenSpace } from './token-space.js';
 
 /** Large enough that exp underflows to 0, small enough for every engine's softmax. */
 const excluded = -1e9;

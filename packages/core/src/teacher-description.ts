@@ -1,8 +1,8 @@
 /** The file that names the plugin of a teacher's folder, beside the plugin's own files. */
 import { OptionError } from './errors.js';
-import type { WeightSource } from './plugin.js';
 import { escapeText } from './storage/escape-text.js';
 import { readJsonFile } from './storage/json-file.js';
+import type { WeightSource } from './storage/weight-source.js';
 
 /** Name of the file. */
 export const teacherDescriptionName = 'teacher.json';

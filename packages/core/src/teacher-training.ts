@@ -11,7 +11,7 @@ import { OptionError, ShapeError } from './errors.js';
 import { conditionSpecs } from './guidance.js';
 import { gradientThroughLogits } from './logit-gradient.js';
 import { maskTokens, scheduledMask } from './masking.js';
-import { sequenceLength, type MaskedDiffusionModel, type TeacherDefinition } from './model.js';
+import { type MaskedDiffusionModel, type TeacherDefinition } from './model.js';
 import { modelState, type ModelState } from './model-state.js';
 import { maskedCrossEntropy } from './ops/masked-cross-entropy.js';
 import {
@@ -23,7 +23,7 @@ import {
   type NonFinitePolicy,
   type OptimizerOptions,
 } from './optimizer.js';
-import type { TokenDataset } from './plugin.js';
+import type { TokenDataset } from './dataset.js';
 import { randomStream } from './random.js';
 import {
   checkLearningRateSchedule,
@@ -36,6 +36,7 @@ import { float32, scalar, subtree, withPrefix, type HostTree, type SpecTree, typ
 import { timeInputs, timeSpecs } from './time-conditioning.js';
 import type { TrainingProgram } from './training.js';
 import { finishStep } from './training-result.js';
+import { sequenceLength } from './token-space.js';
 
 /** Sequences to train on: int32 [count, L] ids in [0, codebookSize), and conditions with the leading axis `count`. */
 export type TrainingSequences = Pick<TokenDataset, 'tokens' | 'condition'>;

@@ -4,9 +4,10 @@
  */
 import { OptionError } from './errors.js';
 import { chooseMasked, maskTokens, numMasked } from './masking.js';
-import { sequenceLength, type MaskedDiffusionModel, type TokenSpace } from './model.js';
+import { type MaskedDiffusionModel } from './model.js';
 import { embeddingNoiseScale, type EmbeddingNoiseSchedule } from './schedule.js';
 import type { HostTensor, HostTree } from './tensors.js';
+import { sequenceLength, type TokenSpace } from './token-space.js';
 
 /** Fraction of masked positions in the generator's input: one number, or drawn per step from a range. */
 export type InitialMaskRatio = number | readonly [from: number, to: number];

@@ -9,7 +9,7 @@ import { evaluateModels } from '../evaluation.js';
 import { evaluationFileName, evaluationText, writeEvaluation } from '../evaluation-files.js';
 import { exitOk } from '../failure.js';
 import { findTeacher } from '../models.js';
-import type { TrainingFlags } from '../program.js';
+import type { TrainingFlags } from '../flags.js';
 import { writeReport } from '../report.js';
 import { openNewRun, writeRunConfig } from '../run/folder.js';
 import { formatDuration } from '../run/progress.js';

@@ -1,7 +1,7 @@
 /** `dimo distill`: a teacher into a one-step generator. */
 import { distillRun, type DistillResult } from '../distill-run.js';
 import { findTeacher } from '../models.js';
-import type { TrainingFlags } from '../program.js';
+import type { TrainingFlags } from '../flags.js';
 import { runTrainingCommand } from '../train-command.js';
 
 /** Distils, or continues a distillation. */

@@ -20,7 +20,7 @@ import { join } from 'node:path';
 import { findTokenDataset, requireDataset } from '../datasets.js';
 import { teacherTrainingOptions } from '../distillation-settings.js';
 import { requireTeacherPlugin } from '../models.js';
-import type { TrainingFlags } from '../program.js';
+import type { TrainingFlags } from '../flags.js';
 import { writeFileAtomically } from '../run/folder.js';
 import { trainRun, type TrainRunResult } from '../run/train-run.js';
 import { teacherFolderFiles } from '../teacher-folder.js';

@@ -12,7 +12,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { requireDataset } from '../datasets.js';
 import { tokenizerTrainingOptions } from '../distillation-settings.js';
-import type { TrainingFlags } from '../program.js';
+import type { TrainingFlags } from '../flags.js';
 import { writeFileAtomically } from '../run/folder.js';
 import { trainRun, type TrainRunResult } from '../run/train-run.js';
 import { decoderOf } from '../samplers.js';

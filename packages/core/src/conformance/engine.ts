@@ -5,33 +5,11 @@
  *     for (const check of engineChecks()) it.skipIf(check.skip)(check.name, () => check.run(engine));
  */
 import '../gradients.js';
-import type { Engine } from '../engine.js';
+import type { EngineCheck, EngineCheckOptions } from './engine-check.js';
 import { halfChecks } from './half-checks.js';
 import { opChecks } from './op-checks.js';
 import { stateChecks } from './state-checks.js';
 import { trainingChecks } from './training-checks.js';
-
-/** One named check. */
-export interface EngineCheck {
-  readonly name: string;
-  /** Why this engine is excused. */
-  readonly skip?: string;
-  /** Resolves if the engine passes. @throws ConformanceError that says what was expected and what came. */
-  readonly run: (engine: Engine) => Promise<void>;
-}
-
-/** What to demand of an engine. */
-export interface EngineCheckOptions {
-  /**
-   * Largest allowed |value - reference| / max(1, |reference|) of float32 results. The default leaves room for erf
-   * approximations (1.5e-7) and sums of a few dozen float32 terms; a wrong formula is off by 1e-2 or more.
-   *
-   * @default 2e-5
-   */
-  readonly tolerance: number;
-  /** False if equal runs may differ in the last bit, as with atomic additions on a GPU. @default true */
-  readonly isDeterministic: boolean;
-}
 
 /** All checks of an engine; each leaves it as it found it. */
 export function engineChecks(options: Partial<EngineCheckOptions> = {}): EngineCheck[] {

@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Engine, PureFunction } from '../engine.js';
 import { halfTensor, type HalfFloats } from '../storage/half-tensors.js';
 import { float32, scalar, specsOf, type HostTree } from '../tensors.js';
-import type { EngineCheck } from './engine.js';
+import type { EngineCheck } from './engine-check.js';
 import { requireEqual, tensorOf } from './expectations.js';
 
 /** 1, -2.5, 0, 2^-8 and their patterns. */

@@ -1,4 +1,5 @@
 /** Suites that plugins run against their own implementations: `@dimo/core/conformance`. */
-export { engineChecks, type EngineCheck, type EngineCheckOptions } from './engine.js';
+export { engineChecks } from './engine.js';
+export { type EngineCheck, type EngineCheckOptions } from './engine-check.js';
 export { ConformanceError } from './expectations.js';
 export { teacherChecks, type TeacherCheck } from './teacher.js';

@@ -14,7 +14,7 @@ import {
   type TokenDivergenceAttributes,
 } from '../ops/index.js';
 import { float32, int32, scalar, specsOf, type HostTree } from '../tensors.js';
-import type { EngineCheck, EngineCheckOptions } from './engine.js';
+import type { EngineCheck, EngineCheckOptions } from './engine-check.js';
 import { requireClose, requireEqual, tensorOf } from './expectations.js';
 import * as host from './host-math.js';
 import { at, build, rowAt, sum, type Reference } from './host-math.js';

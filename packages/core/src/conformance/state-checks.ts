@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Engine, PureFunction } from '../engine.js';
 import { DimoError } from '../errors.js';
 import { bool, float32, int32, scalar, specsOf, type HostTree } from '../tensors.js';
-import type { EngineCheck } from './engine.js';
+import type { EngineCheck } from './engine-check.js';
 import { require, requireEqual, requireFailure, tensorOf } from './expectations.js';
 import { runOnce } from './op-checks.js';
 import { normal } from './op-cases.js';

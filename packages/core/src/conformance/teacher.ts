@@ -11,7 +11,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { createDistillation } from '../distillation.js';
 import type { Engine } from '../engine.js';
 import { conditionSpecs } from '../guidance.js';
-import { sequenceLength, type Teacher, type TeacherDefinition } from '../model.js';
+import { type Teacher, type TeacherDefinition } from '../model.js';
 import { compileMultiStep, sampleMultiStep } from '../multi-step.js';
 import { compileOneStep, sampleOneStep } from '../one-step.js';
 import { randomStream } from '../random.js';
@@ -20,6 +20,7 @@ import { float32, int32, scalar, specsOf, subtree, withPrefix, type HostTensor, 
 import { timeInputs } from '../time-conditioning.js';
 import { runTraining } from '../training.js';
 import { require, requireClose, requireEqual, tensorOf } from './expectations.js';
+import { sequenceLength } from '../token-space.js';
 
 /** One named check. */
 export interface TeacherCheck {

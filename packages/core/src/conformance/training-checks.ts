@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Engine, PureFunction } from '../engine.js';
 import { embedding, layerNorm, linear } from '../ops/index.js';
 import { float32, int32, specsOf, type HostTree } from '../tensors.js';
-import type { EngineCheck, EngineCheckOptions } from './engine.js';
+import type { EngineCheck, EngineCheckOptions } from './engine-check.js';
 import { require, requireEqual, tensorOf } from './expectations.js';
 import { normal } from './op-cases.js';
 

@@ -1,6 +1,6 @@
 /** JSON files of a `WeightSource`. */
 import { OptionError } from '../errors.js';
-import type { WeightSource } from '../plugin.js';
+import type { WeightSource } from './weight-source.js';
 import { escapeText } from './escape-text.js';
 
 /** Options of `readJsonFile`. */

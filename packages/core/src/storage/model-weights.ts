@@ -3,7 +3,7 @@
  * `<base>.safetensors.index.json`, each possibly with a variant such as `fp16` in its name.
  */
 import { WeightError } from '../errors.js';
-import type { WeightSource } from '../plugin.js';
+import type { WeightSource } from './weight-source.js';
 import type { HostTree, SpecTree } from '../tensors.js';
 import { escapeText } from './escape-text.js';
 import { readJsonFile } from './json-file.js';
