@@ -52,10 +52,8 @@ const withoutNoise = await compileOneStep(engine, teacher.model, {
   tokenInit: { ...tokenInit, embeddingNoise: 0 },
 });
 const many = await compileMultiStep(engine, teacher, {
-  ...teacher.sampler,
   batchSize: given.batch,
-  numSteps: given.steps,
-  guidanceScale: given.guidance,
+  sampler: { numSteps: given.steps, guidanceScale: given.guidance },
 });
 const decoder = await compileDecoder(engine, teacher.decoder, given.batch);
 const condition = await teacher.conditions.sample(randomStream(3, 0, 'conditions'), given.images);

@@ -104,13 +104,15 @@ describe.each(engines)('on $name', ({ create }) => {
         { model, nullCondition: { label: int32([], [config.numClasses]) } },
         {
           batchSize: trace.batch,
-          numSteps: trace.steps,
-          schedule: trace.mode,
-          guidanceScale: 1 + trace.w,
-          temperature: 1 / trace.sm_temp,
-          choiceTemperature: trace.r_temp,
-          confidence: trace.randomize === 'warm_up' ? 'warm-up' : trace.randomize,
-          reference: true,
+          sampler: {
+            numSteps: trace.steps,
+            schedule: trace.mode,
+            guidanceScale: 1 + trace.w,
+            temperature: 1 / trace.sm_temp,
+            choiceTemperature: trace.r_temp,
+            confidence: trace.randomize === 'warm_up' ? 'warm-up' : trace.randomize,
+            reference: true,
+          },
         },
       );
       const weights = await engine.upload(readTensors(trace.transformer, 'model.safetensors'));
@@ -121,7 +123,7 @@ describe.each(engines)('on $name', ({ create }) => {
         draws: {
           tokenDraws: (step) => sliceOf('uniforms', step),
           gumbel: (step) => sliceOf('gumbel', step),
-          randomConfidence: (step) => sliceOf('rand_confidence', step),
+          uniform: (_purpose, step) => sliceOf('rand_confidence', step),
         },
         ...(initial ? { initialTokens: int32([trace.batch, side * side], initial.data) } : {}),
         onStep: ({ tokens }) => void steps.push(numbers(tokens)),

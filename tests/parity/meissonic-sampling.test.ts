@@ -17,7 +17,7 @@ import {
   type Engine,
   type HostTensor,
   type HostTree,
-  type MultiStepOptions,
+  type SamplerSettings,
   type PureFunction,
 } from '@dimo/core';
 import { embedTimesteps, vqModel, type VqModelConfig } from '@dimo/teacher-meissonic';
@@ -42,7 +42,7 @@ interface SamplerTrace {
   readonly settings: {
     readonly num_inference_steps: number;
     readonly guidance_scale: number;
-    readonly temperature?: number;
+    readonly temperature?: number | readonly [first: number, last: number];
   };
   readonly timesteps: readonly number[];
 }
@@ -90,9 +90,11 @@ function gumbelOf(uniform: HostTensor): number[] {
   return numbers(uniform).map((u) => -Math.log(Math.max(1e-20, -Math.log(Math.max(1e-20, u)))));
 }
 
-/** The pipeline's temperatures: from 2 to 0, or from a given one to 0.01. */
-function choiceTemperatures(temperature: number | undefined): MultiStepOptions {
+/** The pipeline's temperatures: from 2 to 0, from a given one to 0.01, or a given pair. */
+function choiceTemperatures(temperature: number | readonly [first: number, last: number] | undefined): SamplerSettings {
   if (temperature === undefined) return { choiceTemperature: 2, finalChoiceTemperature: 0 };
+  if (typeof temperature !== 'number')
+    return { choiceTemperature: temperature[0], finalChoiceTemperature: temperature[1] };
   return { choiceTemperature: temperature, finalChoiceTemperature: 0.01 };
 }
 
@@ -157,12 +159,14 @@ describe.each(enginesUnderTest)('on $name', ({ create, exactness }) => {
         { model, nullCondition: nullRow },
         {
           batchSize: batch,
-          numSteps: settings.num_inference_steps,
-          schedule: 'cosine-remaining',
-          guidanceScale: settings.guidance_scale,
-          guidanceRamp: 'constant',
-          method: 'exponential-race',
-          ...choiceTemperatures(settings.temperature),
+          sampler: {
+            numSteps: settings.num_inference_steps,
+            schedule: 'cosine-remaining',
+            guidanceScale: settings.guidance_scale,
+            guidanceRamp: 'constant',
+            method: 'exponential-race',
+            ...choiceTemperatures(settings.temperature),
+          },
         },
       );
       const device = await engine.upload(weights);
@@ -173,7 +177,7 @@ describe.each(enginesUnderTest)('on $name', ({ create, exactness }) => {
         draws: {
           tokenDraws: (step) => tensor(io, `step${step}.draw.exponential`).data,
           gumbel: (step) => gumbelOf(tensor(io, `step${step}.draw.uniform`)),
-          randomConfidence: () => [],
+          uniform: () => [],
         },
         onStep: ({ tokens }) => void steps.push(numbers(tokens)),
       });

@@ -32,7 +32,7 @@ const batchSize = 56;
 const condition = await teacher.conditions.parse(prompts);
 const decoder = await compileDecoder(engine, teacher.decoder, batchSize);
 const decoderWeights = await engine.upload(teacher.decoderWeights);
-const multiStep = await compileMultiStep(engine, teacher, { ...teacher.sampler, numSteps: 16, batchSize });
+const multiStep = await compileMultiStep(engine, teacher, { batchSize, sampler: { numSteps: 16 } });
 const { tokenInit, temperature = 1 } = generator.description;
 const oneStep = await compileOneStep(engine, generator.definition.model, {
   batchSize,

@@ -14,7 +14,7 @@ import {
   type HostTensor,
   type HostTree,
   type LoadedGenerator,
-  type MultiStepOptions,
+  type SamplerSettings as MultiStepSettings,
   type SamplingOptions,
   type Teacher,
   type UploadOptions,
@@ -90,7 +90,7 @@ export async function generatorTokens(
 export async function teacherSampler(
   engine: Engine,
   teacher: Teacher,
-  options: SamplerSettings & { readonly sampler: MultiStepOptions },
+  options: SamplerSettings & { readonly sampler: MultiStepSettings },
 ): Promise<Sampler> {
   const sampler = await teacherTokens(engine, teacher, options);
   return withDecoder(sampler, await decoderOf(engine, teacher, teacher.decoderWeights, options));
@@ -100,12 +100,12 @@ export async function teacherSampler(
 export async function teacherTokens(
   engine: Engine,
   teacher: Teacher,
-  { batchSize, move = false, ...options }: SamplerSettings & { readonly sampler: MultiStepOptions },
+  { batchSize, move = false, sampler: asked }: SamplerSettings & { readonly sampler: MultiStepSettings },
 ): Promise<TokenSampler> {
-  const sampler = await compileMultiStep(engine, teacher, { ...teacher.sampler, ...options.sampler, batchSize });
+  const sampler = await compileMultiStep(engine, teacher, { batchSize, sampler: asked });
   const weights = await engine.upload(teacher.weights, { move });
   return {
-    numSteps: sampler.options.numSteps,
+    numSteps: sampler.maximumPasses,
     tokens: (condition, seed, nullCondition) =>
       sampleMultiStep(sampler, teacher.model, {
         weights,

@@ -18,7 +18,7 @@ import {
   parseGeneratorDescription,
   randomMultiStepDraws,
   randomStream,
-  resolveMultiStep,
+  resolveSampler,
   sampleMultiStep,
   sampleOneStep,
   tokensPerStep,
@@ -26,7 +26,7 @@ import {
   type TokenDecoder,
 } from './index.js';
 import { tinyTeacher } from './testing/tiny-model.js';
-import type { MultiStepOptions } from './sampler-options.js';
+import type { SamplerSettings } from './sampler-options.js';
 
 beforeAll(() => tf.setBackend('cpu'));
 
@@ -36,10 +36,10 @@ const weights = definition.model.initialize(randomStream(3, 0, 'weights'));
 weights['output.bias']!.data[6] = 20;
 const condition = { label: int32([5], [0, 1, 2, 0, 1]) };
 
-async function multiStep(options: MultiStepOptions & { batchSize: number }, seed = 0) {
+async function multiStep(batchSize: number, sampling: SamplerSettings, seed = 0) {
   const engine = eagerEngine('cpu');
   const state = await engine.upload(weights);
-  const sampler = await compileMultiStep(engine, definition, options);
+  const sampler = await compileMultiStep(engine, definition, { batchSize, sampler: sampling });
   const tokens = await sampleMultiStep(sampler, definition.model, { weights: state, condition, seed });
   await engine.dispose();
   return tokens;
@@ -69,21 +69,21 @@ describe('one-step sampler', () => {
 });
 
 describe('multi-step sampler', () => {
-  it.each<MultiStepOptions>([
+  it.each<SamplerSettings>([
     { numSteps: 1, guidanceScale: 2 },
     { numSteps: 3, guidanceScale: 2 },
     { numSteps: 4, confidence: 'warm-up', guidanceRamp: 'constant', guidanceScale: 1.5 },
     { numSteps: 10, confidence: 'random', topK: 2, schedule: 'square' },
   ])('gives known ids, the same for every batch size: %o', async (options) => {
-    const tokens = await multiStep({ ...options, batchSize: 5 });
+    const tokens = await multiStep(5, options);
     expect(tokens.data.every((id) => id >= 0 && id < 6)).toBe(true);
-    expect(await multiStep({ ...options, batchSize: 2 })).toEqual(tokens);
+    expect(await multiStep(2, options)).toEqual(tokens);
   });
 
   it('decides the scheduled number per step, and what is decided stays', async () => {
     const engine = eagerEngine('cpu');
     const state = await engine.upload(weights);
-    const sampler = await compileMultiStep(engine, definition, { batchSize: 2, numSteps: 3 });
+    const sampler = await compileMultiStep(engine, definition, { batchSize: 2, sampler: { numSteps: 3 } });
     const given = int32([2, 6], [6, 1, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6]);
     const seen: Int32Array[] = [given.data.slice()];
     await sampler.sample(state, {
@@ -106,16 +106,18 @@ describe('multi-step sampler', () => {
   });
 
   it('ramps the guidance from 1 to the scale', () => {
-    const options = resolveMultiStep({ numSteps: 5, guidanceScale: 3 });
-    expect([0, 1, 2, 3, 4].map((i) => guidanceScaleAt(options, i))).toEqual([1, 1.5, 2, 2.5, 3]);
-    expect(guidanceScaleAt(resolveMultiStep({ numSteps: 1, guidanceScale: 3 }), 0)).toBe(3);
+    const optionsOf = (numSteps: number) => ({ numSteps, guidanceScale: 3, guidanceRamp: 'linear' as const });
+    expect([0, 1, 2, 3, 4].map((i) => guidanceScaleAt(optionsOf(5), i))).toEqual([1, 1.5, 2, 2.5, 3]);
+    expect(guidanceScaleAt(optionsOf(1), 0)).toBe(3);
   });
 
   it('refuses wrong options', () => {
-    expect(() => resolveMultiStep({ numSteps: 0 })).toThrow('numSteps');
-    expect(() => resolveMultiStep({ schedule: 'cubic' as never })).toThrow('sampler: schedule');
-    expect(() => resolveMultiStep({ confidence: 'high' as never })).toThrow('sampler.confidence');
-    expect(() => resolveMultiStep({ choiceTemperature: -1 })).toThrow('sampler.choiceTemperature');
+    expect(() => resolveSampler({ numSteps: 0 })).toThrow('sampler.numSteps');
+    expect(() => resolveSampler({ schedule: 'cubic' })).toThrow('sampler.schedule');
+    expect(() => resolveSampler({ confidence: 'high' })).toThrow('sampler.confidence');
+    expect(() => resolveSampler({ choiceTemperature: -1 })).toThrow('sampler.choiceTemperature');
+    expect(() => resolveSampler({ steps: 3 })).toThrow('sampler: unknown "steps"; known are numSteps');
+    expect(() => resolveSampler({ name: 'haltom' })).toThrow('sampler.name: there is no sampler "haltom"');
   });
 });
 

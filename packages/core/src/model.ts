@@ -6,7 +6,7 @@
 import type { Scalar, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
 import type { Engine, UploadOptions } from './engine.js';
 import type { RandomStream } from './random.js';
-import type { MultiStepOptions } from './sampler-options.js';
+import type { SamplerSettings } from './sampler-options.js';
 import type { HostTree, SpecTree, TensorTree } from './tensors.js';
 import type { TimeConditioning } from './time-conditioning.js';
 import type { TokenSpace } from './token-space.js';
@@ -126,8 +126,8 @@ export interface TeacherDefinition {
   conditionFiles?(): Readonly<Record<string, Uint8Array>>;
   /** Absent when the tokens themselves are the product. */
   readonly decoder?: TokenDecoder;
-  /** Defaults of the multi-step sampler for this teacher. */
-  readonly sampler?: MultiStepOptions;
+  /** The multi-step sampler of this teacher and its options. @default MaskGIT's with its defaults */
+  readonly sampler?: SamplerSettings;
   /** Plain JSON from which the same plugin can rebuild this teacher; saved with every generator. */
   readonly config: Readonly<Record<string, unknown>>;
 }

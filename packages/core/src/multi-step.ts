@@ -1,61 +1,21 @@
-/**
- * The teacher's own sampler: MaskGIT's confidence decoding (Chang et al., arXiv 2202.04200) with a guidance ramp and
- * Gumbel noise on the confidences, as in Halton-MaskGIT. The device draws tokens; the host, in float64, decides which
- * of them stay.
- */
+/** Runs a multi-step sampler on an engine: its passes on the device, its decisions on the host. */
 import * as tf from '@tensorflow/tfjs-core';
-import type { Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
+import type { Tensor, Tensor1D, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import { numRows, takeRows } from './batches.js';
 import type { CompiledFunction, DeviceTree, Engine, PureFunction } from './engine.js';
-import { OptionError, ShapeError } from './errors.js';
+import { DimoError } from './errors.js';
 import { conditionSpecs, guidedLogits, withBatchAxis } from './guidance.js';
 import type { MaskedDiffusionModel, TeacherDefinition } from './model.js';
 import { modelState, type ModelState } from './model-state.js';
-import { randomMultiStepDraws, selectConfident, type MultiStepDraws, type MultiStepPlan } from './multi-step-host.js';
-import type { MultiStepOptions, ResolvedMultiStepOptions, SamplingOptions } from './sampler-options.js';
-import { checkSampling, drawTokens, samplingLogits, tokenDrawSpec } from './sampling.js';
-import { tokensPerStep } from './schedule.js';
+import type { SamplerSettings, SamplingOptions } from './sampler-options.js';
+import { drawTokens, samplingLogits, tokenDrawSpec } from './sampling.js';
+import { samplingPlan } from './sampling/plan.js';
+import { resolveSampler, type ResolvedSampler, type SamplerRegistry } from './sampling/resolve-sampler.js';
+import { randomMultiStepDraws, samplerRandom, type SamplerDraws } from './sampling/sampler-random.js';
+import type { Pass, PassRequest, PassStatistic } from './sampling/sampler.js';
 import { float32, int32, subtree, withPrefix, type HostTensor, type HostTree, type SpecTree } from './tensors.js';
 import { timeInputs, timeSpecs } from './time-conditioning.js';
-import { sequenceLength, type TokenSpace } from './token-space.js';
-
-/** Fills in defaults. @throws OptionError for a value out of its range. */
-export function resolveMultiStep(options: MultiStepOptions = {}, where = 'sampler'): ResolvedMultiStepOptions {
-  const resolved: ResolvedMultiStepOptions = {
-    numSteps: options.numSteps ?? 16,
-    schedule: options.schedule ?? 'arccos',
-    guidanceScale: options.guidanceScale ?? 1,
-    guidanceRamp: options.guidanceRamp ?? 'linear',
-    confidence: options.confidence ?? 'linear',
-    choiceTemperature: options.choiceTemperature ?? 4.5,
-    finalChoiceTemperature: options.finalChoiceTemperature ?? 0,
-    temperature: options.temperature ?? 1,
-    topK: options.topK ?? 0,
-    topP: options.topP ?? 0,
-    method: options.method ?? 'inverse-cdf',
-    reference: options.reference ?? false,
-  };
-  checkSampling(resolved, where);
-  tokensPerStep(resolved.schedule, resolved.numSteps, 1);
-  const { guidanceScale, guidanceRamp, confidence, choiceTemperature, finalChoiceTemperature } = resolved;
-  if (!Number.isFinite(guidanceScale))
-    throw new OptionError(`${where}.guidanceScale must be a finite number, got ${guidanceScale}`);
-  if (guidanceRamp !== 'linear' && guidanceRamp !== 'constant')
-    throw new OptionError(`${where}.guidanceRamp must be "linear" or "constant", got ${String(guidanceRamp)}`);
-  if (confidence !== 'linear' && confidence !== 'warm-up' && confidence !== 'random')
-    throw new OptionError(`${where}.confidence must be "linear", "warm-up" or "random", got ${String(confidence)}`);
-  for (const [name, value] of Object.entries({ choiceTemperature, finalChoiceTemperature }))
-    if (!(value >= 0 && value < Infinity))
-      throw new OptionError(`${where}.${name} must be a number >= 0, got ${value}`);
-  return resolved;
-}
-
-/** Guidance scale of step i of T; a single step uses the full scale. */
-export function guidanceScaleAt(options: ResolvedMultiStepOptions, i: number): number {
-  const { guidanceScale, guidanceRamp, numSteps } = options;
-  if (guidanceRamp === 'constant' || numSteps === 1) return guidanceScale;
-  return 1 + (guidanceScale - 1) * (i / (numSteps - 1));
-}
+import { sequenceLength } from './token-space.js';
 
 /** One batch to sample. */
 export interface MultiStepRequest {
@@ -67,98 +27,119 @@ export interface MultiStepRequest {
    */
   readonly nullCondition?: HostTree;
   /** Numbers to use; see `randomMultiStepDraws`. */
-  readonly draws: MultiStepDraws;
+  readonly draws: SamplerDraws;
   /** int32 [batch, L] with the mask id where tokens are wanted, to complete a given image. @default all masked */
   readonly initialTokens?: HostTensor<'int32'>;
   /** Called after each step with a copy of the tokens, masked ones included, and awaited. What it throws ends the sampling. */
   readonly onStep?: (progress: { readonly step: number; readonly tokens: HostTensor<'int32'> }) => unknown;
+  /** Called at the end with the forward passes that each sample took, [batch]. */
+  readonly onPasses?: (passes: readonly number[]) => void;
 }
 
 /** A compiled sampler for one batch size. */
-export interface MultiStepSampler {
+export interface MultiStepSampler extends ResolvedSampler {
   readonly batchSize: number;
-  readonly options: ResolvedMultiStepOptions;
+  /** Most forward passes of a sample. */
+  readonly maximumPasses: number;
   /** Samples one batch: int32 [batch, L], every id below codebookSize. */
   sample(weights: DeviceTree, request: MultiStepRequest): Promise<HostTensor<'int32'>>;
   dispose(): Promise<void>;
 }
 
 /** What `compileMultiStep` needs. */
-export interface CompileMultiStepOptions extends MultiStepOptions {
+export interface CompileMultiStepOptions {
   readonly batchSize: number;
+  /** Sampler and options that go before the teacher's own; see `resolveSampler`. */
+  readonly sampler?: SamplerSettings;
+  /** Samplers by name. @default those of core */
+  readonly samplers?: SamplerRegistry;
   /** Where the weights are in the device tree. @default under the model's own names */
   readonly state?: ModelState;
 }
 
-/** Compiles the sampler of a teacher. */
+/**
+ * Compiles the sampler of a teacher.
+ *
+ * @throws OptionError for an unknown sampler or a wrong option.
+ */
 export async function compileMultiStep(
   engine: Engine,
-  teacher: Pick<TeacherDefinition, 'model' | 'nullCondition'>,
-  options: CompileMultiStepOptions,
+  teacher: Pick<TeacherDefinition, 'model' | 'nullCondition' | 'sampler'>,
+  { batchSize, sampler: asked, samplers, state = modelState(teacher.model) }: CompileMultiStepOptions,
 ): Promise<MultiStepSampler> {
-  const { batchSize, state = modelState(teacher.model) } = options;
-  const resolved = resolveMultiStep(options);
   const { model } = teacher;
-  const inputs = multiStepInputs(model, batchSize, resolved);
-  const guidedInputs = {
+  const resolved = resolveSampler(asked, teacher.sampler, samplers);
+  const { sampler, options, sampling } = resolved;
+  const length = sequenceLength(model.tokenSpace);
+  const inputs = passInputs(model, batchSize, sampling);
+  const guidedInputs: SpecTree = {
     ...inputs,
     ...conditionSpecs(model, batchSize, 'nullCondition'),
     guidanceScale: { dtype: 'float32', shape: [batchSize] },
-  } as const;
-  const compiled: { plain?: Promise<CompiledFunction>; guided?: Promise<CompiledFunction> } = {};
+  };
+  const compiled = new Map<string, Promise<CompiledFunction>>();
 
-  /** Steps whose scale is 1 run the conditional pass alone. */
-  function functionFor(scale: number): Promise<CompiledFunction> {
-    const fn = multiStepFunction(model, state, resolved, scale !== 1);
-    if (scale === 1) return (compiled.plain ??= engine.compile(fn, { state: state.specs, inputs }));
-    return (compiled.guided ??= engine.compile(fn, { state: state.specs, inputs: guidedInputs }));
+  /** Passes whose scale is 1 run the conditional pass alone. */
+  function functionFor(isGuided: boolean, statistics: readonly PassStatistic[]): Promise<CompiledFunction> {
+    const key = [isGuided, ...statistics].join();
+    const known =
+      compiled.get(key) ??
+      engine.compile(passFunction({ model, state, sampling, isGuided, statistics }), {
+        state: state.specs,
+        inputs: isGuided ? guidedInputs : inputs,
+      });
+    compiled.set(key, known);
+    return known;
   }
 
   return {
+    ...resolved,
     batchSize,
-    options: resolved,
-    async sample(weights, request) {
-      const { condition, draws, onStep } = request;
+    maximumPasses: sampler.maximumPasses(options, length),
+    async sample(weights, { condition, draws, onStep, onPasses, ...request }) {
       const nullCondition = request.nullCondition ?? takeRows(withBatchAxis(teacher.nullCondition), 0, batchSize);
-      const plan = createPlan(model.tokenSpace, batchSize, request.initialTokens);
-      const counts = tokensPerStep(resolved.schedule, resolved.numSteps, sequenceLength(model.tokenSpace));
-      for (let step = 0; step < resolved.numSteps && plan.isMasked.includes(1); step++) {
-        const scale = guidanceScaleAt(resolved, step);
-        const fn = await functionFor(scale);
-        const result = await fn.run(weights, {
+      const plan = samplingPlan(model.tokenSpace, batchSize, request.initialTokens);
+      const passes = new Array<number>(batchSize).fill(0);
+      let pass = 0;
+      async function denoise({ guidanceScale = 1, stepsLeft, statistics = [] }: PassRequest = {}): Promise<Pass> {
+        const isGuided = guidanceScale !== 1;
+        for (let b = 0; b < batchSize; b++) if (plan.maskedIn(b).length > 0) passes[b]!++;
+        const fn = await functionFor(isGuided, statistics);
+        const outputs = await fn.run(weights, {
           ...withPrefix('condition', condition),
-          tokens: int32([batchSize, plan.length], plan.tokens.slice()),
-          ...timeInputs(model, { maskRatio: plan.maskRatio(), stepsLeft: resolved.numSteps - 1 - step }),
-          tokenDraws: float32(inputs['tokenDraws']!.shape, draws.tokenDraws(step)),
-          ...(scale === 1 ? {} : withPrefix('nullCondition', nullCondition)),
-          ...(scale === 1 ? {} : { guidanceScale: float32([batchSize], new Float32Array(batchSize).fill(scale)) }),
+          tokens: plan.snapshot(),
+          ...timeInputs(model, { maskRatio: plan.maskRatio(), ...(stepsLeft === undefined ? {} : { stepsLeft }) }),
+          tokenDraws: float32(inputs['tokenDraws']!.shape, draws.tokenDraws(pass++)),
+          ...(isGuided ? withPrefix('nullCondition', nullCondition) : {}),
+          ...(isGuided ? { guidanceScale: float32([batchSize], new Float32Array(batchSize).fill(guidanceScale)) } : {}),
         });
-        selectConfident(plan, {
-          step,
-          count: counts[step]!,
-          drawnTokens: result['tokens']!.data as Int32Array,
-          logProbabilities: result['logProbabilities']!.data as Float32Array,
-          draws,
-          options: resolved,
-        });
-        await onStep?.({ step, tokens: int32([batchSize, plan.length], plan.tokens.slice()) });
+        return passResult(outputs);
       }
+
+      let step = 0;
+      const random = samplerRandom(draws, batchSize, length);
+      for await (const _ of sampler.run({ options, plan, denoise, random }))
+        await onStep?.({ step: step++, tokens: plan.snapshot() });
+      // The original's schedule may leave some, which it clamps as below.
+      if (plan.isOpen() && !sampling.reference)
+        throw new DimoError('internal', `sampler "${sampler.name}" ended with ${plan.masked().length} masked tokens`);
+      onPasses?.(passes);
       // The original can draw the mask token, which the decoder does not know, and clamps.
       const largest = model.tokenSpace.codebookSize - 1;
       return int32(
-        [batchSize, plan.length],
+        [batchSize, length],
         plan.tokens.map((token) => Math.min(token, largest)),
       );
     },
     async dispose() {
       // What failed to compile was reported by `sample`.
-      for (const fn of [compiled.plain, compiled.guided]) await (await fn?.catch(() => undefined))?.dispose();
+      for (const fn of compiled.values()) await (await fn.catch(() => undefined))?.dispose();
     },
   };
 }
 
 /** Any number of samples. */
-export interface MultiStepSamples extends Pick<MultiStepRequest, 'condition'> {
+export interface MultiStepSamples extends Pick<MultiStepRequest, 'condition' | 'onPasses'> {
   readonly weights: DeviceTree;
   /** What guidance leads away from; leading axis of the conditions, or 1 for all samples. @default the teacher's */
   readonly nullCondition?: HostTree;
@@ -173,35 +154,38 @@ export async function sampleMultiStep(
   model: MaskedDiffusionModel,
   request: MultiStepSamples,
 ): Promise<HostTensor<'int32'>> {
-  const { weights, condition, nullCondition, seed, firstSample = 0 } = request;
+  const { weights, condition, nullCondition, seed, firstSample = 0, onPasses } = request;
   const total = numRows(condition);
   const length = sequenceLength(model.tokenSpace);
   const tokens = new Int32Array(total * length);
+  const passes = new Array<number>(total).fill(0);
   let next = 0;
   /** Samples batches until none is left. */
   async function lane(): Promise<void> {
     while (next < total) {
       const first = next;
       next += sampler.batchSize;
+      const used = Math.min(sampler.batchSize, total - first);
       const batch = await sampler.sample(weights, {
         condition: takeRows(condition, first, sampler.batchSize),
         draws: randomMultiStepDraws(seed, firstSample + first, {
           batchSize: sampler.batchSize,
           tokenSpace: model.tokenSpace,
-          sampling: sampler.options,
+          sampling: sampler.sampling,
         }),
         ...(nullCondition ? { nullCondition: takeRows(nullCondition, first, sampler.batchSize) } : {}),
+        onPasses: (counts) => passes.splice(first, used, ...counts.slice(0, used)),
       });
-      const used = Math.min(sampler.batchSize, total - first);
       tokens.set(batch.data.subarray(0, used * length), first * length);
     }
   }
   // While the device works for one batch, the host decides for the other.
   await Promise.all([lane(), lane()]);
+  onPasses?.(passes);
   return int32([total, length], tokens);
 }
 
-function multiStepInputs(model: MaskedDiffusionModel, batchSize: number, sampling: SamplingOptions): SpecTree {
+function passInputs(model: MaskedDiffusionModel, batchSize: number, sampling: SamplingOptions): SpecTree {
   const draws = tokenDrawSpec(model.tokenSpace, sampling);
   return {
     ...conditionSpecs(model, batchSize),
@@ -211,48 +195,66 @@ function multiStepInputs(model: MaskedDiffusionModel, batchSize: number, samplin
   };
 }
 
-/** One pass of the sampler: drawn tokens, and the log-probability of each. */
-function multiStepFunction(
-  model: MaskedDiffusionModel,
-  state: ModelState,
-  options: ResolvedMultiStepOptions,
-  guided: boolean,
-): PureFunction {
+/** Statistics from the logits that tokens are drawn from, [batch, L, K], and the tokens. */
+const statisticsOf: Record<PassStatistic, (logits: Tensor3D, tokens: Tensor2D) => Tensor> = {
+  logProbabilities(logits, tokens) {
+    const chosen = tf.cast(tf.oneHot(tokens, logits.shape[2]), 'float32');
+    return tf.sum(tf.mul(tf.logSoftmax(logits, -1), chosen), 2);
+  },
+  entropies: (logits) => tf.neg(tf.sum(tf.mul(tf.softmax(logits, -1), tf.logSoftmax(logits, -1)), 2)),
+  largestProbabilities: (logits) => tf.max(tf.softmax(logits, -1), 2),
+  probabilities: (logits) => tf.softmax(logits, -1),
+};
+
+/** One pass: drawn tokens, and the statistics that were asked for. */
+function passFunction(of: {
+  readonly model: MaskedDiffusionModel;
+  readonly state: ModelState;
+  readonly sampling: SamplingOptions;
+  readonly isGuided: boolean;
+  readonly statistics: readonly PassStatistic[];
+}): PureFunction {
+  const { model, state, sampling, isGuided, statistics } = of;
   return (stateTensors, inputs) => {
     const modelInputs = {
       tokens: inputs['tokens'] as Tensor2D,
       condition: subtree('condition', inputs),
       time: subtree('time', inputs),
     };
-    const guidance = guided
+    const guidance = isGuided
       ? { nullCondition: subtree('nullCondition', inputs), scale: inputs['guidanceScale'] as Tensor1D }
       : undefined;
-    const logits = guidedLogits(model, state.weights(stateTensors), modelInputs, guidance);
-    const drawn = samplingLogits(logits, model.tokenSpace, options);
-    const tokens = drawTokens(drawn, inputs['tokenDraws']!, options);
-    const chosen = tf.cast(tf.oneHot(tokens, drawn.shape[2]), 'float32');
-    const logProbabilities = tf.sum(tf.mul(tf.logSoftmax(drawn, -1), chosen), 2);
-    return { outputs: { tokens, logProbabilities } };
+    const logits = samplingLogits(
+      guidedLogits(model, state.weights(stateTensors), modelInputs, guidance),
+      model.tokenSpace,
+      sampling,
+    );
+    const tokens = drawTokens(logits, inputs['tokenDraws']!, sampling);
+    return {
+      outputs: { tokens, ...Object.fromEntries(statistics.map((name) => [name, statisticsOf[name](logits, tokens)])) },
+    };
   };
 }
 
-function createPlan(space: TokenSpace, batchSize: number, given?: HostTensor<'int32'>): MultiStepPlan {
-  const length = sequenceLength(space);
-  if (given && given.data.length !== batchSize * length)
-    throw new ShapeError(
-      `sampler: initialTokens must be int32 [${batchSize}, ${length}], got [${given.shape.join(', ')}]`,
-    );
-  const tokens = given ? given.data.slice() : new Int32Array(batchSize * length).fill(space.maskTokenId);
-  const isMasked = Uint8Array.from(tokens, (token) => (token === space.maskTokenId ? 1 : 0));
+function passResult(outputs: HostTree): Pass {
+  const statistic = (name: PassStatistic): Float32Array => {
+    const tensor = outputs[name];
+    if (!tensor) throw new DimoError('internal', `sampler: the pass was not asked for ${name}`);
+    return tensor.data as Float32Array;
+  };
   return {
-    length,
-    tokens,
-    isMasked,
-    maskRatio() {
-      const ratios = new Float32Array(batchSize);
-      for (let b = 0; b < batchSize; b++)
-        ratios[b] = isMasked.subarray(b * length, (b + 1) * length).reduce((sum, masked) => sum + masked, 0) / length;
-      return float32([batchSize], ratios);
+    tokens: outputs['tokens']!.data as Int32Array,
+    get logProbabilities() {
+      return statistic('logProbabilities');
+    },
+    get entropies() {
+      return statistic('entropies');
+    },
+    get largestProbabilities() {
+      return statistic('largestProbabilities');
+    },
+    get probabilities() {
+      return statistic('probabilities');
     },
   };
 }

@@ -1,6 +1,4 @@
 /** Settings of samplers, plain data: what a teacher may give as its own and a user may change. */
-import type { UnmaskingSchedule } from './schedule.js';
-
 /** How tokens are drawn. */
 export interface SamplingOptions {
   /** Divides the logits, > 0. @default 1 */
@@ -26,27 +24,12 @@ export interface SamplingOptions {
   readonly reference?: boolean;
 }
 
-/** Settings of the multi-step sampler. */
-export interface MultiStepOptions extends SamplingOptions {
-  /** T, number of forward passes, >= 1. @default 16 */
-  readonly numSteps?: number;
-  /** How many tokens each step decides. @default 'arccos' */
-  readonly schedule?: UnmaskingSchedule;
-  /** Guidance scale of the last step; 1 = off. @default 1 */
-  readonly guidanceScale?: number;
-  /** `linear`: from 1 at the first step to `guidanceScale` at the last. `constant`: always. @default 'linear' */
-  readonly guidanceRamp?: 'linear' | 'constant';
-  /**
-   * `linear`: log-probability of the drawn token plus Gumbel noise times the choice temperature of the step.
-   * `warm-up`: uniformly random in the first two steps, then the probability. `random`: always uniformly random.
-   * @default 'linear'
-   */
-  readonly confidence?: 'linear' | 'warm-up' | 'random';
-  /** Gumbel noise on the confidences at the first step, >= 0. @default 4.5 */
-  readonly choiceTemperature?: number;
-  /** The same at the last step, >= 0; linear in between. @default 0 */
-  readonly finalChoiceTemperature?: number;
+/**
+ * A multi-step sampler and its options, flat: `{ name: 'halton', numSteps: 8 }`. Plain data, checked by the sampler that
+ * `name` says.
+ */
+export interface SamplerSettings {
+  /** @default 'maskgit' */
+  readonly name?: string;
+  readonly [option: string]: unknown;
 }
-
-/** `MultiStepOptions` with defaults filled in. */
-export type ResolvedMultiStepOptions = Required<MultiStepOptions>;

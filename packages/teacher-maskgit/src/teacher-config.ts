@@ -6,8 +6,8 @@ import {
   OptionError,
   refuseUnknownKeys,
   requireObject,
-  resolveMultiStep,
-  type MultiStepOptions,
+  readSamplerSettings,
+  type SamplerSettings,
   type PlainObject,
   type TeacherDefinition,
 } from '@dimo/core';
@@ -29,7 +29,7 @@ export interface MaskgitConfig {
   /** Names of the classes by id. */
   readonly classNames?: readonly string[];
   /** Defaults of the multi-step sampler. */
-  readonly sampler?: MultiStepOptions;
+  readonly sampler?: SamplerSettings;
 }
 
 /** A MaskGIT teacher's definition; its decoder can encode and be trained. */
@@ -98,13 +98,8 @@ function readClassNames(value: unknown): readonly string[] | undefined {
   return value as readonly string[];
 }
 
-function readSampler(value: unknown): MultiStepOptions | undefined {
-  if (value === undefined) return undefined;
-  const where = `${maskgitName}.sampler`;
-  const given = requireObject(value, where);
-  refuseUnknownKeys(given, Object.keys(resolveMultiStep()), where);
-  resolveMultiStep(given as MultiStepOptions, where);
-  return given as MultiStepOptions;
+function readSampler(value: unknown): SamplerSettings | undefined {
+  return value === undefined ? undefined : readSamplerSettings(value, `${maskgitName}.sampler`);
 }
 
 function checkFit(tokenizer: Tokenizer, codebookSize: number, grid: readonly [number, number]): void {

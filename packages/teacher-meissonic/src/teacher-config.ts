@@ -6,10 +6,10 @@ import {
   OptionError,
   refuseUnknownKeys,
   requireObject,
-  resolveMultiStep,
+  readSamplerSettings,
   type ConditionSource,
   type HostTree,
-  type MultiStepOptions,
+  type SamplerSettings,
   type PlainObject,
   type TeacherDefinition,
 } from '@dimo/core';
@@ -42,7 +42,7 @@ export const officialSampler = {
   guidanceRamp: 'constant',
   choiceTemperature: 2,
   finalChoiceTemperature: 0,
-} as const satisfies MultiStepOptions;
+} as const satisfies SamplerSettings;
 
 /** Configuration of a Meissonic teacher. */
 export interface MeissonicConfig {
@@ -60,7 +60,7 @@ export interface MeissonicConfig {
   /** Told to the model with every prompt. @default 1024 x 1024 pixels, not cropped, aesthetic score 6 */
   readonly microConditions?: MicroConditions;
   /** Defaults of the multi-step sampler. @default officialSampler */
-  readonly sampler?: MultiStepOptions;
+  readonly sampler?: SamplerSettings;
 }
 
 /** What turns prompts into conditions and is no part of the configuration. */
@@ -173,12 +173,8 @@ function readMicroConditions(value: unknown, where: string): MicroConditions | u
   return given as MicroConditions;
 }
 
-function readSampler(value: unknown, where: string): MultiStepOptions {
-  if (value === undefined) return officialSampler;
-  const given = requireObject(value, where);
-  refuseUnknownKeys(given, Object.keys(resolveMultiStep()), where);
-  resolveMultiStep(given as MultiStepOptions, where);
-  return given as MultiStepOptions;
+function readSampler(value: unknown, where: string): SamplerSettings {
+  return value === undefined ? officialSampler : readSamplerSettings(value, where);
 }
 
 /** Of the right shapes, for what has no text yet. */

@@ -6,9 +6,9 @@ import {
   refuseUnknownKeys,
   requireInteger,
   requireObject,
-  resolveMultiStep,
+  readSamplerSettings,
   type ConditionSource,
-  type MultiStepOptions,
+  type SamplerSettings,
   type PlainObject,
   type TeacherDefinition,
 } from '@dimo/core';
@@ -60,7 +60,7 @@ export function defineTeacher(config: PlainObject, words?: TeacherWords): Teache
     numWords,
     ...(words?.vectors ? { wordVectors: words.vectors } : {}),
   });
-  const sampler = readSampler(given['sampler']);
+  const sampler = readSamplerSettings(given['sampler'], `${teacherName}.sampler`);
   const textLength = model.condition['words']!.shape[0]!;
   const { codebookSize: _size, grid: _grid, ...transformer } = model.config;
   return {
@@ -98,11 +98,4 @@ function refuse(): never {
 
 function encodeWords(words: readonly string[]): Uint8Array {
   return new TextEncoder().encode(`${JSON.stringify(words)}\n`);
-}
-
-function readSampler(value: unknown): MultiStepOptions {
-  const given = requireObject(value ?? {}, `${teacherName}.sampler`);
-  refuseUnknownKeys(given, Object.keys(resolveMultiStep()), `${teacherName}.sampler`);
-  resolveMultiStep(given as MultiStepOptions, `${teacherName}.sampler`);
-  return given as MultiStepOptions;
 }

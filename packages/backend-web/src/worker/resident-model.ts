@@ -112,10 +112,10 @@ export async function residentModel(engine: Engine, folder: ModelFolder): Promis
     } else {
       const { teacher } = folder;
       if (!teacher) throw new OptionError('this model has no teacher');
-      const options = { ...teacher.sampler, ...(numSteps === undefined ? {} : { numSteps }), batchSize: count };
+      const options = { batchSize: count, ...(numSteps === undefined ? {} : { sampler: { numSteps } }) };
       const ready = prepared.teacher as Teacher;
       const weights = await upload(teacher.weights);
-      const drawsFor = (of: number, first: number, { options: sampling }: MultiStepSampler) =>
+      const drawsFor = (of: number, first: number, { sampling }: MultiStepSampler) =>
         randomMultiStepDraws(of, first, { batchSize: count, tokenSpace: teacher.model.tokenSpace, sampling });
       const sampler = (await samplers.get(`teacher ${count} ${numSteps}`, async () => {
         const compiled = await compileMultiStep(engine, ready, options);
@@ -131,7 +131,7 @@ export async function residentModel(engine: Engine, folder: ModelFolder): Promis
           });
         return compiled;
       })) as MultiStepSampler;
-      passes = sampler.options.numSteps;
+      passes = sampler.maximumPasses;
       started = performance.now();
       tokens = await sampler.sample(weights, {
         condition,

@@ -1,5 +1,14 @@
 /** What runs in the worker: an engine, models, and one distillation. */
-import { DimoError, OptionError, sizeOf, type ChosenEngine, type WeightSource } from '@dimo/core';
+import {
+  DimoError,
+  OptionError,
+  resolveSampler,
+  sequenceLength,
+  sizeOf,
+  type ChosenEngine,
+  type Teacher,
+  type WeightSource,
+} from '@dimo/core';
 import { distillationRunner } from './distillation.js';
 import type { MessageEndpoint } from './messages.js';
 import type { LoadedModel, LoadProgress, ModelLocation, WorkerMethods } from './methods.js';
@@ -122,7 +131,7 @@ function describeModel(id: number, { teacher, generator }: ModelFolder): LoadedM
   const numParameters = Object.values(model.parameters).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   return {
     id,
-    ...(teacher ? { teacher: { name: teacher.name, numSteps: teacher.sampler?.numSteps ?? 16, numParameters } } : {}),
+    ...(teacher ? { teacher: { name: teacher.name, numSteps: stepsOf(teacher), numParameters } } : {}),
     ...(generator
       ? {
           generator: {
@@ -146,4 +155,10 @@ function factsOf({
   decoder,
 }: NonNullable<ModelFolder['teacher']> | NonNullable<ModelFolder['generator']>['definition']): string {
   return JSON.stringify([name, tokenSpace, condition, decoder?.imageShape]);
+}
+
+/** Most passes of the teacher's own sampler. */
+function stepsOf({ sampler: own, model }: Pick<Teacher, 'sampler' | 'model'>): number {
+  const { sampler, options } = resolveSampler({}, own);
+  return sampler.maximumPasses(options, sequenceLength(model.tokenSpace));
 }

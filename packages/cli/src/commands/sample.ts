@@ -2,12 +2,12 @@
 import {
   OptionError,
   prepareTeacher,
-  resolveMultiStep,
+  resolveSampler,
   type Engine,
   type HostTensor,
   type LoadedGenerator,
-  type MultiStepOptions,
   type Teacher,
+  type SamplerSettings,
   type TeacherDefinition,
 } from '@dimo/core';
 import { extname, join } from 'node:path';
@@ -127,10 +127,10 @@ async function draw(
   const definition: TeacherDefinition = generator ? generator.definition : teacher!;
   const sampler = {
     // A teacher knows better how many steps it needs than a default for all teachers.
-    numSteps: given.has('sample.steps') ? settings.steps : (definition.sampler?.numSteps ?? settings.steps),
+    ...(given.has('sample.steps') ? { numSteps: settings.steps } : {}),
     ...(settings.guidance === undefined ? {} : { guidanceScale: settings.guidance }),
   };
-  if (settings.negativePrompt !== undefined) requireGuidance({ ...definition.sampler, ...sampler });
+  if (settings.negativePrompt !== undefined) requireGuidance(sampler, definition);
   // Text encoders compute their conditions on the engine.
   const prepared = await prepareTeacher(engine, definition, { move });
   const { conditions } = prepared.teacher;
@@ -163,9 +163,9 @@ async function draw(
 }
 
 /** @throws OptionError if nothing would lead away from anything. */
-function requireGuidance(options: MultiStepOptions): void {
-  const { guidanceScale } = resolveMultiStep(options, 'sample');
-  if (guidanceScale === 1)
+function requireGuidance(asked: SamplerSettings, { sampler }: Pick<TeacherDefinition, 'sampler'>): void {
+  const { options } = resolveSampler(asked, sampler);
+  if (options['guidanceScale'] === 1)
     throw new OptionError('sample: a negative prompt has no effect without guidance, and the guidance scale is 1', {
       hint: 'set another scale with --guidance, or leave the negative prompt out',
     });

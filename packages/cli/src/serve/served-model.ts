@@ -90,9 +90,8 @@ export async function serveModel(
     if (found.kind === 'teacher') {
       const teacher = prepared.teacher as Teacher;
       const sampler = await compileMultiStep(engine, teacher, {
-        ...teacher.sampler,
-        ...(steps === undefined ? {} : { numSteps: steps }),
         batchSize,
+        ...(steps === undefined ? {} : { sampler: { numSteps: steps } }),
       });
       return {
         tokens: (condition, seed, firstSample) =>

@@ -164,7 +164,7 @@ async function checkDistillation(definition: TeacherDefinition, engine: Engine):
   const condition = await sampled(definition, 2);
   const tokenInit = { maskRatio: 0.6, embeddingNoise: 0.1, noiseDeviation: context.noiseUnit };
   const oneStep = await compileOneStep(engine, model, { batchSize: 2, tokenInit });
-  const multiStep = await compileMultiStep(engine, teacher, { ...teacher.sampler, batchSize: 2, numSteps: 3 });
+  const multiStep = await compileMultiStep(engine, teacher, { batchSize: 2, sampler: { numSteps: 3 } });
   try {
     for (const [where, tokens] of Object.entries({
       'one step': await sampleOneStep(oneStep, { weights, condition, seed: 1 }),

@@ -1,5 +1,5 @@
 /** A release as a teacher, and a released generator as a generator. */
-import type { GeneratorTokenInit, LoadedGenerator, MultiStepOptions, Teacher } from '@dimo/core';
+import type { GeneratorTokenInit, LoadedGenerator, SamplerSettings, Teacher } from '@dimo/core';
 import type { TextConditionOptions } from '../clip/text-conditions.js';
 import { defineMeissonic, type MeissonicDefinition } from '../teacher-config.js';
 import type { MultimodalTransformer } from '../transformer/multimodal-transformer.js';
@@ -16,7 +16,7 @@ export interface ReleaseTeacherOptions extends Pick<
   'prompts' | 'negativePrompt' | 'microConditions'
 > {
   /** Defaults of the multi-step sampler. @default officialSampler */
-  readonly sampler?: MultiStepOptions;
+  readonly sampler?: SamplerSettings;
 }
 
 /**
