@@ -11,6 +11,7 @@ import {
   type EngineOptions,
 } from '@dimo/core';
 import { engineMemoryKey, fileEngineMemory } from './engine-memory.js';
+import { onnxruntimeProblem } from './onnxruntime-package.js';
 import { nodeEngines } from './plugin.js';
 
 export type { ChosenEngine } from '@dimo/core';
@@ -59,7 +60,7 @@ export async function chooseEngine(name: string, options: ChooseEngineOptions = 
     names.flatMap((wanted) => engines.filter((factory) => factory.name === wanted).map(knowingItsAdapter)),
   );
   const names = groups.flat().map((factory) => factory.name);
-  return chooseFastestEngine({
+  const chosen = await chooseFastestEngine({
     groups,
     options: engineOptions,
     memory: memory === false ? undefined : (memory ?? fileEngineMemory()),
@@ -68,6 +69,11 @@ export async function chooseEngine(name: string, options: ChooseEngineOptions = 
     onProgress,
     ...(remeasure === undefined ? {} : { remeasure }),
   });
+  // In a line of its own: an installation that went wrong without a word is easily mended.
+  const problem = chosen.engine.info.name === 'wasm' ? onnxruntimeProblem() : undefined;
+  if (!problem) return chosen;
+  const warning = `warning: ${problem.reason}, so this runs several times slower; to fix: ${problem.fix}`;
+  return { ...chosen, explanation: `${chosen.explanation}\n${warning}` };
 }
 
 /** Our engines on WebGPU are started only where the adapter is known to be a GPU; others are taken as they are. */

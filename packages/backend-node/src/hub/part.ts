@@ -3,7 +3,7 @@ import { open, readFile, type FileHandle } from 'node:fs/promises';
 import { constants } from 'node:fs';
 import { join } from 'node:path';
 import { withIoError } from '../storage/io-error.js';
-import { writeFileDurably } from '../storage/files.js';
+import { flush, writeFileDurably } from '../storage/files.js';
 
 /** An unfinished file, open. */
 export interface Part {
@@ -50,7 +50,7 @@ export async function openPart(folder: string, expectedBytes: number): Promise<P
         length += bytesWritten;
       }
     },
-    flush: () => io(() => file.sync()),
+    flush: () => io(() => flush(file)),
     close: () => file.close(),
   };
   // A complete part needs no continuation, only its hash.

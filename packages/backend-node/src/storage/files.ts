@@ -1,12 +1,23 @@
 /** Reading and writing whole files, durably and with checked sizes. */
 import { DimoError, escapeText, type WeightFile } from '@dimo/core';
-import { constants } from 'node:fs';
+import { constants, fsync } from 'node:fs';
 import { mkdir, open, stat, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { promisify } from 'node:util';
 import { errorCode, withIoError } from './io-error.js';
 
 /** Largest single read; Node refuses more than 2 GiB at once. */
 const chunkBytes = 2 ** 30;
+
+const flushDescriptor = promisify(fsync);
+
+/**
+ * Returns when what was written to an open file, or the names in an open folder, are on the disk. The handles that Yarn
+ * puts in the place of Node's (Plug'n'Play) have no `sync`.
+ */
+export async function flush(file: FileHandle): Promise<void> {
+  await (process.versions['pnp'] ? flushDescriptor(file.fd) : file.sync());
+}
 
 /**
  * Writes a file and returns when its bytes are on the disk. An existing file is overwritten in place: write under a
@@ -21,7 +32,7 @@ export async function writeFileDurably(path: string, bytes: Uint8Array): Promise
       try {
         for (let written = 0; written < bytes.length;)
           written += (await file.write(bytes, written, Math.min(bytes.length - written, chunkBytes))).bytesWritten;
-        await file.sync();
+        await flush(file);
       } finally {
         await file.close();
       }
@@ -36,7 +47,7 @@ export async function syncFolder(path: string): Promise<void> {
   await withIoError('flush the folder', path, async () => {
     const folder = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
     try {
-      await folder.sync();
+      await flush(folder);
     } finally {
       await folder.close();
     }
