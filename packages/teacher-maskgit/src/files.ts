@@ -7,7 +7,7 @@ import {
   checkWeights,
   escapeText,
   OptionError,
-  readSafetensors,
+  readModelWeights,
   requireObject,
   WeightError,
   writeSafetensors,
@@ -20,7 +20,7 @@ import {
 } from '@dimo/core';
 import { defineMaskgit } from './teacher-config.js';
 import { defineTokenizer, type DefinedTokenizer } from './tokenizer/any-tokenizer.js';
-import { readTorchStateDict } from './torch/state-dict.js';
+import { openTorchWeights, requireTensors } from './torch/state-dict.js';
 
 /** Names of the files. */
 export const teacherFileNames = {
@@ -117,14 +117,16 @@ async function readWeights(
       },
     );
   const path = `${source.location}/${chosen}`;
-  const check = (tensors: SpecTree): void => checkWeights(tensors, model.parameters, { model: model.name, path });
-  const bytes = await source.read(chosen);
-  if (chosen !== file)
-    // The checkpoint of a VQGAN also holds the networks of its training losses.
-    return readTorchStateDict(bytes, { path, check, only: (name) => !name.startsWith('loss.') });
-  const { tensors } = readSafetensors(bytes, { path });
-  check(tensors);
-  return tensors;
+  if (chosen === file) return readModelWeights(source, { folder: '', base: file.replace(/\.safetensors$/, ''), model });
+  // The checkpoint of a VQGAN also holds the networks of its training losses.
+  const opened = await openTorchWeights(source, chosen, { only: (name) => !name.startsWith('loss.') });
+  try {
+    requireTensors(opened, Object.keys(model.parameters));
+    checkWeights(opened.specs, model.parameters, { model: model.name, path });
+    return await opened.read(Object.keys(model.parameters));
+  } finally {
+    await opened.close();
+  }
 }
 
 async function readConfig(source: WeightSource): Promise<PlainObject> {
