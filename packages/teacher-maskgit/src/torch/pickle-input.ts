@@ -6,6 +6,8 @@ export class PickleCutOff extends WeightError {}
 
 /** Bytes of one integer. Weight files have no longer ones than 10. */
 const maximumIntegerBytes = 1024;
+/** Bytes or digits of all long integers together: to make them numbers takes a thousand times as long as to skip them. */
+const maximumIntegersBytes = 2 ** 20;
 /** Characters of a floating-point number; Python writes at most 25. */
 const maximumFloatCharacters = 64;
 
@@ -19,6 +21,7 @@ export class PickleInput {
   private readonly view: DataView;
   private readonly limit: number;
   position: number;
+  private integersBytes = 0;
 
   /**
    * @param bytes - contain the pickle. Borrowed.
@@ -111,16 +114,29 @@ export class PickleInput {
     if (length > maximumIntegerBytes) throw this.refuse(`has an integer of ${length} bytes`);
     const raw = this.block(length);
     if (length === 0) return 0;
+    if (length > 6) this.countInteger(length);
+    else {
+      // Exact in a number; the highest byte has the sign.
+      let value = (raw[length - 1]! << 24) >> 24;
+      for (let i = length - 2; i >= 0; i--) value = 256 * value + raw[i]!;
+      return value;
+    }
     let digits = '0x';
     for (let i = length - 1; i >= 0; i--) digits += raw[i]!.toString(16).padStart(2, '0');
-    const value = BigInt.asIntN(8 * length, BigInt(digits));
-    return smallest(value);
+    return smallest(BigInt.asIntN(8 * length, BigInt(digits)));
   }
   /** A line with a decimal integer. */
   decimal(digits: string): number | bigint {
     if (digits.length > 2 * maximumIntegerBytes || !/^-?\d+$/.test(digits))
       throw this.refuse(`has the malformed integer "${escapeText(digits, 40)}"`);
+    if (digits.length < 16) return Number(digits);
+    this.countInteger(digits.length);
     return smallest(BigInt(digits));
+  }
+  private countInteger(length: number): void {
+    this.integersBytes += length;
+    if (this.integersBytes > maximumIntegersBytes)
+      throw this.refuse(`has long integers of more than ${maximumIntegersBytes} bytes together`);
   }
   /** A line with a floating-point number. */
   float(): number {

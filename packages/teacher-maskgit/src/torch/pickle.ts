@@ -28,6 +28,8 @@ export const pickleLimits = {
   instructions: 5_000_000,
   stack: 1_000_000,
   memo: 1_000_000,
+  /** Classes and functions that are named, each time. */
+  globals: 200_000,
   /** Lists, tuples, dictionaries and objects. */
   containers: 1_000_000,
   /** Elements of all of them together. */
@@ -63,6 +65,7 @@ export function readPickle(bytes: Uint8Array, start = 0, path?: string): PickleR
   const memo: PickleValue[] = [];
   const storages = new Map<string, StorageReference>();
   let numRemembered = 0;
+  let numGlobals = 0;
   let numContainers = 0;
   let numItems = 0;
 
@@ -140,6 +143,7 @@ export function readPickle(bytes: Uint8Array, start = 0, path?: string): PickleR
   }
   function global(module: PickleValue, name: PickleValue): PickleGlobal {
     if (typeof module !== 'string' || typeof name !== 'string') throw refuse('has a global whose name is no text');
+    if (++numGlobals > pickleLimits.globals) throw refuse(`names more than ${pickleLimits.globals} globals`);
     const named = new PickleGlobal(module, name);
     if (isRefusedGlobal(named)) throw refuse(`names ${escapeText(String(named), 80)}, which is refused`, hostileHint);
     return named;

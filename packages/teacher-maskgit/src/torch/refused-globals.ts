@@ -72,20 +72,22 @@ const inertGlobals = new Set([
 ]);
 
 /** Other packages, or parts of them, that run programs, fetch files or load code. */
-const executors = (
-  'torch.hub torch.jit torch.ops torch.classes torch.serialization torch.package torch.compile torch.load torch.library ' +
-  'torch._dynamo torch._inductor torch.fx torch.testing torch.multiprocessing torch.distributed.rpc ' +
-  'torch.distributed.run torch.distributed.launch torch.distributed.elastic torch.distributed.launcher ' +
-  'torch.utils.cpp_extension torch.utils.collect_env torch.utils.bottleneck torch.utils._config_module ' +
-  'torch.utils.model_zoo torch.utils.data.datapipes.utils.decoder torch.storage._load_from_bytes torch._C._import_py_object ' +
-  'numpy.load numpy.loads numpy.fromfile numpy.memmap numpy.testing numpy.f2py numpy.distutils numpy.ctypeslib ' +
-  'numpy.lib.npyio numpy.core._exec numpy.vectorize pandas.eval pandas.io pandas.core.computation pandas.read_pickle ' +
-  'pip setuptools pkg_resources _distutils_hack wheel dill cloudpickle joblib requests urllib3 httpx httplib2 aiohttp ' +
-  'paramiko fabric invoke sh plumbum pexpect ptyprocess IPython ipykernel nbconvert jupyter_client pytest _pytest py ' +
-  'sitecustomize usercustomize win32api win32com win32process pythoncom pywintypes psutil jinja2 mako yaml sympy ' +
-  'numexpr numba cffi Cython pyximport execnet rpyc ansible docker git boto3 twisted celery asteval nltk langchain ' +
-  'tensorflow.raw_ops tensorflow.python.framework.load_library keras.models keras.utils.get_file'
-).split(' ');
+const executors = new Set(
+  (
+    'torch.hub torch.jit torch.ops torch.classes torch.serialization torch.package torch.compile torch.load torch.library ' +
+    'torch._dynamo torch._inductor torch.fx torch.testing torch.multiprocessing torch.distributed.rpc ' +
+    'torch.distributed.run torch.distributed.launch torch.distributed.elastic torch.distributed.launcher ' +
+    'torch.utils.cpp_extension torch.utils.collect_env torch.utils.bottleneck torch.utils._config_module ' +
+    'torch.utils.model_zoo torch.utils.data.datapipes.utils.decoder torch.storage._load_from_bytes torch._C._import_py_object ' +
+    'numpy.load numpy.loads numpy.fromfile numpy.memmap numpy.testing numpy.f2py numpy.distutils numpy.ctypeslib ' +
+    'numpy.lib.npyio numpy.core._exec numpy.vectorize pandas.eval pandas.io pandas.core.computation pandas.read_pickle ' +
+    'pip setuptools pkg_resources _distutils_hack wheel dill cloudpickle joblib requests urllib3 httpx httplib2 aiohttp ' +
+    'paramiko fabric invoke sh plumbum pexpect ptyprocess IPython ipykernel nbconvert jupyter_client pytest _pytest py ' +
+    'sitecustomize usercustomize win32api win32com win32process pythoncom pywintypes psutil jinja2 mako yaml sympy ' +
+    'numexpr numba cffi Cython pyximport execnet rpyc ansible docker git boto3 twisted celery asteval nltk langchain ' +
+    'tensorflow.raw_ops tensorflow.python.framework.load_library keras.models keras.utils.get_file'
+  ).split(' '),
+);
 
 /** Functions by these names run or fetch something in whatever module they are. */
 const executorNames = new Set(
@@ -97,9 +99,13 @@ const executorNames = new Set(
   ).split(' '),
 );
 
+/** Longer names are refused unread. */
+const maximumLength = 512;
+
 /** True for a name that is refused wherever it stands, called or not. */
 export function isRefusedGlobal({ module, name }: PickleGlobal): boolean {
   const path = `${module}.${name}`;
+  if (path.length > maximumLength) return true;
   if (inertGlobals.has(path)) return false;
   const parts = name.split('.');
   // A way out of the module: `torch.serialization` `os.system`, `__builtins__`, `x.__init__.__globals__`.
@@ -109,6 +115,8 @@ export function isRefusedGlobal({ module, name }: PickleGlobal): boolean {
     return true;
   if (inertModules.has(module)) return executorNames.has(parts.at(-1)!);
   if (standardModules.has(module.split('.')[0]!)) return true;
-  if (executors.some((executor) => path === executor || path.startsWith(`${executor}.`))) return true;
-  return executorNames.has(parts.at(-1)!);
+  // The name and all that it is part of: `a`, `a.b`, `a.b.c`.
+  for (let dot = path.indexOf('.'); dot >= 0; dot = path.indexOf('.', dot + 1))
+    if (executors.has(path.slice(0, dot))) return true;
+  return executors.has(path) || executorNames.has(parts.at(-1)!);
 }
