@@ -6,9 +6,10 @@
 import {
   checkWeights,
   escapeText,
-  OptionError,
+  readJsonFile,
   readModelWeights,
   requireObject,
+  unfinishedDownload,
   WeightError,
   writeSafetensors,
   type HostTree,
@@ -28,9 +29,6 @@ export const teacherFileNames = {
   transformer: 'transformer.safetensors',
   tokenizer: 'tokenizer.safetensors',
 } as const;
-
-/** A configuration larger than this is refused. */
-const maximumConfigBytes = 2 ** 20;
 
 /** How weights are written: `float: 'F16'` halves them. */
 export type TeacherFileOptions = Pick<SafetensorsWriteOptions, 'float'>;
@@ -113,7 +111,9 @@ async function readWeights(
       `${escapeText(source.location)}: expected the weights of ${model.name} in ${file} or in one ${endings.join(' or ')} file, found ${files.map((name) => escapeText(name)).join(', ') || 'no files'}`,
       {
         path: `${source.location}/${file}`,
-        hint: 'name the folder of a teacher that `dimo train teacher` has written, or a preset',
+        hint:
+          unfinishedDownload(files) ??
+          'name the folder of a teacher that `dimo train teacher` has written, or a preset',
       },
     );
   const path = `${source.location}/${chosen}`;
@@ -131,16 +131,7 @@ async function readWeights(
 
 async function readConfig(source: WeightSource): Promise<PlainObject> {
   const where = `${escapeText(source.location)}/${teacherFileNames.config}`;
-  const bytes = await source.read(teacherFileNames.config);
-  if (bytes.length > maximumConfigBytes)
-    throw new OptionError(`${where}: has ${bytes.length} bytes, at most ${maximumConfigBytes} are allowed`);
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-  } catch (cause) {
-    throw new OptionError(`${where}: is not JSON`, { path: source.location, cause });
-  }
-  return requireObject(parsed, where);
+  return requireObject(await readJsonFile(source, teacherFileNames.config), where);
 }
 
 function encodeWeights(weights: HostTree, options: TeacherFileOptions): Uint8Array {

@@ -15,6 +15,15 @@ const again = 'the download has failed: fetch the file again';
 const archive = 'unpack the archive and name the folder with its files';
 const convert = 'convert the weights to a .safetensors file, or save them as a state dict with torch.save';
 
+/** What browsers and download tools call a file that is not whole yet. */
+const unfinishedName = /\.(?:incomplete|part|partial|crdownload|download|aria2|tmp)$/i;
+
+/** What to do about a file of unfinished download, where there is one among the names of a folder. */
+export function unfinishedDownload(names: readonly string[]): string | undefined {
+  const found = names.find((name) => unfinishedName.test(name));
+  return found && `${escapeText(found, 120)} is a download that has not been finished: fetch it again, to its end`;
+}
+
 /** Beginnings of well-known formats. */
 const signatures: readonly { at?: number; bytes: string; what: string; hint: string }[] = [
   { bytes: '\x1f\x8b', what: 'a gzip archive (.gz)', hint: archive },
