@@ -2,7 +2,7 @@
  * Teachers and generators by what a person names: a preset, a folder, or a plugin with a configuration. Folders are
  * data: they can choose among the plugins that are loaded, never name code.
  */
-import { folderWeightSource, isHubReference } from '@dimo/backend-node';
+import { folderWeightSource, isHubReference, readFileChecked } from '@dimo/backend-node';
 import {
   DimoError,
   generatorBundleSource,
@@ -18,7 +18,6 @@ import {
   type WeightSource,
 } from '@dimo/core';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { DimoConfig } from './config/schema.js';
@@ -178,7 +177,7 @@ export async function findModel(
       generator: await readGenerator(folderWeightSource(bundled), registry.teachers, options),
     };
   if (name.endsWith('.safetensors') && existsSync(name)) {
-    const source = generatorBundleSource(await readFile(name), name);
+    const source = generatorBundleSource(await readFileChecked(name), name);
     return { kind: 'generator', generator: await readGenerator(source, registry.teachers, options) };
   }
   const located = await locateModel(name, registry);

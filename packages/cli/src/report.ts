@@ -1,6 +1,7 @@
 /** The report of a run, from the files in its folder. */
+import { readFileChecked } from '@dimo/backend-node';
 import { renderReport, type ReportCurve, type ReportGrid } from '@dimo/eval';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { evaluationFileName, pluginCells, readEvaluation } from './evaluation-files.js';
 import { readRunConfig, writeFileAtomically } from './run/folder.js';
@@ -9,6 +10,8 @@ import { version } from './version.js';
 
 /** Points beyond which curves are thinned, evenly. */
 const maximumPoints = 500;
+/** Of one picture. */
+const maximumPictureBytes = 2 ** 26;
 
 /** Charts by the metrics they show; those that a run has no metrics for are left out. */
 const charts: readonly {
@@ -68,7 +71,7 @@ async function sampleGrids(run: string): Promise<ReportGrid[]> {
   return Promise.all(
     chosen.map(async (name) => ({
       title: `while training: ${name.replace(/\.png$/, '').replace(/^step-0*(\d)/, 'step $1')}`,
-      png: await readFile(join(folder, name)),
+      png: await readFileChecked(join(folder, name), maximumPictureBytes),
     })),
   );
 }

@@ -3,11 +3,12 @@
  * parameter names), where tokens become images `decoder.safetensors`, and the teacher's condition files. With the teacher
  * plugin's code they are all that sampling needs, in Node and in the browser; none of them can name code.
  */
-import { DimoError, OptionError } from './errors.js';
+import { OptionError } from './errors.js';
 import { parseGeneratorDescription, type GeneratorDescription } from './generator.js';
 import type { TeacherDefinition, TokenDecoder } from './model.js';
 import type { TeacherPlugin, WeightSource } from './plugin.js';
 import { escapeText } from './storage/escape-text.js';
+import { readJsonFile } from './storage/json-file.js';
 import { readModelWeights } from './storage/model-weights.js';
 import type { SafetensorsReadOptions } from './storage/safetensors.js';
 import { writeSafetensors, type SafetensorsWriteOptions } from './storage/safetensors-write.js';
@@ -28,9 +29,6 @@ export interface LoadedGenerator {
   readonly weights: HostTree;
   readonly decoderWeights?: HostTree;
 }
-
-/** A description larger than this is refused. */
-const maximumDescriptionBytes = 2 ** 20;
 
 /** What a generator directory is written from. */
 export interface GeneratorContent extends Pick<LoadedGenerator, 'description' | 'weights' | 'decoderWeights'> {
@@ -72,10 +70,7 @@ export async function readGenerator(
   options: Pick<SafetensorsReadOptions, 'allowNonFinite'> = {},
 ): Promise<LoadedGenerator> {
   const where = escapeText(`${source.location}/${generatorFileNames.description}`);
-  const description = parseGeneratorDescription(
-    parseJson(await source.read(generatorFileNames.description), where),
-    where,
-  );
+  const description = parseGeneratorDescription(await readJsonFile(source, generatorFileNames.description), where);
   const { name, config } = description.teacher;
   const plugin = teachers.get(name);
   if (!plugin)
@@ -103,14 +98,4 @@ export async function readGenerator(
   if (!decoder) return { description, definition, weights };
   const decoderWeights = await read(generatorFileNames.decoder, decoder);
   return { description, definition, weights, decoderWeights };
-}
-
-function parseJson(bytes: Uint8Array, where: string): unknown {
-  if (bytes.length > maximumDescriptionBytes)
-    throw new OptionError(`${where}: has ${bytes.length} bytes, at most ${maximumDescriptionBytes} are allowed`);
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) as unknown;
-  } catch (cause) {
-    throw new DimoError('option', `${where}: is not JSON`, { cause });
-  }
 }

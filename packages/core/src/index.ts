@@ -17,6 +17,7 @@ export {
 export * from './storage/checkpoint-store.js';
 export * from './storage/checkpoint.js';
 export * from './storage/escape-text.js';
+export * from './storage/foreign-file.js';
 export * from './storage/half-tensors.js';
 export * from './storage/json-file.js';
 export * from './storage/json.js';

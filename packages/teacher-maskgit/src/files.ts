@@ -6,9 +6,10 @@
 import {
   checkWeights,
   escapeText,
-  OptionError,
-  readSafetensors,
+  readJsonFile,
+  readModelWeights,
   requireObject,
+  unfinishedDownload,
   WeightError,
   writeSafetensors,
   type HostTree,
@@ -20,7 +21,7 @@ import {
 } from '@dimo/core';
 import { defineMaskgit } from './teacher-config.js';
 import { defineTokenizer, type DefinedTokenizer } from './tokenizer/any-tokenizer.js';
-import { readTorchStateDict } from './torch/state-dict.js';
+import { openTorchWeights, requireTensors } from './torch/state-dict.js';
 
 /** Names of the files. */
 export const teacherFileNames = {
@@ -28,9 +29,6 @@ export const teacherFileNames = {
   transformer: 'transformer.safetensors',
   tokenizer: 'tokenizer.safetensors',
 } as const;
-
-/** A configuration larger than this is refused. */
-const maximumConfigBytes = 2 ** 20;
 
 /** How weights are written: `float: 'F16'` halves them. */
 export type TeacherFileOptions = Pick<SafetensorsWriteOptions, 'float'>;
@@ -113,32 +111,27 @@ async function readWeights(
       `${escapeText(source.location)}: expected the weights of ${model.name} in ${file} or in one ${endings.join(' or ')} file, found ${files.map((name) => escapeText(name)).join(', ') || 'no files'}`,
       {
         path: `${source.location}/${file}`,
-        hint: 'name the folder of a teacher that `dimo train teacher` has written, or a preset',
+        hint:
+          unfinishedDownload(files) ??
+          'name the folder of a teacher that `dimo train teacher` has written, or a preset',
       },
     );
   const path = `${source.location}/${chosen}`;
-  const check = (tensors: SpecTree): void => checkWeights(tensors, model.parameters, { model: model.name, path });
-  const bytes = await source.read(chosen);
-  if (chosen !== file)
-    // The checkpoint of a VQGAN also holds the networks of its training losses.
-    return readTorchStateDict(bytes, { path, check, only: (name) => !name.startsWith('loss.') });
-  const { tensors } = readSafetensors(bytes, { path });
-  check(tensors);
-  return tensors;
+  if (chosen === file) return readModelWeights(source, { folder: '', base: file.replace(/\.safetensors$/, ''), model });
+  // The checkpoint of a VQGAN also holds the networks of its training losses.
+  const opened = await openTorchWeights(source, chosen, { only: (name) => !name.startsWith('loss.') });
+  try {
+    requireTensors(opened, Object.keys(model.parameters));
+    checkWeights(opened.specs, model.parameters, { model: model.name, path });
+    return await opened.read(Object.keys(model.parameters));
+  } finally {
+    await opened.close();
+  }
 }
 
 async function readConfig(source: WeightSource): Promise<PlainObject> {
   const where = `${escapeText(source.location)}/${teacherFileNames.config}`;
-  const bytes = await source.read(teacherFileNames.config);
-  if (bytes.length > maximumConfigBytes)
-    throw new OptionError(`${where}: has ${bytes.length} bytes, at most ${maximumConfigBytes} are allowed`);
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-  } catch (cause) {
-    throw new OptionError(`${where}: is not JSON`, { path: source.location, cause });
-  }
-  return requireObject(parsed, where);
+  return requireObject(await readJsonFile(source, teacherFileNames.config), where);
 }
 
 function encodeWeights(weights: HostTree, options: TeacherFileOptions): Uint8Array {

@@ -34,12 +34,9 @@ export async function recognizeMaskgit(source: WeightSource): Promise<Recognized
   const vqgan = files.filter((name) => name.endsWith('.ckpt'));
   if (torch.length !== 1 || vqgan.length !== 1) return undefined;
   const [transformerFile, vqganFile] = [torch[0]!, vqgan[0]!];
-  const specs = readTorchSpecs(await source.read(transformerFile), { path: `${source.location}/${transformerFile}` });
+  const specs = await readTorchSpecs(source, transformerFile);
   if (!specs['tok_emb.weight'] || !specs['pos_emb']) return undefined;
-  const tokenizerSpecs = readTorchSpecs(await source.read(vqganFile), {
-    path: `${source.location}/${vqganFile}`,
-    only: (name) => !name.startsWith('loss.'),
-  });
+  const tokenizerSpecs = await readTorchSpecs(source, vqganFile, { only: (name) => !name.startsWith('loss.') });
   const found = maskgitConfigOf(specs, tokenizerSpecs, source.location);
   const [rows, columns] = found.transformer!.grid as readonly [number, number];
   const { numClasses } = found.transformer!;

@@ -6,6 +6,8 @@ import {
   escapeText,
   halfFloatsOf,
   readJsonFile,
+  readSmallFile,
+  readTextLines,
   requireObject,
   writeSafetensors,
   type HostTree,
@@ -48,9 +50,10 @@ export async function readTokenizerFiles(source: WeightSource, folder: string): 
   const files: Record<string, Uint8Array> = {
     'tokenizer.json': names.includes(at('vocab.json'))
       ? encodeJson({ model: { type: 'BPE', vocab: await vocabulary(), merges: await merges() } })
-      : await source.read(at('tokenizer.json')),
+      : await readSmallFile(source, at('tokenizer.json'), maximumBytes),
   };
-  for (const name of settingsNames) if (names.includes(at(name))) files[name] = await source.read(at(name));
+  for (const name of settingsNames)
+    if (names.includes(at(name))) files[name] = await readSmallFile(source, at(name), maximumBytes);
   return files;
 
   async function vocabulary(): Promise<unknown> {
@@ -59,7 +62,7 @@ export async function readTokenizerFiles(source: WeightSource, folder: string): 
   }
 
   async function merges(): Promise<string[]> {
-    const lines = new TextDecoder().decode(await source.read(at('merges.txt'))).split(/\r?\n/);
+    const lines = await readTextLines(source, at('merges.txt'));
     return lines.filter((line, index) => line !== '' && !(index === 0 && line.startsWith('#version')));
   }
 }

@@ -1,7 +1,8 @@
 /** `metrics.jsonl`: one JSON object per line, `{"step": 12, "generator/loss": 3.1, ...}`. */
-import { DimoError } from '@dimo/core';
+import { readFileChecked } from '@dimo/backend-node';
+import { DimoError, escapeText } from '@dimo/core';
 import { appendFileSync, existsSync } from 'node:fs';
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { rename, writeFile } from 'node:fs/promises';
 
 /** Metrics of one step. */
 export type MetricsLine = Readonly<Record<string, number>> & { readonly step: number };
@@ -38,23 +39,38 @@ export async function openMetricsLog(path: string, firstStep: number): Promise<M
 /**
  * Reads a log; a last line that was cut by a kill is left out.
  *
- * @throws DimoError with code `io` if the file cannot be read.
+ * @throws DimoError with code `io` if the file cannot be read or is longer than any log.
  */
 export async function readMetrics(path: string): Promise<MetricsLine[]> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (cause) {
-    throw new DimoError('io', `cannot read ${path}`, { path, cause });
+  const bytes = await readFileChecked(path, maximumBytes);
+  const lines: MetricsLine[] = [];
+  const decoder = new TextDecoder();
+  // Line by line: neither the text nor the list of its lines is ever in memory whole.
+  for (let start = 0; start < bytes.length;) {
+    const newline = bytes.indexOf(10, start);
+    const end = newline < 0 ? bytes.length : newline;
+    const line = end - start <= maximumLineBytes ? parseLine(decoder.decode(bytes.subarray(start, end))) : undefined;
+    if (line) lines.push(line);
+    if (lines.length > maximumLines)
+      throw new DimoError('io', `${escapeText(path)} has more than ${maximumLines} lines`, { path });
+    start = end + 1;
   }
-  return text.split('\n').flatMap((line) => {
-    try {
-      const value = JSON.parse(line) as unknown;
-      return typeof value === 'object' && value !== null && typeof (value as MetricsLine).step === 'number'
-        ? [value as MetricsLine]
-        : [];
-    } catch {
-      return [];
-    }
-  });
+  return lines;
+}
+
+/** Several million steps. */
+const maximumBytes = 2 ** 30;
+const maximumLines = 5_000_000;
+/** A line has some 300 bytes. */
+const maximumLineBytes = 2 ** 16;
+
+function parseLine(text: string): MetricsLine | undefined {
+  try {
+    const value = JSON.parse(text) as unknown;
+    return typeof value === 'object' && value !== null && typeof (value as MetricsLine).step === 'number'
+      ? (value as MetricsLine)
+      : undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -6,6 +6,7 @@ import { WeightError } from '../errors.js';
 import type { WeightSource } from '../plugin.js';
 import type { HostTree, SpecTree } from '../tensors.js';
 import { escapeText } from './escape-text.js';
+import { unfinishedDownload } from './foreign-file.js';
 import { readJsonFile } from './json-file.js';
 import { openSafetensors, type OpenSafetensors } from './safetensors-file.js';
 import type { SafetensorsReadOptions } from './safetensors.js';
@@ -151,6 +152,8 @@ function isIndex(name: string, base: string): boolean {
 
 function hintFor(files: readonly string[], numCandidates: number): string {
   if (numCandidates > 1) return 'keep one of them';
+  const unfinished = unfinishedDownload(files);
+  if (unfinished !== undefined) return unfinished;
   return files.some((name) => /\.(bin|pth|pt|ckpt)$/.test(name))
     ? 'convert the PyTorch file to safetensors'
     : 'name the folder of a complete release';

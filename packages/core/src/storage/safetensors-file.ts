@@ -54,11 +54,14 @@ export async function openSafetensors(
   }
 }
 
+/** The length of the header, and enough to tell what a file is that is none of ours. */
+const headBytes = 4096;
+
 async function readHeader(
   file: WeightFile,
   options: SafetensorsReadOptions,
 ): Promise<ReadonlyMap<string, SafetensorsEntry>> {
-  const start = await file.read(0, Math.min(8, file.length));
+  const start = await file.read(0, Math.min(headBytes, file.length));
   const length = safetensorsHeaderLength(start, file.length, options);
   return parseSafetensorsHeader(await file.read(0, length), file.length, options).tensors;
 }

@@ -7,6 +7,7 @@ import {
   escapeText,
   OptionError,
   readJsonFile,
+  readTextLines,
   requireInteger,
   requireObject,
   type PlainObject,
@@ -41,7 +42,7 @@ export async function readClipTokenizer(source: WeightSource, folder = 'tokenize
 
   async function readMerges(): Promise<string[]> {
     if (!has('merges.txt')) throw missing('merges.txt');
-    const lines = new TextDecoder().decode(await source.read(at('merges.txt'))).split(/\r?\n/);
+    const lines = await readTextLines(source, at('merges.txt'));
     return lines.filter((line, index) => line !== '' && !(index === 0 && line.startsWith('#version')));
   }
 
