@@ -7,6 +7,7 @@ import { DimoError, OptionError } from './errors.js';
 import { parseGeneratorDescription, type GeneratorDescription } from './generator.js';
 import type { TeacherDefinition, TokenDecoder } from './model.js';
 import type { TeacherPlugin, WeightSource } from './plugin.js';
+import { decodeText } from './storage/decode-text.js';
 import { escapeText } from './storage/escape-text.js';
 import { readModelWeights } from './storage/model-weights.js';
 import type { SafetensorsReadOptions } from './storage/safetensors.js';
@@ -108,8 +109,9 @@ export async function readGenerator(
 function parseJson(bytes: Uint8Array, where: string): unknown {
   if (bytes.length > maximumDescriptionBytes)
     throw new OptionError(`${where}: has ${bytes.length} bytes, at most ${maximumDescriptionBytes} are allowed`);
+  const text = decodeText(bytes, where);
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) as unknown;
+    return JSON.parse(text) as unknown;
   } catch (cause) {
     throw new DimoError('option', `${where}: is not JSON`, { cause });
   }

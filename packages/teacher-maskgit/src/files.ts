@@ -5,6 +5,7 @@
  */
 import {
   checkWeights,
+  decodeText,
   escapeText,
   OptionError,
   readSafetensors,
@@ -132,9 +133,10 @@ async function readConfig(source: WeightSource): Promise<PlainObject> {
   const bytes = await source.read(teacherFileNames.config);
   if (bytes.length > maximumConfigBytes)
     throw new OptionError(`${where}: has ${bytes.length} bytes, at most ${maximumConfigBytes} are allowed`);
+  const text = decodeText(bytes, where);
   let parsed: unknown;
   try {
-    parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    parsed = JSON.parse(text);
   } catch (cause) {
     throw new OptionError(`${where}: is not JSON`, { path: source.location, cause });
   }

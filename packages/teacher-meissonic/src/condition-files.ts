@@ -3,6 +3,7 @@
  * the two small files that say how it treats its special tokens.
  */
 import {
+  decodeText,
   escapeText,
   halfFloatsOf,
   readJsonFile,
@@ -59,7 +60,8 @@ export async function readTokenizerFiles(source: WeightSource, folder: string): 
   }
 
   async function merges(): Promise<string[]> {
-    const lines = new TextDecoder().decode(await source.read(at('merges.txt'))).split(/\r?\n/);
+    const text = decodeText(await source.read(at('merges.txt')), `${source.location}/${at('merges.txt')}`);
+    const lines = text.split(/\r?\n/);
     return lines.filter((line, index) => line !== '' && !(index === 0 && line.startsWith('#version')));
   }
 }

@@ -2,7 +2,7 @@
  * The configuration of a command: the file, then the flags, then `--set`, later ones over earlier ones, checked as a
  * whole. A TypeScript configuration is the user's own program and is run; YAML and JSON are data.
  */
-import { OptionError } from '@dimo/core';
+import { decodeText, OptionError } from '@dimo/core';
 import { access, stat } from 'node:fs/promises';
 import { dirname, extname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -132,7 +132,7 @@ async function readConfigFile(file: string, folder: string): Promise<FileSource>
   const ending = extname(file);
   if (ending === '.yaml' || ending === '.yml' || ending === '.json') {
     const { readFile } = await import('node:fs/promises');
-    return readYaml(new TextDecoder().decode(await readFile(path)), file);
+    return readYaml(decodeText(await readFile(path), file), file);
   }
   if (['.ts', '.mts', '.js', '.mjs'].includes(ending))
     return { value: await importConfig(path, file), lines: new Map(), problems: [] };

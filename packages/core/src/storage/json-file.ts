@@ -1,6 +1,7 @@
 /** JSON files of a `WeightSource`. */
 import { OptionError } from '../errors.js';
 import type { WeightSource } from '../plugin.js';
+import { decodeText } from './decode-text.js';
 import { escapeText } from './escape-text.js';
 
 /** Options of `readJsonFile`. */
@@ -12,7 +13,7 @@ export interface JsonFileOptions {
 /**
  * The value in a JSON file.
  *
- * @throws OptionError naming the file if it is too long or no JSON.
+ * @throws OptionError naming the file if it is too long, not UTF-8 or no JSON.
  */
 export async function readJsonFile(
   source: WeightSource,
@@ -26,8 +27,9 @@ export async function readJsonFile(
     throw new OptionError(`${escapeText(path)}: has ${bytes.length} bytes, at most ${maximumBytes} are allowed`, {
       path,
     });
+  const text = decodeText(bytes, path);
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) as unknown;
+    return JSON.parse(text) as unknown;
   } catch (cause) {
     throw new OptionError(`${escapeText(path)}: is not JSON`, { path, cause });
   }

@@ -3,6 +3,7 @@
  * `tokenizer_config.json`, `special_tokens_map.json`.
  */
 import {
+  decodeText,
   describeValue,
   escapeText,
   OptionError,
@@ -41,7 +42,8 @@ export async function readClipTokenizer(source: WeightSource, folder = 'tokenize
 
   async function readMerges(): Promise<string[]> {
     if (!has('merges.txt')) throw missing('merges.txt');
-    const lines = new TextDecoder().decode(await source.read(at('merges.txt'))).split(/\r?\n/);
+    const text = decodeText(await source.read(at('merges.txt')), `${source.location}/${at('merges.txt')}`);
+    const lines = text.split(/\r?\n/);
     return lines.filter((line, index) => line !== '' && !(index === 0 && line.startsWith('#version')));
   }
 
