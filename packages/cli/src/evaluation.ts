@@ -22,6 +22,7 @@ import {
   type EvaluationRow,
   type FeatureExtractor,
 } from '@dimo/eval';
+import { didYouMean } from './config/nearest.js';
 import type { DimoConfig } from './config/schema.js';
 import { evaluationConditions, type EvaluationConditions } from './evaluation-conditions.js';
 import {
@@ -218,7 +219,7 @@ function selectMetrics({ config, registry, dataset }: EvaluationTask): MetricPlu
     const metric = registry.metrics.get(name);
     if (metric) return metric;
     throw new OptionError(
-      `eval.metrics: no plugin provides the metric "${name}"; known are ${[...registry.metrics.keys()].join(', ') || 'none'}`,
+      `eval.metrics: no plugin provides the metric "${name}"; known are ${[...registry.metrics.keys()].join(', ') || 'none'}${didYouMean(name, registry.metrics.keys())}`,
     );
   });
 }

@@ -1,7 +1,8 @@
 /** What every working command starts with: the configuration, the plugins it names, an engine. */
 import type { ChosenEngine } from '@dimo/backend-node';
-import type { PluginRegistry } from '@dimo/core';
+import { OptionError, type PluginRegistry } from '@dimo/core';
 import { loadConfig, type LoadedConfig } from './config/load.js';
+import { didYouMean } from './config/nearest.js';
 import type { DimoConfig } from './config/schema.js';
 import type { TypedSettings } from './flags.js';
 import { loadRegistry, type BuiltInPlugin } from './plugins.js';
@@ -39,6 +40,12 @@ export async function openProject(typed: TypedSettings, options: OpenProjectOpti
  * @throws OptionError for an unknown name, BackendUnavailableError with the reason and the fix.
  */
 export async function openEngine(settings: DimoConfig['engine'], registry: PluginRegistry): Promise<ChosenEngine> {
+  const names = ['auto', ...registry.engines.keys()];
+  if (!names.includes(settings.name))
+    throw new OptionError(
+      `engine.name: expected one of ${names.join(', ')}, got "${settings.name}"${didYouMean(settings.name, names)}`,
+      { hint: '`dimo doctor` lists the engines that run on this machine' },
+    );
   const { chooseEngine } = await import('@dimo/backend-node');
   return chooseEngine(settings.name, {
     engines: [...registry.engines.values()],
