@@ -212,7 +212,11 @@ function gridOf(images: HostTensor<'float32'>, { ids, texts }: EvaluationConditi
 }
 
 /** Metrics that were asked for by name; without names, all of them for teachers without images. */
-function selectMetrics({ config, registry, dataset }: EvaluationTask): MetricPlugin[] {
+export function selectMetrics({
+  config,
+  registry,
+  dataset,
+}: Pick<EvaluationTask, 'config' | 'registry' | 'dataset'>): MetricPlugin[] {
   const { metrics } = config.eval;
   if (metrics.length === 0) return dataset ? [] : [...registry.metrics.values()];
   return metrics.map((name) => {

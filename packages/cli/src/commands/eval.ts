@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { evaluationDataset } from '../datasets.js';
 import { evaluationFileName, evaluationText, writeEvaluation } from '../evaluation-files.js';
+import { checkEvaluation } from '../evaluation-requirements.js';
 import { evaluateModels } from '../evaluation.js';
 import { exitOk } from '../failure.js';
 import type { TypedSettings } from '../flags.js';
@@ -32,6 +33,8 @@ export async function evaluate(args: EvalArguments): Promise<number> {
   for (const name of args.models) generators.push({ name, generator: await findGenerator(name, registry) });
   const definition = found?.teacher ?? generators[0]?.generator.definition;
   const dataset = await evaluationDataset(project, definition?.decoder);
+  for (const note of await checkEvaluation({ config, registry, dataset, definition }))
+    if (!args.quiet) printError(note);
   const { engine, explanation } = await openEngine(config.engine, registry);
   try {
     if (!args.quiet) printError(explanation);
