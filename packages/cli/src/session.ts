@@ -1,6 +1,7 @@
 /** What every working command starts with: the configuration, the plugins it names, an engine. */
 import type { ChosenEngine } from '@dimo/backend-node';
 import { OptionError, type PluginRegistry } from '@dimo/core';
+import { refuseIneffective } from './config/ineffective.js';
 import { loadConfig, type LoadedConfig } from './config/load.js';
 import { didYouMean } from './config/nearest.js';
 import type { DimoConfig } from './config/schema.js';
@@ -18,6 +19,8 @@ export interface OpenProjectOptions {
   readonly kinds?: readonly BuiltInPlugin[];
   /** Configuration of a run that is continued; its plugins are not taken over, code is named by the user alone. */
   readonly base?: unknown;
+  /** Refuse typed settings that the command does not read. @default true */
+  readonly onlyEffective?: boolean;
 }
 
 /** Loads the configuration and the plugins. @throws OptionError, PluginError */
@@ -27,6 +30,7 @@ export async function openProject(typed: TypedSettings, options: OpenProjectOpti
     settings: typed.settings,
     ...(options.base === undefined ? {} : { base: options.base }),
   });
+  if (options.onlyEffective !== false) refuseIneffective(loaded, typed.command);
   // A resumed run brings its settings, but which code runs is still the user's own configuration.
   const own = options.base === undefined || typed.file !== undefined ? loaded : await loadConfig({});
   const plugins = [...new Set([...own.config.plugins, ...typed.plugins])];
