@@ -13,16 +13,21 @@ import {
   type Distillation,
   type Engine,
   type HostTree,
+  type PluginRegistry,
   type StepReport,
   type Teacher,
 } from '@dimo/core';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { DimoConfig } from './config/schema.js';
-import { distillationConditions, type DistillationConditions } from './distillation-conditions.js';
+import {
+  distillationConditions,
+  readDistillationPrompts,
+  type DistillationConditions,
+} from './distillation-conditions.js';
 import { distillationOptions } from './distillation-settings.js';
 import { watchHealth } from './health.js';
-import type { FoundTeacher } from './models.js';
+import { findTeacher, type FoundTeacher } from './models.js';
 import { writeFileAtomically } from './run/folder.js';
 import { sharedFileBytes, sharedFolderName, writeSharedFile } from './run/shared-files.js';
 import { trainRun, type StepTools, type TrainRunResult } from './run/train-run.js';
@@ -33,6 +38,8 @@ import { version } from './version.js';
 export interface DistillTask {
   readonly config: DimoConfig;
   readonly found: FoundTeacher;
+  /** Of the teacher, on the engine; disposed at the end. */
+  readonly conditions: DistillationConditions;
   readonly engine: Engine;
   readonly run: RunFolder;
   readonly resume: boolean;
@@ -55,25 +62,51 @@ function stepProgram({ program, settings }: Distillation): Distillation['program
   return settings.accumulation === 1 && settings.auxiliaryRounds === 1 ? mergeCalls(program) : program;
 }
 
+/** What a distillation needs beside a folder. */
+export type DistillInputs = Pick<DistillTask, 'found' | 'conditions'>;
+
+/**
+ * Reads and checks everything that a distillation needs, before it makes its folder.
+ *
+ * @param onNote - called with what a person should know about the inputs.
+ * @returns what makes the rest on an engine.
+ * @throws OptionError, WeightError naming the input at fault.
+ */
+export async function checkDistillation(
+  config: DimoConfig,
+  registry: PluginRegistry,
+  onNote: (line: string) => void,
+): Promise<(engine: Engine) => Promise<DistillInputs>> {
+  const found = await findTeacher(config.teacher, registry);
+  const prompts = await readDistillationPrompts(config, found.teacher);
+  for (const note of prompts.notes) onNote(note);
+  return async (engine) => {
+    const conditions = await distillationConditions(config, found.teacher, prompts, engine);
+    // Says what is wrong with the settings; the run makes its own.
+    distillationOf(config, conditions);
+    return { found, conditions };
+  };
+}
+
+function distillationOf(config: DimoConfig, { teacher, negativeCondition }: DistillationConditions): Distillation {
+  return createDistillation(teacher, distillationOptions(config), negativeCondition ? { negativeCondition } : {});
+}
+
 /** Distils; when this returns, checkpoint and generator are on the disk, also after a stop request. */
 export async function distillRun(task: DistillTask): Promise<DistillResult> {
-  const conditions = await distillationConditions(task.config, task.found.teacher, task.engine);
   try {
-    return await distillWith(conditions, task);
+    return await distillWith(task);
   } finally {
-    await conditions.dispose();
+    await task.conditions.dispose();
   }
 }
 
-async function distillWith(conditions: DistillationConditions, given: DistillTask): Promise<DistillResult> {
-  const { teacher, negativeCondition } = conditions;
+async function distillWith(given: DistillTask): Promise<DistillResult> {
+  const { conditions } = given;
+  const { teacher } = conditions;
   const task: DistillTask = { ...given, found: { ...given.found, teacher } };
   const { config, engine, run } = task;
-  const distillation = createDistillation(
-    teacher,
-    distillationOptions(config),
-    negativeCondition ? { negativeCondition } : {},
-  );
+  const distillation = distillationOf(config, conditions);
   const health = watchHealth(distillation.settings.numSteps);
   const samples = sampleWriter(distillation, task, conditions.prompts);
   try {

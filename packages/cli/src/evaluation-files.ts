@@ -1,5 +1,5 @@
 /** The files of an evaluation: `eval.json` with the numbers and `eval-samples/` with one grid per row. */
-import { OptionError } from '@dimo/core';
+import { decodeText, OptionError } from '@dimo/core';
 import { readFileChecked } from '@dimo/backend-node';
 import { formatTable, type EvaluationRow } from '@dimo/eval';
 import { mkdir, readdir, rm } from 'node:fs/promises';
@@ -59,12 +59,13 @@ export async function writeEvaluation(
 export async function readEvaluation(
   file: string,
 ): Promise<(EvaluationFile & { readonly pictures: readonly { title: string; png: Uint8Array }[] }) | undefined> {
-  let text: string;
+  let bytes: Uint8Array;
   try {
-    text = new TextDecoder().decode(await readFileChecked(file, 2 ** 24));
+    bytes = await readFileChecked(file, 2 ** 24);
   } catch {
     return undefined;
   }
+  const text = decodeText(bytes, file);
   let content: EvaluationFile;
   try {
     content = JSON.parse(text) as EvaluationFile;

@@ -22,6 +22,7 @@ import {
   type EvaluationRow,
   type FeatureExtractor,
 } from '@dimo/eval';
+import { didYouMean } from './config/nearest.js';
 import type { DimoConfig } from './config/schema.js';
 import { evaluationConditions, type EvaluationConditions } from './evaluation-conditions.js';
 import {
@@ -211,14 +212,18 @@ function gridOf(images: HostTensor<'float32'>, { ids, texts }: EvaluationConditi
 }
 
 /** Metrics that were asked for by name; without names, all of them for teachers without images. */
-function selectMetrics({ config, registry, dataset }: EvaluationTask): MetricPlugin[] {
+export function selectMetrics({
+  config,
+  registry,
+  dataset,
+}: Pick<EvaluationTask, 'config' | 'registry' | 'dataset'>): MetricPlugin[] {
   const { metrics } = config.eval;
   if (metrics.length === 0) return dataset ? [] : [...registry.metrics.values()];
   return metrics.map((name) => {
     const metric = registry.metrics.get(name);
     if (metric) return metric;
     throw new OptionError(
-      `eval.metrics: no plugin provides the metric "${name}"; known are ${[...registry.metrics.keys()].join(', ') || 'none'}`,
+      `eval.metrics: no plugin provides the metric "${name}"; known are ${[...registry.metrics.keys()].join(', ') || 'none'}${didYouMean(name, registry.metrics.keys())}`,
     );
   });
 }

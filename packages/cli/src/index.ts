@@ -3,7 +3,12 @@ export { checkConfig, nearestKey, type CheckedConfig } from './config/check.js';
 export { allKeyPaths, configJsonSchema, type SchemaNode } from './config/describe-schema.js';
 export { configError, loadConfig, type ConfigRequest, type ConfigSetting, type LoadedConfig } from './config/load.js';
 export { configurationMarkdown } from './config/markdown.js';
-export { configSchema, type DimoConfig } from './config/schema.js';
+export {
+  configSchema,
+  defineConfig,
+  type DimoConfig as ResolvedConfig,
+  type PartialDimoConfig as DimoConfig,
+} from './config/schema.js';
 export {
   maximumConfigBytes,
   maximumConfigDepth,

@@ -20,6 +20,7 @@ import {
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { didYouMean, didYouMeanPath } from './config/nearest.js';
 import type { DimoConfig } from './config/schema.js';
 import { modelFolder, openSource, readImport, type ImportedModel } from './imported-model.js';
 import { recognizeModel } from './model-layout.js';
@@ -52,7 +53,7 @@ export async function findTeacher(settings: DimoConfig['teacher'], registry: Plu
   const located = await locateModel(name, registry);
   if (!located)
     throw new OptionError(
-      `teacher "${name}" is neither a bundled one (${presetNames(registry).join(', ') || 'none'}) nor the folder of a teacher`,
+      `teacher "${name}" is neither a bundled one (${presetNames(registry).join(', ') || 'none'}) nor the folder of a teacher${didYouMeanPath(name, presetNames(registry))}`,
       {
         hint: 'name the teacher/ folder of a run, written by `dimo train teacher`, a folder written by `dimo import`, or set teacher.plugin',
       },
@@ -95,7 +96,7 @@ export function requireTeacherPlugin(name: string, registry: PluginRegistry): Te
   const plugin = registry.teachers.get(name);
   if (plugin) return plugin;
   throw new OptionError(
-    `no plugin provides the teacher "${name}"; known are ${[...registry.teachers.keys()].join(', ')}`,
+    `no plugin provides the teacher "${name}"; known are ${[...registry.teachers.keys()].join(', ')}${didYouMean(name, registry.teachers.keys())}`,
     {
       hint: 'add the package or file that provides it with --plugin, or under `plugins` of your configuration',
     },
@@ -191,7 +192,7 @@ export async function findModel(
     throw new OptionError(
       preset
         ? `the bundled teacher "${name}" comes without a generator`
-        : `"${name}" is not a generator: neither a folder of one nor of a run`,
+        : `"${name}" is not a generator: neither a folder of one nor of a run${didYouMeanPath(name, presetNames(registry))}`,
       { hint: 'name the generator/ folder of a run, made by `dimo distill`, or a folder written by `dimo import`' },
     );
   if (located.kind === 'teacher') return { kind: 'teacher', teacher: await loadTeacher(located, registry) };

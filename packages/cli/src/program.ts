@@ -206,11 +206,14 @@ Environment:
       });
     });
 
+  const teacherOptions = new Set<string>();
   configured(program, 'eval', 'eval')
     .description('Measure a teacher at several steps and generators at one: FID, IS, precision, recall and more.')
     .option('--model <name|folder>', 'a generator to measure; may be repeated', collect, [])
     .option('-o, --out <file>', 'JSON file with the numbers (default: eval.json in the run of the generator)')
     .option('--no-teacher', 'measure the generators only')
+    .on('option:teacher', () => teacherOptions.add('--teacher'))
+    .on('option:no-teacher', () => teacherOptions.add('--no-teacher'))
     .option('--json', 'print the numbers as JSON')
     .option('-q, --quiet', 'print only the table')
     .addHelpText(
@@ -228,6 +231,7 @@ Environment:
         models: flags['model'] as string[],
         out: text(flags['out']),
         withTeacher: flags['teacher'] !== false,
+        teacherIsContradicted: teacherOptions.size > 1,
         quiet: flags['quiet'] === true,
         json: flags['json'] === true,
       });

@@ -16,6 +16,7 @@ export {
 } from './storage/checkpoint-manifest.js';
 export * from './storage/checkpoint-store.js';
 export * from './storage/checkpoint.js';
+export { decodeText } from './storage/decode-text.js';
 export * from './storage/escape-text.js';
 export * from './storage/foreign-file.js';
 export * from './storage/half-tensors.js';

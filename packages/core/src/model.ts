@@ -102,6 +102,15 @@ export interface ConditionSource {
    * @throws OptionError naming the first one that is not understood and what would be.
    */
   parse(texts: readonly string[]): HostTree | Promise<HostTree>;
+  /**
+   * Checks texts without making conditions of them: for lists that a run draws from, which are checked before its first
+   * step. Needs no engine.
+   *
+   * @returns indices of the texts of which only the beginning is read, because they are longer than the model takes.
+   * @throws OptionError as `parse`.
+   * @default `parse` checks
+   */
+  check?(texts: readonly string[]): readonly number[];
   /** Names of the classes by id, for reports, if the condition is a class. */
   readonly classNames?: readonly string[];
 }

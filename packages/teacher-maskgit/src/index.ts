@@ -13,7 +13,13 @@ export { maskgitPlugin, maskgitTeacher } from './plugin.js';
 export { defineMaskgit, type MaskgitConfig, type MaskgitDefinition } from './teacher-config.js';
 export { maskTransformer } from './transformer/mask-transformer.js';
 export { type MaskTransformerConfig } from './transformer/config.js';
-export { defineTokenizer, type DefinedTokenizer, type TokenizerConfig } from './tokenizer/any-tokenizer.js';
+export { maskgitConfigKeys, tokenizerConfigKeys, type ConfigKey } from './config-keys.js';
+export {
+  defineTokenizer,
+  tokenizerConfigFor,
+  type DefinedTokenizer,
+  type TokenizerConfig,
+} from './tokenizer/any-tokenizer.js';
 export { encodeImages, type EncodeImagesOptions } from './tokenizer/encode-images.js';
 export { patchVqTokenizer, type PatchVqConfig } from './tokenizer/patch-vq.js';
 export {

@@ -4,11 +4,11 @@ import { folderWeightSource } from '@dimo/backend-node';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { requireDataset } from '../datasets.js';
-import { distillRun } from '../distill-run.js';
+import { checkDistillation, distillRun } from '../distill-run.js';
+import { checkEvaluation } from '../evaluation-requirements.js';
 import { evaluateModels } from '../evaluation.js';
 import { evaluationFileName, evaluationText, writeEvaluation } from '../evaluation-files.js';
 import { exitOk } from '../failure.js';
-import { findTeacher } from '../models.js';
 import type { TrainingFlags } from '../program.js';
 import { writeReport } from '../report.js';
 import { openNewRun, writeRunConfig } from '../run/folder.js';
@@ -39,17 +39,31 @@ export async function demo(flags: TrainingFlags & { readonly quick: boolean }): 
     if (!flags.quiet) printError(line);
   };
   const started = performance.now();
-  const run = await openNewRun({ ...config.run, name: config.run.name, fallback: flags.quick ? 'demo-quick' : 'demo' });
+  const prepare = await checkDistillation(config, registry, note);
+  const dataset = await requireDataset(config.dataset, registry);
+  const { engine, explanation } = await openEngine(config.engine, registry);
   try {
-    await writeRunConfig(run.path, config, flags.quick ? 'demo --quick' : 'demo');
-    const found = await findTeacher(config.teacher, registry);
-    const { engine, explanation } = await openEngine(config.engine, registry);
+    const inputs = await prepare(engine);
+    const { found } = inputs;
+    await checkEvaluation({ config, registry, dataset, definition: found.teacher });
+    const run = await openNewRun({
+      ...config.run,
+      name: config.run.name,
+      fallback: flags.quick ? 'demo-quick' : 'demo',
+    });
     try {
+      await writeRunConfig(run.path, config, flags.quick ? 'demo --quick' : 'demo');
       note(
         `${explanation}\nrun folder ${run.path}\n1/3 distilling the teacher "${found.name}" into a one-step generator`,
       );
       const common = { config, engine, run };
-      const distilled = await distillRun({ ...common, found, resume: false, resumeOverride: [], quiet: flags.quiet });
+      const distilled = await distillRun({
+        ...common,
+        ...inputs,
+        resume: false,
+        resumeOverride: [],
+        quiet: flags.quiet,
+      });
       if (distilled.health) note(distilled.health);
       if (distilled.stopped) {
         print(`stopped after step ${distilled.step}, saved; continue with: dimo distill --resume ${run.path}`);
@@ -61,7 +75,7 @@ export async function demo(flags: TrainingFlags & { readonly quick: boolean }): 
         engine,
         config,
         registry,
-        dataset: await requireDataset(config.dataset, registry),
+        dataset,
         teacher: found,
         generators: [{ generator, name: run.path }],
         onProgress: (line) => note(`    ${line}`),
@@ -85,9 +99,9 @@ export async function demo(flags: TrainingFlags & { readonly quick: boolean }): 
         );
       return exitOk;
     } finally {
-      await engine.dispose();
+      await run.release();
     }
   } finally {
-    await run.release();
+    await engine.dispose();
   }
 }

@@ -1,21 +1,24 @@
 /** `dimo distill`: a teacher into a one-step generator. */
-import { distillRun, type DistillResult } from '../distill-run.js';
-import { findTeacher } from '../models.js';
+import { checkDistillation, distillRun, type DistillInputs, type DistillResult } from '../distill-run.js';
 import type { TrainingFlags } from '../program.js';
+import { printError } from '../terminal.js';
 import { runTrainingCommand } from '../train-command.js';
 
 /** Distils, or continues a distillation. */
 export function distill(flags: TrainingFlags): Promise<number> {
-  return runTrainingCommand<DistillResult>({
+  return runTrainingCommand<DistillResult, DistillInputs>({
     name: 'distill',
     flags,
     fallbackName: ({ config }) =>
       `distill-${(config.teacher.plugin ?? config.teacher.source ?? 'mnist').split(/[/\\]/).filter(Boolean).at(-1)}`,
-    async train({ project, config, run, engine, resume }) {
-      const found = await findTeacher(config.teacher, project.registry);
+    check: ({ config, registry }) =>
+      checkDistillation(config, registry, (note) => {
+        if (!flags.quiet) printError(note);
+      }),
+    train({ config, run, engine, resume }, inputs) {
       return distillRun({
+        ...inputs,
         config,
-        found,
         engine,
         run,
         resume,

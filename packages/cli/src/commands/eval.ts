@@ -1,9 +1,12 @@
 /** `dimo eval`: one table for a teacher at several steps and generators at one. */
+import { OptionError } from '@dimo/core';
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { evaluationDataset } from '../datasets.js';
 import { evaluationFileName, evaluationText, writeEvaluation } from '../evaluation-files.js';
+import { checkEvaluation } from '../evaluation-requirements.js';
 import { evaluateModels } from '../evaluation.js';
+import { oneStepKeys, refuseTyped } from '../config/ineffective.js';
 import { exitOk } from '../failure.js';
 import type { TypedSettings } from '../flags.js';
 import { findGenerator, findTeacher } from '../models.js';
@@ -19,6 +22,8 @@ export interface EvalArguments {
   /** File for the numbers. @default eval.json in the generator's run, or here */
   readonly out: string | undefined;
   readonly withTeacher: boolean;
+  /** Both `--teacher` and `--no-teacher` were typed. */
+  readonly teacherIsContradicted?: boolean;
   readonly quiet: boolean;
   readonly json: boolean;
 }
@@ -27,11 +32,21 @@ export interface EvalArguments {
 export async function evaluate(args: EvalArguments): Promise<number> {
   const project = await openProject(args.typed);
   const { config, registry } = project;
+  if (args.teacherIsContradicted)
+    throw new OptionError('eval: --teacher and --no-teacher exclude each other; give one of them');
+  if (!args.withTeacher)
+    refuseTyped(project, ['teacher', 'eval.teacherSteps'], 'with --no-teacher no teacher is measured');
+  if (args.models.length === 0) refuseTyped(project, oneStepKeys, 'no generator is measured; name one with --model');
   const found = args.withTeacher ? await findTeacher(config.teacher, registry) : undefined;
   const generators = [];
   for (const name of args.models) generators.push({ name, generator: await findGenerator(name, registry) });
   const definition = found?.teacher ?? generators[0]?.generator.definition;
+  // A dataset of tokens is named for completeness; nothing but its name fits such a teacher.
+  if (definition && !definition.decoder && !registry.tokenDatasets.has(config.dataset))
+    refuseTyped(project, ['dataset'], 'the teacher makes sequences, which are not compared with a dataset');
   const dataset = await evaluationDataset(project, definition?.decoder);
+  for (const note of await checkEvaluation({ config, registry, dataset, definition }))
+    if (!args.quiet) printError(note);
   const { engine, explanation } = await openEngine(config.engine, registry);
   try {
     if (!args.quiet) printError(explanation);

@@ -3,9 +3,10 @@ import { OptionError, sizeOf, type SpecTree, type TeacherDefinition } from '@dim
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { didYouMeanPath } from '../config/nearest.js';
 import { exitOk } from '../failure.js';
 import type { TypedSettings } from '../flags.js';
-import { findGenerator, findTeacher, locateModel, presetLocation } from '../models.js';
+import { findGenerator, findTeacher, locateModel, presetLocation, presetNames } from '../models.js';
 import { runConfigName } from '../run/folder.js';
 import { openProject, type Project } from '../session.js';
 import { print } from '../terminal.js';
@@ -21,7 +22,13 @@ export interface InfoArguments {
 
 /** Prints facts. */
 export async function info(args: InfoArguments): Promise<number> {
-  const project = await openProject(args.typed);
+  if (args.what !== 'config' && args.typed.settings.length > 0)
+    throw new OptionError(`${args.typed.settings[0]!.where} has no effect on \`dimo info ${args.what}\``, {
+      hint: '`dimo info config` prints the resolved settings',
+    });
+  if ((args.what === 'config' || args.what === 'plugins') && args.allowNonFinite)
+    throw new OptionError(`--allow-nonfinite has no effect on \`dimo info ${args.what}\``, { hint: 'leave it out' });
+  const project = await openProject(args.typed, { onlyEffective: false });
   const facts = await factsOf(args, project);
   print(args.json ? JSON.stringify(facts, null, 2) : stringify(facts).trimEnd());
   return exitOk;
@@ -45,7 +52,7 @@ async function factsOf(args: InfoArguments, project: Project): Promise<Record<st
     return { teacher: teacher.name, files: located.source.location, ...definitionFacts(teacher) };
   }
   throw new OptionError(
-    `"${what}" is neither plugins, config, a bundled teacher, nor a folder of a teacher, generator, import or run`,
+    `"${what}" is neither plugins, config, a bundled teacher, nor a folder of a teacher, generator, import or run${didYouMeanPath(what, ['plugins', 'config', ...presetNames(registry)])}`,
   );
 }
 

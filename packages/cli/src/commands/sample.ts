@@ -10,7 +10,8 @@ import {
   type Teacher,
   type TeacherDefinition,
 } from '@dimo/core';
-import { extname, join } from 'node:path';
+import { extname, join, resolve } from 'node:path';
+import { oneStepKeys, refuseTyped, severalStepsKeys } from '../config/ineffective.js';
 import { exitOk } from '../failure.js';
 import type { TypedSettings } from '../flags.js';
 import { findModel, findTeacher } from '../models.js';
@@ -58,6 +59,7 @@ export async function sample(args: SampleArguments): Promise<number> {
   const columns = args.columns === undefined ? undefined : readColumns(args.columns);
   const started = performance.now();
   const source = await openSource(args, project);
+  checkSampleOptions(args, source, project);
   const { engine, explanation } = await openEngine(config.engine, project.registry);
   try {
     const { labels, numDifferent, tokens, numSteps, decode } = await draw(source, engine, { args, project, count });
@@ -77,6 +79,37 @@ export async function sample(args: SampleArguments): Promise<number> {
   } finally {
     await engine.dispose();
   }
+}
+
+/** @throws OptionError for options that do not go with what is sampled. */
+function checkSampleOptions(args: SampleArguments, { name, generator, teacher }: SampleSource, project: Project): void {
+  const { decoder, conditions, prepareConditions } = generator ? generator.definition : teacher!;
+  if (generator) refuseTyped(project, severalStepsKeys, `${name} makes its samples in one step, without guidance`);
+  else refuseTyped(project, oneStepKeys, `${name} is sampled in several steps; it is for one-step generators`);
+  if (args.model !== undefined) refuseTyped(project, ['teacher'], `--model ${args.model} is sampled`);
+  if (prepareConditions && !conditions.classNames && project.config.sample.classes !== undefined)
+    throw new OptionError(`sample: ${name} takes prompts, not classes (sample.classes)`, {
+      hint: 'say what to generate: dimo sample "a red ball" ...',
+    });
+  const cut = conditions.check?.(args.prompts) ?? [];
+  if (cut.length > 0 && !args.quiet)
+    printError(`prompt ${cut[0]! + 1} is longer than the model reads: only its beginning counts`);
+  checkOutputs(args, decoder !== undefined);
+}
+
+function checkOutputs({ out, tokens, images, columns }: SampleArguments, makesImages: boolean): void {
+  if (tokens !== undefined && resolve(tokens) === resolve(out ?? (makesImages ? 'samples.png' : 'samples.json')))
+    throw new OptionError(`--tokens and --out are both ${tokens}`, { hint: 'name two files' });
+  const ending = out === undefined ? undefined : extname(out);
+  if (makesImages && ending !== undefined && ending !== '.png')
+    throw new OptionError(`--out must end in .png for images, got ${JSON.stringify(out)}`);
+  if (makesImages) return;
+  if (ending !== undefined && ending !== '.json' && ending !== '.txt')
+    throw new OptionError(
+      `--out must end in .json or .txt: this teacher makes sequences, not images; got ${JSON.stringify(out)}`,
+    );
+  if (images !== undefined) throw new OptionError('--images needs a teacher with an image decoder');
+  if (columns !== undefined) throw new OptionError('--columns has no effect: sequences have no grid');
 }
 
 interface SampleSource {
@@ -192,7 +225,6 @@ async function writeImages(
 ): Promise<string[]> {
   const { encodeGrid, encodeImage, gridColumns } = await import('../images.js');
   const out = args.out ?? 'samples.png';
-  if (extname(out) !== '.png') throw new OptionError(`--out must end in .png for images, got ${JSON.stringify(out)}`);
   const count = images.shape[0]!;
   const files = new Map<string, Uint8Array>();
   files.set(out, encodeGrid(images, columns ?? gridColumns(count, numDifferent)).png);
@@ -211,27 +243,12 @@ async function writeSequences(
   labels: readonly string[],
 ): Promise<string[]> {
   const out = args.out ?? 'samples.json';
-  if (args.images !== undefined) throw new OptionError('--images needs a teacher with an image decoder');
+  const lines = (): string =>
+    sequencesOf(tokens)
+      .map((row) => `${row.join(' ')}\n`)
+      .join('');
   const files = new Map<string, Uint8Array>();
-  switch (extname(out)) {
-    case '.json':
-      files.set(out, encodeTokens(tokens, labels));
-      break;
-    case '.txt':
-      files.set(
-        out,
-        new TextEncoder().encode(
-          `${sequencesOf(tokens)
-            .map((row) => row.join(' '))
-            .join('\n')}\n`,
-        ),
-      );
-      break;
-    default:
-      throw new OptionError(
-        `--out must end in .json or .txt: this teacher makes sequences, not images; got ${JSON.stringify(out)}`,
-      );
-  }
+  files.set(out, extname(out) === '.txt' ? new TextEncoder().encode(lines()) : encodeTokens(tokens, labels));
   if (args.tokens !== undefined) files.set(args.tokens, encodeTokens(tokens, labels));
   return writeFiles(files);
 }

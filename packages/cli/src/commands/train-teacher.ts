@@ -1,5 +1,6 @@
 /** `dimo train teacher`: a masked diffusion model on tokens, of images or of a token dataset. */
 import {
+  checkTexts,
   gatherRows,
   OptionError,
   prepareTeacher,
@@ -8,21 +9,26 @@ import {
   teacherTrainingProgram,
   teacherTrainingResult,
   type DatasetSplit,
+  type Engine,
   type HostTensor,
   type HostTree,
   type Teacher,
   type TeacherDefinition,
   type TeacherPlugin,
+  type TextLine,
+  type TokenDataset,
 } from '@dimo/core';
 import { folderWeightSource } from '@dimo/backend-node';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { DimoConfig } from '../config/schema.js';
 import { findTokenDataset, requireDataset } from '../datasets.js';
 import { teacherTrainingOptions } from '../distillation-settings.js';
 import { requireTeacherPlugin } from '../models.js';
 import type { TrainingFlags } from '../program.js';
 import { writeFileAtomically } from '../run/folder.js';
 import { trainRun, type TrainRunResult } from '../run/train-run.js';
+import type { Project } from '../session.js';
 import { teacherFolderFiles } from '../teacher-folder.js';
 import { runTrainingCommand, type TrainingSession } from '../train-command.js';
 import { printError } from '../terminal.js';
@@ -34,6 +40,7 @@ interface TeacherResult extends TrainRunResult {
 
 /** What a teacher is trained on. */
 interface TeacherData {
+  readonly plugin: TeacherPlugin;
   readonly definition: TeacherDefinition;
   readonly tokens: HostTensor<'int32'>;
   readonly condition: HostTree;
@@ -42,21 +49,23 @@ interface TeacherData {
 
 /** Trains a teacher, or continues. */
 export function trainTeacher(flags: TrainingFlags): Promise<number> {
-  return runTrainingCommand<TeacherResult>({
+  return runTrainingCommand<TeacherResult, TeacherData>({
     name: 'train teacher',
     flags,
     fallbackName: ({ config }) => `teacher-${config.dataset}`,
-    train: (session) => train(session, flags),
+    check: (project) =>
+      checkInputs(project, (note) => {
+        if (!flags.quiet) printError(note);
+      }),
+    train: (session, data) => train(session, data, flags),
     describe: ({ folder }) => [`teacher ${folder}; next: dimo distill --teacher ${folder}`],
     facts: ({ folder, counters }) => ({ teacher: folder, counters }),
   });
 }
 
-async function train(session: TrainingSession, flags: TrainingFlags): Promise<TeacherResult> {
-  const { config, engine, run, project } = session;
-  const plugin = requireTeacherPlugin(config.teacher.plugin ?? 'maskgit', project.registry);
-  const data = await loadData(session, plugin, flags.quiet);
-  const { definition } = data;
+async function train(session: TrainingSession, data: TeacherData, flags: TrainingFlags): Promise<TeacherResult> {
+  const { config, engine, run } = session;
+  const { plugin, definition } = data;
   const program = teacherTrainingProgram(definition, data, teacherTrainingOptions(config));
   const result = await trainRun({
     label: 'train teacher',
@@ -109,21 +118,16 @@ async function train(session: TrainingSession, flags: TrainingFlags): Promise<Te
   return { ...result, folder };
 }
 
-/** Tokens, conditions and the architecture that fits them. */
-async function loadData(session: TrainingSession, plugin: TeacherPlugin, quiet: boolean): Promise<TeacherData> {
-  const { config, project } = session;
-  const given = { ...config.teacher.config, ...config.train.teacher.config };
-  const tokenData = await findTokenDataset(config.dataset, project.registry);
-  if (tokenData) {
-    const definition = await define(session, plugin, given);
-    const { codebookSize } = definition.model.tokenSpace;
-    if (tokenData.codebookSize > codebookSize)
-      throw new OptionError(
-        `dataset ${tokenData.name} has ${tokenData.codebookSize} different tokens, the teacher "${plugin.name}" only ${codebookSize}`,
-      );
-    return { definition, tokens: tokenData.tokens, condition: tokenData.condition };
-  }
-  const dataset = await requireDataset(config.dataset, project.registry);
+/** Reads and checks what a teacher is trained on; the rest needs an engine: tokens of images, conditions of texts. */
+async function checkInputs(
+  { config, registry }: Project,
+  onNote: (line: string) => void,
+): Promise<(engine: Engine) => Promise<TeacherData>> {
+  const plugin = requireTeacherPlugin(config.teacher.plugin ?? 'maskgit', registry);
+  const given = merged(config.teacher.config, config.train.teacher.config);
+  const tokenData = await findTokenDataset(config.dataset, registry);
+  if (tokenData) return checkTokenData(config, { plugin, given, tokenData });
+  const dataset = await requireDataset(config.dataset, registry);
   const { encodeImages, readTokenizer } = await import('@dimo/teacher-maskgit');
   const source = config.train.teacher.tokenizer;
   if (source === undefined)
@@ -132,34 +136,85 @@ async function loadData(session: TrainingSession, plugin: TeacherPlugin, quiet: 
     });
   const tokenizer = await readTokenizer(folderWeightSource(source));
   const definition = await define(
-    session,
+    config,
     plugin,
     plugin.name === 'maskgit' ? { classNames: dataset.classNames, ...given, tokenizer: tokenizer.config } : given,
   );
-  if (!quiet) printError(`encoding ${dataset.train.count} images of ${dataset.name} ...`);
-  const tokens = await encodeImages(session.engine, {
-    decoder: definition.decoder ?? tokenizer.tokenizer,
-    weights: tokenizer.weights,
-    images: dataset.train,
+  const decoder = definition.decoder ?? tokenizer.tokenizer;
+  if (decoder.imageShape.join() !== dataset.imageShape.join())
+    throw new OptionError(
+      `train.teacher.tokenizer: ${source} is for images [${decoder.imageShape.join(', ')}], ${dataset.name} has [${dataset.imageShape.join(', ')}]`,
+      { path: source, hint: `train one for it: dimo train tokenizer --dataset ${config.dataset}` },
+    );
+  const canCheck = definition.conditions.check !== undefined || definition.prepareConditions === undefined;
+  const captions = canCheck ? textsOf(dataset.train) : [];
+  const cut = await checkTexts(definition.conditions, captions, `${dataset.name} (text)`);
+  if (cut.length > 0)
+    onNote(
+      `${cut.length} of ${captions.length} texts of ${dataset.name} are longer than the model reads: only their beginning counts`,
+    );
+  return async (engine) => {
+    onNote(`encoding ${dataset.train.count} images of ${dataset.name} ...`);
+    const tokens = await encodeImages(engine, { decoder, weights: tokenizer.weights, images: dataset.train });
+    const { tokens: rows, texts } = describedSequences(dataset.train, tokens);
+    const prepared = await prepareTeacher(engine, definition);
+    try {
+      return {
+        plugin,
+        definition: { ...prepared.teacher, conditions: definition.conditions },
+        tokens: rows,
+        condition: await prepared.teacher.conditions.parse(texts),
+        decoderWeights: tokenizer.weights,
+      };
+    } finally {
+      await prepared.dispose();
+    }
+  };
+}
+
+async function checkTokenData(
+  config: DimoConfig,
+  {
+    plugin,
+    given,
+    tokenData,
+  }: { plugin: TeacherPlugin; given: Readonly<Record<string, unknown>>; tokenData: TokenDataset },
+): Promise<() => Promise<TeacherData>> {
+  if (config.train.teacher.tokenizer !== undefined)
+    throw new OptionError(`train.teacher.tokenizer has no effect: ${tokenData.name} is a dataset of tokens`, {
+      hint: 'leave it out',
+    });
+  const definition = await define(config, plugin, given);
+  const { codebookSize } = definition.model.tokenSpace;
+  if (tokenData.codebookSize > codebookSize)
+    throw new OptionError(
+      `dataset ${tokenData.name} has ${tokenData.codebookSize} different tokens, the teacher "${plugin.name}" only ${codebookSize}`,
+    );
+  return () => Promise.resolve({ plugin, definition, tokens: tokenData.tokens, condition: tokenData.condition });
+}
+
+/** The different texts of a dataset; the classes understand themselves. */
+function textsOf({ texts }: DatasetSplit): TextLine[] {
+  return [...new Set(texts?.flat() ?? [])].map((text, index) => ({ line: index + 1, text }));
+}
+
+/** Sections of both with all their keys, those of the second over those of the first. */
+function merged(
+  first: Readonly<Record<string, unknown>>,
+  second: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  const isSection = (value: unknown): value is Record<string, unknown> =>
+    typeof value === 'object' && value !== null && !Array.isArray(value);
+  const both = Object.entries(second).map(([key, value]) => {
+    const other = Object.hasOwn(first, key) ? first[key] : undefined;
+    return [key, isSection(other) && isSection(value) ? merged(other, value) : value];
   });
-  const { tokens: rows, texts } = describedSequences(dataset.train, tokens);
-  const prepared = await prepareTeacher(session.engine, definition);
-  try {
-    const condition = await prepared.teacher.conditions.parse(texts);
-    return {
-      definition: { ...prepared.teacher, conditions: definition.conditions },
-      tokens: rows,
-      condition,
-      decoderWeights: tokenizer.weights,
-    };
-  } finally {
-    await prepared.dispose();
-  }
+  return { ...first, ...Object.fromEntries(both) };
 }
 
 /** The architecture; with the files that its conditions need, where a folder of them is named. */
 function define(
-  { config }: TrainingSession,
+  config: DimoConfig,
   plugin: TeacherPlugin,
   given: Readonly<Record<string, unknown>>,
 ): TeacherDefinition | Promise<TeacherDefinition> {

@@ -1,11 +1,13 @@
 /** `dimo train tokenizer`: images to tokens and back, from a dataset of images. */
-import { OptionError, type Dataset, type HostTensor } from '@dimo/core';
+import { OptionError, type Dataset, type HostTensor, type TrainingProgram } from '@dimo/core';
 import {
   defineTokenizer,
   encodeImages,
+  tokenizerConfigFor,
   tokenizerFiles,
   tokenizerTrainingProgram,
   tokenizerTrainingResult,
+  type DefinedTokenizer,
 } from '@dimo/teacher-maskgit';
 import { splitSource } from '@dimo/eval';
 import { mkdir } from 'node:fs/promises';
@@ -16,6 +18,7 @@ import type { TrainingFlags } from '../program.js';
 import { writeFileAtomically } from '../run/folder.js';
 import { trainRun, type TrainRunResult } from '../run/train-run.js';
 import { decoderOf } from '../samplers.js';
+import type { Project } from '../session.js';
 import { runTrainingCommand, type TrainingSession } from '../train-command.js';
 import { version } from '../version.js';
 
@@ -27,11 +30,15 @@ interface TokenizerResult extends TrainRunResult {
 
 /** Trains a tokenizer, or continues. */
 export function trainTokenizer(flags: TrainingFlags): Promise<number> {
-  return runTrainingCommand<TokenizerResult>({
+  return runTrainingCommand<TokenizerResult, TokenizerInputs>({
     name: 'train tokenizer',
     flags,
     fallbackName: ({ config }) => `tokenizer-${config.dataset}`,
-    train: (session) => train(session, flags),
+    check: async (project) => {
+      const inputs = await checkInputs(project);
+      return () => Promise.resolve(inputs);
+    },
+    train: (session, inputs) => train(session, inputs, flags),
     describe: ({ folder, testError }) => [
       `tokenizer ${folder}, mean squared error on test images ${testError.toFixed(5)}`,
       `next: dimo train teacher --tokenizer ${folder}`,
@@ -40,15 +47,33 @@ export function trainTokenizer(flags: TrainingFlags): Promise<number> {
   });
 }
 
-async function train(session: TrainingSession, flags: TrainingFlags): Promise<TokenizerResult> {
-  const { config, engine, run, project } = session;
-  const dataset = await requireDataset(config.dataset, project.registry);
-  const { tokenizer, config: resolved } = defineTokenizer(config.train.tokenizer.config, 'train.tokenizer.config');
+/** What a tokenizer is trained on, and how. */
+interface TokenizerInputs extends DefinedTokenizer {
+  readonly dataset: Dataset;
+  readonly program: TrainingProgram<never>;
+}
+
+async function checkInputs({ config, registry }: Project): Promise<TokenizerInputs> {
+  const dataset = await requireDataset(config.dataset, registry);
+  const where = 'train.tokenizer.config';
+  const { tokenizer, config: resolved } = defineTokenizer(
+    tokenizerConfigFor(config.train.tokenizer.config, dataset.imageShape, where),
+    where,
+  );
   if (tokenizer.imageShape.join() !== dataset.imageShape.join())
     throw new OptionError(
       `train.tokenizer.config: the tokenizer is for images [${tokenizer.imageShape.join(', ')}], ${dataset.name} has [${dataset.imageShape.join(', ')}]`,
     );
   const program = tokenizerTrainingProgram(tokenizer, dataset.train, tokenizerTrainingOptions(config));
+  return { dataset, tokenizer, config: resolved, program: program as TrainingProgram<never> };
+}
+
+async function train(
+  session: TrainingSession,
+  { dataset, tokenizer, config: resolved, program }: TokenizerInputs,
+  flags: TrainingFlags,
+): Promise<TokenizerResult> {
+  const { config, engine, run } = session;
   const result = await trainRun({
     label: 'train tokenizer',
     unit: 'images/s',

@@ -39,19 +39,19 @@ export function section<S extends z.ZodRawShape>(shape: S): z.ZodPrefault<z.ZodO
 /**
  * A section that may be written as a plain number where most people need one of its keys alone.
  *
- * @param expand - the section that the number stands for.
+ * @param key - what the number is; the other keys then have their defaults.
  */
-export function sectionOrNumber<S extends z.ZodRawShape>(shape: S, expand: (value: number) => z.input<z.ZodObject<S>>) {
-  return (
-    z
-      .preprocess(
-        (value) => (typeof value === 'number' && Number.isFinite(value) ? expand(value) : value),
-        z.strictObject(shape),
-      )
-      .prefault({} as never)
-      // Read by `expectedText`: JSON Schema shows what comes out of the preprocessing only.
-      .meta({ shorthand: 'a finite number' })
-  );
+export function sectionOrNumber<S extends z.ZodRawShape>(shape: S, key: keyof S & string) {
+  const schema = z
+    .preprocess(
+      (value) => (typeof value === 'number' && Number.isFinite(value) ? { [key]: value } : value),
+      z.strictObject(shape),
+    )
+    .prefault({} as never)
+    // Read by `expectedText` and `--set`: JSON Schema shows what comes out of the preprocessing only.
+    .meta({ shorthand: 'a finite number', shorthandKey: key });
+  // What may be written, in types: preprocessing takes anything.
+  return schema as typeof schema & { _zod: { input: number | z.input<z.ZodObject<S>> | undefined } };
 }
 
 /** Settings of Adam or AdamW, with defaults of its own. */

@@ -80,7 +80,7 @@ const distill = section({
           'Classifier-free guidance scale of the teacher; 1: off. `teacherGuidance: 1.3` is short for a constant scale.',
         ),
     },
-    (scale) => ({ kind: 'constant' as const, scale }),
+    'scale',
   ).describe('Guidance of the teacher: a section, or a plain number for a constant scale.'),
   auxiliaryGuidance: number().default(1).describe('Guidance scale of the auxiliary model, generator phase; 1: off.'),
   auxiliaryTrainingGuidance: number().default(1).describe('Guidance scale of the auxiliary model in training; 1: off.'),
@@ -126,8 +126,8 @@ const distill = section({
 
 const trainTokenizer = section({
   config: freeForm
-    .default({ kind: 'patch-vq' })
-    .describe('Architecture, passed to the tokenizer: kind (patch-vq or vqgan) and its sizes.'),
+    .default({})
+    .describe('Architecture of the tokenizer: `kind` and the keys of the kind, see below. Absent: patch-vq.'),
   numSteps: whole(1, 2 ** 32 - 1)
     .default(1500)
     .describe('Training steps.'),
@@ -151,7 +151,7 @@ const trainTeacher = section({
   conditions: text()
     .optional()
     .describe('Folder with files that the conditions of the teacher need: vocabulary, text encoder. Absent: none.'),
-  config: freeForm.default({}).describe('Architecture, passed to the teacher plugin: width, depth, heads.'),
+  config: freeForm.default({}).describe('Architecture, passed to the teacher plugin; those of MaskGIT are below.'),
   numSteps: whole(1, 2 ** 32 - 1)
     .default(2200)
     .describe('Training steps.'),
@@ -263,3 +263,18 @@ export const configSchema = z.strictObject({
 
 /** A complete configuration: every default filled in. */
 export type DimoConfig = z.infer<typeof configSchema>;
+
+/** What a configuration file may say: any of the keys, at every level. */
+export type PartialDimoConfig = z.input<typeof configSchema>;
+
+/**
+ * Types a configuration program; returns it as it is.
+ *
+ * @example
+ * // dimo.config.ts
+ * import { defineConfig } from '@dimo/cli';
+ * export default defineConfig({ teacher: { source: 'mnist' }, distill: { numSteps: 500, teacherGuidance: 2 } });
+ */
+export function defineConfig(config: PartialDimoConfig): PartialDimoConfig {
+  return config;
+}

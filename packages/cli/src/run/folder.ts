@@ -1,5 +1,5 @@
 /** Run folders: their names, their configuration file, and the lock and write probe before anything is computed. */
-import { DimoError, OptionError } from '@dimo/core';
+import { decodeText, DimoError, OptionError } from '@dimo/core';
 import { openRunFolder, readFileChecked, writeFileDurably, type RunFolder } from '@dimo/backend-node';
 import { readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -93,7 +93,7 @@ export async function readRunConfig(path: string): Promise<Record<string, unknow
       hint: 'name a folder such as runs/my-run, which holds config.yaml and checkpoints/',
     });
   }
-  const { value, problems } = readYaml(new TextDecoder().decode(bytes), file);
+  const { value, problems } = readYaml(decodeText(bytes, file), file);
   if (problems.length > 0 || typeof value !== 'object' || value === null) throw configError(problems);
   // Whoever sends a run folder sends data: it cannot name code.
   const { plugins: _plugins, ...rest } = value as Record<string, unknown>;

@@ -1,6 +1,7 @@
 /** JSON and text files of a `WeightSource`. Their size is looked at before they are read, their items before they are made. */
 import { OptionError } from '../errors.js';
 import { openWeightFile, type WeightSource } from '../plugin.js';
+import { decodeText } from './decode-text.js';
 import { escapeText } from './escape-text.js';
 import { describeForeignFile } from './foreign-file.js';
 
@@ -51,7 +52,7 @@ export async function readTextLines(
   for (let at = bytes.indexOf(10); at >= 0; at = bytes.indexOf(10, at + 1))
     if (++numLines > maximumLines)
       throw new OptionError(`${escapeText(path)}: has more than ${maximumLines} lines`, { path });
-  return decodeText(bytes, path).split(/\r?\n/);
+  return readableText(bytes, path).split(/\r?\n/);
 }
 
 /**
@@ -63,7 +64,7 @@ export async function readTextLines(
  */
 export function parseJson(bytes: Uint8Array, path: string): unknown {
   const place = escapeText(path);
-  const text = decodeText(bytes, path);
+  const text = readableText(bytes, path);
   const size = jsonSize(text);
   if (size.depth > maximumDepth)
     throw new OptionError(`${place}: is nested ${size.depth} deep, at most ${maximumDepth} are allowed`, { path });
@@ -109,16 +110,14 @@ export async function readSmallFile(source: WeightSource, name: string, maximumB
   }
 }
 
-function decodeText(bytes: Uint8Array, path: string): string {
+/** The text of a file, or what stands there instead: an archive, a picture, weights. */
+function readableText(bytes: Uint8Array, path: string): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch (cause) {
+    return decodeText(bytes, path);
+  } catch (error) {
     const foreign = describeForeignFile(bytes.subarray(0, 4096), bytes.length);
-    throw new OptionError(`${escapeText(path)}: is ${foreign?.what ?? 'not text in UTF-8'}`, {
-      path,
-      hint: foreign?.hint ?? 'save it again as UTF-8',
-      cause,
-    });
+    if (!foreign || /^(?:text|JSON)/.test(foreign.what)) throw error;
+    throw new OptionError(`${escapeText(path)}: is ${foreign.what}`, { path, hint: foreign.hint, cause: error });
   }
 }
 

@@ -53,7 +53,7 @@ export function unpreparedTextConditions(
     });
   };
   return {
-    conditions: { sample: refuse, parse: refuse },
+    conditions: { sample: refuse, parse: refuse, check: cutTexts(tokenizer) },
     nullCondition: {
       textStates: float32([tokenizer.maximumLength, hidden_size]),
       pooledText: float32([projection_dim]),
@@ -126,6 +126,7 @@ export async function prepareTextConditions(
       return conditionsOf(Array.from(random.integers(count, prompts.length), (index) => prompts[index]!));
     },
     parse: conditionsOf,
+    check: cutTexts(tokenizer),
   };
   const negative = await conditionsOf([negativePrompt]);
   return {
@@ -151,6 +152,11 @@ export function checkTokenizerFits(tokenizer: ClipTokenizer, encoder: ClipTextEn
     throw new OptionError(
       `the tokenizer makes ${tokenizer.maximumLength} tokens, the text encoder ${encoder.name} takes at most ${max_position_embeddings} (max_position_embeddings)`,
     );
+}
+
+/** Finds the texts that have more tokens than the text encoder reads. */
+function cutTexts({ lengthOf, maximumLength }: ClipTokenizer): (texts: readonly string[]) => number[] {
+  return (texts) => texts.flatMap((text, index) => (lengthOf(text) > maximumLength ? index : []));
 }
 
 /** The tensor without its leading axis of length 1. */

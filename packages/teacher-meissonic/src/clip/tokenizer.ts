@@ -49,6 +49,8 @@ export interface ClipTokenizer {
    * @throws OptionError for a text beyond 10,000 characters.
    */
   encode(texts: readonly string[]): HostTensor<'int32'>;
+  /** Tokens of a whole text, start and end included; `encode` keeps `maximumLength` of them. @throws OptionError as `encode` */
+  lengthOf(text: string): number;
 }
 
 /** Words, single digits, and runs of anything else that is not white space. */
@@ -95,12 +97,16 @@ export function clipTokenizer(options: ClipTokenizerOptions): ClipTokenizer {
   );
   const toLowerCase = lowerCaseExcept(specialTokens.filter(({ normalized }) => normalized !== true));
 
-  function encodeOne(text: string): number[] {
+  function encodeWhole(text: string): number[] {
     if (text.length > maximumCharacters)
       throw new OptionError(`a prompt may have ${maximumCharacters} characters, got one of ${text.length}`, {
         hint: `only its first ${maximumLength - 2} tokens would be used`,
       });
-    const { ids } = tokenizer.encode(toLowerCase(text));
+    return tokenizer.encode(toLowerCase(text)).ids;
+  }
+
+  function encodeOne(text: string): number[] {
+    const ids = encodeWhole(text);
     return ids.length <= maximumLength ? ids : [...ids.slice(0, maximumLength - 1), endTokenId];
   }
 
@@ -110,6 +116,7 @@ export function clipTokenizer(options: ClipTokenizerOptions): ClipTokenizer {
     endTokenId,
     padTokenId,
     largestId: Math.max(...specialTokens.map(({ id }) => id), largest(Object.values(vocabulary))),
+    lengthOf: (text) => encodeWhole(text).length,
     encode(texts) {
       const rows = new Int32Array(texts.length * maximumLength).fill(padTokenId);
       texts.forEach((text, row) => rows.set(encodeOne(text), row * maximumLength));

@@ -1,0 +1,30 @@
+/**
+ * What counts as the user's own project: where a configuration that is only found, not named, may run code. A folder of
+ * weights that somebody sent is none, whatever files lie beside the weights.
+ */
+import { lstat, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** Files of models and runs: a folder that holds one came from somewhere, or was written by `dimo`. */
+const modelFile =
+  /\.(?:safetensors|bin|pth|pt|ckpt|pkl|pickle|onnx|gguf|h5|hdf5|msgpack|npz|npy|tflite|pb)$|\.safetensors\.index\.json$|^(?:model_index|config|teacher|dimo|tokenizer|tokenizer_config|generation_config|preprocessor_config|eval)\.json$|^(?:config|model)\.ya?ml$|^metrics\.jsonl$|^checkpoints$/i;
+
+/**
+ * Why a folder is not a project of the user, or undefined if it is one: it has a package.json of its own (not a link to
+ * one), and no file of a model or a run.
+ */
+export async function whyNoProject(folder: string): Promise<string | undefined> {
+  const hasPackage = await lstat(join(folder, 'package.json')).then(
+    (stats) => stats.isFile(),
+    () => false,
+  );
+  if (!hasPackage) return 'it has no package.json';
+  const model = await modelFileIn(folder);
+  return model === undefined ? undefined : `it holds a model or a run (${model})`;
+}
+
+/** A file of a model or a run in a folder, or undefined if it has none. */
+export async function modelFileIn(folder: string): Promise<string | undefined> {
+  const names = await readdir(folder).catch(() => []);
+  return names.find((name) => modelFile.test(name));
+}
