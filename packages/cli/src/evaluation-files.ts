@@ -1,9 +1,9 @@
 /** The files of an evaluation: `eval.json` with the numbers and `eval-samples/` with one grid per row. */
 import { OptionError } from '@dimo/core';
-import { readFileChecked } from '@dimo/backend-node';
+import { isAbsentFile, makeFolders, pathInside, readFileChecked } from '@dimo/backend-node';
 import { formatTable, type EvaluationRow } from '@dimo/eval';
-import { mkdir, readdir, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readdir, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import type { Evaluation, PluginRow } from './evaluation.js';
 import { formatNumber } from './run/progress.js';
 import { writeFileAtomically } from './run/folder.js';
@@ -44,11 +44,11 @@ export async function writeEvaluation(
     grids: grids.map(({ title }) => title),
     engine,
   };
-  await mkdir(dirname(file), { recursive: true });
-  const folder = gridFolder(file);
+  await makeFolders(dirname(file));
+  const folder = await pathInside(dirname(file), basename(gridFolder(file)));
   if (grids.length > 0) {
-    await mkdir(folder, { recursive: true });
-    const old = (await readdir(folder)).filter((name) => /^[0-9]{2}\.png$/.test(name));
+    await makeFolders(folder);
+    const old = (await readdir(folder)).filter((name) => /^[0-9]{2,}\.png$/.test(name));
     for (const name of old) await rm(join(folder, name));
   }
   for (const [i, { png }] of grids.entries()) await writeFileAtomically(join(folder, gridName(i)), png);
@@ -61,9 +61,10 @@ export async function readEvaluation(
 ): Promise<(EvaluationFile & { readonly pictures: readonly { title: string; png: Uint8Array }[] }) | undefined> {
   let text: string;
   try {
-    text = new TextDecoder().decode(await readFileChecked(file, 2 ** 24));
-  } catch {
-    return undefined;
+    text = new TextDecoder().decode(await readFileChecked(file, 2 ** 24, dirname(file)));
+  } catch (error) {
+    if (isAbsentFile(error)) return undefined;
+    throw error;
   }
   let content: EvaluationFile;
   try {
@@ -75,10 +76,20 @@ export async function readEvaluation(
     throw new OptionError(`${file} is not an evaluation of this version`, { path: file });
   const pictures: { title: string; png: Uint8Array }[] = [];
   for (const [i, title] of content.grids.entries()) {
-    const png = await readFileChecked(join(gridFolder(file), gridName(i)), 2 ** 26).catch(() => undefined);
+    const png = await readGrid(file, i);
     if (png) pictures.push({ title: String(title), png });
   }
   return { ...content, pictures };
+}
+
+/** A grid; undefined if somebody has removed it. */
+async function readGrid(file: string, index: number): Promise<Uint8Array | undefined> {
+  try {
+    return await readFileChecked(join(gridFolder(file), gridName(index)), 2 ** 26, dirname(file));
+  } catch (error) {
+    if (isAbsentFile(error)) return undefined;
+    throw error;
+  }
 }
 
 function gridName(index: number): string {

@@ -2,7 +2,7 @@
  * Teachers and generators by what a person names: a preset, a folder, or a plugin with a configuration. Folders are
  * data: they can choose among the plugins that are loaded, never name code.
  */
-import { folderWeightSource, isHubReference } from '@dimo/backend-node';
+import { folderWeightSource, isHubReference, pathInside, readFileChecked } from '@dimo/backend-node';
 import {
   DimoError,
   generatorBundleSource,
@@ -18,7 +18,6 @@ import {
   type WeightSource,
 } from '@dimo/core';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { DimoConfig } from './config/schema.js';
@@ -138,7 +137,7 @@ export async function locateModel(name: string, registry: PluginRegistry): Promi
     if (imported) return followImport(imported);
     const run = join(name, 'generator');
     if (existsSync(join(run, generatorFileNames.description)) && !existsSync(join(name, teacherDescriptionName)))
-      return { kind: 'generator', source: folderWeightSource(run) };
+      return { kind: 'generator', source: folderWeightSource(await pathInside(name, 'generator'), { boundary: name }) };
   }
   const source = isOnHub ? await openSource(name) : modelFolder(name);
   const layout = await recognizeModel(source, registry);
@@ -178,7 +177,7 @@ export async function findModel(
       generator: await readGenerator(folderWeightSource(bundled), registry.teachers, options),
     };
   if (name.endsWith('.safetensors') && existsSync(name)) {
-    const source = generatorBundleSource(await readFile(name), name);
+    const source = generatorBundleSource(await readFileChecked(name), name);
     return { kind: 'generator', generator: await readGenerator(source, registry.teachers, options) };
   }
   const located = await locateModel(name, registry);

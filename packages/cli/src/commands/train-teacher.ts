@@ -15,13 +15,12 @@ import {
   type TeacherPlugin,
 } from '@dimo/core';
 import { folderWeightSource } from '@dimo/backend-node';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findTokenDataset, requireDataset } from '../datasets.js';
 import { teacherTrainingOptions } from '../distillation-settings.js';
 import { requireTeacherPlugin } from '../models.js';
 import type { TrainingFlags } from '../program.js';
-import { writeFileAtomically } from '../run/folder.js';
+import { folderInRun, writeFileAtomically } from '../run/folder.js';
 import { trainRun, type TrainRunResult } from '../run/train-run.js';
 import { teacherFolderFiles } from '../teacher-folder.js';
 import { runTrainingCommand, type TrainingSession } from '../train-command.js';
@@ -101,8 +100,7 @@ async function train(session: TrainingSession, flags: TrainingFlags): Promise<Te
     engine: engine.info.name,
     dimo: version,
   });
-  const folder = join(run.path, 'teacher');
-  await mkdir(folder, { recursive: true });
+  const folder = await folderInRun(run.path, 'teacher');
   // The description last: a folder without it is not taken for a teacher.
   const names = Object.keys(files).filter((name) => name !== teacherDescriptionName);
   for (const name of [...names, teacherDescriptionName]) await writeFileAtomically(join(folder, name), files[name]!);

@@ -1,7 +1,9 @@
 /** `metrics.jsonl`: one JSON object per line, `{"step": 12, "generator/loss": 3.1, ...}`. */
-import { DimoError } from '@dimo/core';
-import { appendFileSync, existsSync } from 'node:fs';
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { appendText, isAbsentFile, readFileChecked, writeFileAtomically } from '@dimo/backend-node';
+import { dirname } from 'node:path';
+
+/** A longer log is not read: its text would not fit into one string. */
+const maximumBytes = 2 ** 28;
 
 /** Metrics of one step. */
 export type MetricsLine = Readonly<Record<string, number>> & { readonly step: number };
@@ -17,12 +19,8 @@ export interface MetricsLog {
  * @param firstStep - lines of later steps, left by a run that was killed after its last checkpoint, are removed.
  */
 export async function openMetricsLog(path: string, firstStep: number): Promise<MetricsLog> {
-  if (existsSync(path)) {
-    const kept = (await readMetrics(path)).filter(({ step }) => step <= firstStep);
-    const temporary = `${path}.tmp-${process.pid}`;
-    await writeFile(temporary, kept.map((line) => `${JSON.stringify(line)}\n`).join(''));
-    await rename(temporary, path);
-  }
+  const kept = (await readMetrics(path)).filter(({ step }) => step <= firstStep);
+  await writeFileAtomically(path, kept.map((line) => `${JSON.stringify(line)}\n`).join(''));
   return {
     write(step, metrics) {
       // JSON has no NaN: numbers that are not finite are written as text, so that the event stays visible.
@@ -30,22 +28,23 @@ export async function openMetricsLog(path: string, firstStep: number): Promise<M
         name,
         Number.isFinite(value) ? Number(value.toPrecision(7)) : String(value),
       ]);
-      appendFileSync(path, `${JSON.stringify({ step, ...Object.fromEntries(values) })}\n`);
+      appendText(path, `${JSON.stringify({ step, ...Object.fromEntries(values) })}\n`);
     },
   };
 }
 
 /**
- * Reads a log; a last line that was cut by a kill is left out.
+ * Reads a log; a last line that was cut by a kill is left out. No log is an empty one.
  *
- * @throws DimoError with code `io` if the file cannot be read.
+ * @throws DimoError with code `io` if it cannot be read: it is no regular file, or a link out of its folder.
  */
 export async function readMetrics(path: string): Promise<MetricsLine[]> {
   let text: string;
   try {
-    text = await readFile(path, 'utf8');
-  } catch (cause) {
-    throw new DimoError('io', `cannot read ${path}`, { path, cause });
+    text = new TextDecoder().decode(await readFileChecked(path, maximumBytes, dirname(path)));
+  } catch (error) {
+    if (isAbsentFile(error)) return [];
+    throw error;
   }
   return text.split('\n').flatMap((line) => {
     try {

@@ -5,7 +5,7 @@
  */
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { crc32c } from '@node-rs/crc32';
-import { openSync, writeSync, closeSync } from 'node:fs';
+import { openSync, writeSync, closeSync, constants } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 
@@ -75,7 +75,9 @@ export function versionEvent(wallTime: number): Uint8Array {
 /** Opens a new event file in a folder. Times are wall time, which TensorBoard wants; nothing else depends on them. */
 export function createEventWriter(folder: string, seconds: () => number = () => Date.now() / 1000): EventWriter {
   const path = join(folder, `events.out.tfevents.${Math.floor(seconds())}.${hostname()}.${process.pid}`);
-  const file = openSync(path, 'a');
+  // Not through a link that somebody has put there.
+  const { O_APPEND, O_CREAT, O_WRONLY, O_NOFOLLOW = 0 } = constants;
+  const file = openSync(path, O_APPEND | O_CREAT | O_WRONLY | O_NOFOLLOW);
   writeSync(file, eventRecord(versionEvent(seconds())));
   let isOpen = true;
   return {
