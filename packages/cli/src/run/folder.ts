@@ -8,7 +8,7 @@ import {
   writeFileAtomically,
   type RunFolder,
 } from '@dimo/backend-node';
-import { readdir } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { DimoConfig } from '../config/schema.js';
@@ -63,11 +63,23 @@ async function freeName(folder: string, fallback: string): Promise<string> {
 /**
  * Opens the folder of a run that is continued.
  *
- * @throws DimoError with code `io` if there is no such run.
+ * @throws DimoError with code `io` if there is no such run, or if something else is where it keeps its folders: that is
+ *   found before anything is computed.
  */
 export async function openExistingRun(path: string): Promise<RunFolder> {
   await readRunConfig(path);
+  for (const name of foldersOfRun) await checkFolder(path, name);
   return openRunFolder(path);
+}
+
+/** What a run keeps its files in. */
+const foldersOfRun = ['checkpoints', 'samples', 'generator', 'teacher', 'tokenizer'];
+
+async function checkFolder(run: string, name: string): Promise<void> {
+  const folder = await pathInside(run, name);
+  const found = await stat(folder).catch(() => undefined);
+  if (found === undefined || found.isDirectory()) return;
+  throw new DimoError('io', `${folder} is not a folder`, { path: folder, hint: 'something is in the way; remove it' });
 }
 
 /**
