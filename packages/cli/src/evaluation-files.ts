@@ -1,5 +1,5 @@
 /** The files of an evaluation: `eval.json` with the numbers and `eval-samples/` with one grid per row. */
-import { OptionError } from '@dimo/core';
+import { escapeText, OptionError } from '@dimo/core';
 import { isAbsentFile, makeFolders, pathInside, readFileChecked } from '@dimo/backend-node';
 import { formatTable, type EvaluationRow } from '@dimo/eval';
 import { readdir, rm } from 'node:fs/promises';
@@ -72,14 +72,47 @@ export async function readEvaluation(
   } catch (cause) {
     throw new OptionError(`${file} is not JSON`, { path: file, cause });
   }
-  if (content.format !== 'dimo-evaluation' || content.version !== 1 || !Array.isArray(content.rows))
-    throw new OptionError(`${file} is not an evaluation of this version`, { path: file });
+  const wrong = wrongPart(content);
+  if (wrong !== undefined)
+    throw new OptionError(`${escapeText(file)} is not an evaluation of this version: ${wrong}`, {
+      path: file,
+      hint: 'run `dimo eval` again, or remove the file',
+    });
   const pictures: { title: string; png: Uint8Array }[] = [];
   for (const [i, title] of content.grids.entries()) {
     const png = await readGrid(file, i);
     if (png) pictures.push({ title: String(title), png });
   }
   return { ...content, pictures };
+}
+
+/** Rows, notes and pictures beyond this number are no evaluation. */
+const maximumEntries = 1000;
+
+/** What is wrong with a file that anybody may have written; undefined if nothing is. */
+function wrongPart(content: unknown): string | undefined {
+  const isRecord = (value: unknown): value is Record<string, unknown> =>
+    typeof value === 'object' && value !== null && !Array.isArray(value);
+  const areAll = (value: unknown, isGood: (item: unknown) => boolean): boolean =>
+    Array.isArray(value) && value.length <= maximumEntries && value.every(isGood);
+  const isText = (value: unknown): boolean => typeof value === 'string';
+  const isNumber = (value: unknown): boolean => typeof value === 'number' || value === null || value === undefined;
+  const isRow = (row: unknown): boolean =>
+    isRecord(row) &&
+    Object.entries(row).every(([name, value]) => (name === 'method' ? isText(value) : isNumber(value)));
+  const isPluginRow = (row: unknown): boolean =>
+    isRecord(row) &&
+    isText(row['method']) &&
+    [row['steps'], row['samplesPerSecond']].every(isNumber) &&
+    isRecord(row['metrics']) &&
+    Object.values(row['metrics']).every(isNumber);
+  if (!isRecord(content) || content['format'] !== 'dimo-evaluation') return 'its format is another';
+  if (content['version'] !== 1) return 'its version is another';
+  if (!areAll(content['rows'], (row) => isRow(row) && isText((row as { method?: unknown }).method))) return 'rows';
+  if (!areAll(content['pluginRows'], isPluginRow)) return 'pluginRows';
+  if (!areAll(content['notes'], isText)) return 'notes';
+  if (!areAll(content['grids'], isText)) return 'grids';
+  return isRecord(content['engine']) ? undefined : 'engine';
 }
 
 /** A grid; undefined if somebody has removed it. */

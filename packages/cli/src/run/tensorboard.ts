@@ -6,6 +6,7 @@
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { crc32c } from '@node-rs/crc32';
 import { openSync, writeSync, closeSync, constants } from 'node:fs';
+import { ioError } from '@dimo/backend-node';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 
@@ -77,13 +78,21 @@ export function createEventWriter(folder: string, seconds: () => number = () => 
   const path = join(folder, `events.out.tfevents.${Math.floor(seconds())}.${hostname()}.${process.pid}`);
   // Not through a link that somebody has put there.
   const { O_APPEND, O_CREAT, O_WRONLY, O_NOFOLLOW = 0 } = constants;
-  const file = openSync(path, O_APPEND | O_CREAT | O_WRONLY | O_NOFOLLOW);
-  writeSync(file, eventRecord(versionEvent(seconds())));
+  const attempt = <T>(run: () => T): T => {
+    try {
+      return run();
+    } catch (error) {
+      throw ioError(error, 'write', path);
+    }
+  };
+  const append = (event: Uint8Array): void => void attempt(() => writeSync(file, eventRecord(event)));
+  const file = attempt(() => openSync(path, O_APPEND | O_CREAT | O_WRONLY | O_NOFOLLOW));
+  append(versionEvent(seconds()));
   let isOpen = true;
   return {
     path,
     write(step, values) {
-      if (isOpen && values.length > 0) writeSync(file, eventRecord(summaryEvent(seconds(), step, values)));
+      if (isOpen && values.length > 0) append(summaryEvent(seconds(), step, values));
     },
     close() {
       if (isOpen) closeSync(file);

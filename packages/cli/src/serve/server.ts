@@ -172,6 +172,8 @@ async function route(
     default:
       if (!isRead) throw notAllowed('GET, HEAD');
       if (!context.page || pathname.startsWith('/v1/')) throw new HttpProblem(404, 'there is nothing here');
+      // Tells the page that it can offer models of this server too.
+      if (context.models.length > 0) response.setHeader('dimo-models', '/v1/models');
       return new Promise<void>((resolve, reject) => {
         response.on('close', resolve);
         context.page!(request, response, () => reject(new HttpProblem(404, 'there is no such file')));
