@@ -17,7 +17,6 @@ import {
   type StepReport,
   type Teacher,
 } from '@dimo/core';
-import { mkdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { DimoConfig } from './config/schema.js';
 import {
@@ -28,7 +27,7 @@ import {
 import { distillationOptions } from './distillation-settings.js';
 import { watchHealth } from './health.js';
 import { findTeacher, type FoundTeacher } from './models.js';
-import { writeFileAtomically } from './run/folder.js';
+import { folderInRun, writeFileAtomically } from './run/folder.js';
 import { sharedFileBytes, sharedFolderName, writeSharedFile } from './run/shared-files.js';
 import { trainRun, type StepTools, type TrainRunResult } from './run/train-run.js';
 import { conditionsFor, decoderOf } from './samplers.js';
@@ -178,20 +177,20 @@ function sampleWriter(
       prompts: prompts.slice(0, count),
       seed: config.seed,
     });
-    await mkdir(join(run.path, 'samples'), { recursive: true });
-    return { compiled, decoder, conditions };
+    const folder = await folderInRun(run.path, 'samples');
+    return { folder, compiled, decoder, conditions };
   }
 
   return {
     async write(report: StepReport, tools: StepTools): Promise<void> {
       ready ??= await prepare();
-      const { compiled, decoder, conditions } = ready;
+      const { folder, compiled, decoder, conditions } = ready;
       const tokens = await sampleOneStep(compiled, {
         weights: report.deviceState,
         condition: conditions.condition,
         seed: config.seed,
       });
-      const base = join(run.path, 'samples', `step-${String(report.step).padStart(6, '0')}`);
+      const base = join(folder, `step-${String(report.step).padStart(6, '0')}`);
       if (!decoder) {
         const length = tokens.shape[1]!;
         const rows = Array.from({ length: count }, (_, i) => [...tokens.data.subarray(i * length, (i + 1) * length)]);
@@ -239,8 +238,7 @@ async function writeGenerator(
     ...(teacher.decoderWeights ? { decoderWeights: teacher.decoderWeights } : {}),
     conditionFiles,
   });
-  const folder = join(run.path, generatorFolderName);
-  await mkdir(folder, { recursive: true });
+  const folder = await folderInRun(run.path, generatorFolderName);
   const store = join(dirname(resolve(run.path)), sharedFolderName);
   // The description last: a folder without it is not taken for a generator.
   for (const [name, bytes] of Object.entries(files).reverse()) {

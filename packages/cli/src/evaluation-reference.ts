@@ -1,5 +1,5 @@
 /** The feature network of a dataset, and what generated images are compared with; both are kept in a cache folder. */
-import { readFileChecked } from '@dimo/backend-node';
+import { makeFolders, readFileChecked } from '@dimo/backend-node';
 import { DimoError, type Dataset, type Engine } from '@dimo/core';
 import {
   classifierSizeOf,
@@ -14,7 +14,6 @@ import {
   type EvaluationReference,
   type FeatureExtractor,
 } from '@dimo/eval';
-import { mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -86,10 +85,13 @@ export async function loadReference(
   return reference;
 }
 
+/** Larger files than any of ours are not read. */
+const maximumCachedBytes = 2 ** 31;
+
 /** A file of the cache, or undefined if it is absent or damaged: it is made again. */
 async function readIfGood<T>(path: string, read: (bytes: Uint8Array) => T): Promise<T | undefined> {
   try {
-    return read(await readFileChecked(path));
+    return read(await readFileChecked(path, maximumCachedBytes, cacheFolder()));
   } catch (error) {
     if (DimoError.isInstance(error)) return undefined;
     throw error;
@@ -99,7 +101,7 @@ async function readIfGood<T>(path: string, read: (bytes: Uint8Array) => T): Prom
 /** A cache that cannot be written costs time, not the evaluation. */
 async function keep(path: string, bytes: Uint8Array, { onProgress }: ReferenceContext): Promise<void> {
   try {
-    await mkdir(cacheFolder(), { recursive: true });
+    await makeFolders(cacheFolder());
     await writeFileAtomically(path, bytes);
   } catch (error) {
     onProgress(

@@ -2,7 +2,7 @@
  * Teachers and generators by what a person names: a preset, a folder, or a plugin with a configuration. Folders are
  * data: they can choose among the plugins that are loaded, never name code.
  */
-import { folderWeightSource, isHubReference, readFileChecked } from '@dimo/backend-node';
+import { folderWeightSource, isHubReference, pathInside, readFileChecked } from '@dimo/backend-node';
 import {
   DimoError,
   generatorBundleSource,
@@ -138,7 +138,7 @@ export async function locateModel(name: string, registry: PluginRegistry): Promi
     if (imported) return followImport(imported);
     const run = join(name, 'generator');
     if (existsSync(join(run, generatorFileNames.description)) && !existsSync(join(name, teacherDescriptionName)))
-      return { kind: 'generator', source: folderWeightSource(run) };
+      return { kind: 'generator', source: folderWeightSource(await pathInside(name, 'generator'), { boundary: name }) };
   }
   const source = isOnHub ? await openSource(name) : modelFolder(name);
   const layout = await recognizeModel(source, registry);

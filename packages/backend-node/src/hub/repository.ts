@@ -134,7 +134,7 @@ export async function openHubRepository(
 
   async function inCache(file: HubFile): Promise<DownloadedFile> {
     const path = join(snapshotFolder(repository, commit), ...file.path.split('/'));
-    if (!(await hasContent(path, file)))
+    if (!(await hasContent(path, file, repository)))
       throw new DimoError('io', `${escapeText(path)} is damaged: its content has not the hash that the cache names`, {
         path,
         hint: 'unset HF_HUB_OFFLINE to fetch it again',

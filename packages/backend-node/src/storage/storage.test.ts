@@ -72,7 +72,7 @@ describe('files', () => {
   });
 
   it('say what is needed when the disk is full', async () => {
-    const error = await ioError(Object.assign(new Error(), { code: 'ENOSPC' }), 'write', join(folder, 'x'), 1000);
+    const error = ioError(Object.assign(new Error(), { code: 'ENOSPC' }), 'write', join(folder, 'x'), 1000);
     expect(error.message).toMatch(/1000 bytes are needed, \d+ are free/);
   });
 });

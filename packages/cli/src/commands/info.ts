@@ -109,10 +109,10 @@ async function generatorFacts(
 }
 
 async function runFacts(args: InfoArguments, project: Project): Promise<Record<string, unknown>> {
-  const { folderCheckpointStore } = await import('@dimo/backend-node');
+  const { folderCheckpointStore, pathInside } = await import('@dimo/backend-node');
   const { listCheckpoints } = await import('@dimo/core');
-  const checkpoints = await listCheckpoints(folderCheckpointStore(join(args.what, 'checkpoints')));
-  const generator = join(args.what, 'generator');
+  const checkpoints = await listCheckpoints(folderCheckpointStore(join(args.what, 'checkpoints'), args.what));
+  const generator = await pathInside(args.what, 'generator');
   return {
     run: args.what,
     checkpoints: [...checkpoints],

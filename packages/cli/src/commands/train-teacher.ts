@@ -19,14 +19,13 @@ import {
   type TokenDataset,
 } from '@dimo/core';
 import { folderWeightSource } from '@dimo/backend-node';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DimoConfig } from '../config/schema.js';
 import { findTokenDataset, requireDataset } from '../datasets.js';
 import { teacherTrainingOptions } from '../distillation-settings.js';
 import { requireTeacherPlugin } from '../models.js';
 import type { TrainingFlags } from '../program.js';
-import { writeFileAtomically } from '../run/folder.js';
+import { folderInRun, writeFileAtomically } from '../run/folder.js';
 import { trainRun, type TrainRunResult } from '../run/train-run.js';
 import type { Project } from '../session.js';
 import { teacherFolderFiles } from '../teacher-folder.js';
@@ -110,8 +109,7 @@ async function train(session: TrainingSession, data: TeacherData, flags: Trainin
     engine: engine.info.name,
     dimo: version,
   });
-  const folder = join(run.path, 'teacher');
-  await mkdir(folder, { recursive: true });
+  const folder = await folderInRun(run.path, 'teacher');
   // The description last: a folder without it is not taken for a teacher.
   const names = Object.keys(files).filter((name) => name !== teacherDescriptionName);
   for (const name of [...names, teacherDescriptionName]) await writeFileAtomically(join(folder, name), files[name]!);

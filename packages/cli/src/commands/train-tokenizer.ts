@@ -10,12 +10,11 @@ import {
   type DefinedTokenizer,
 } from '@dimo/teacher-maskgit';
 import { splitSource } from '@dimo/eval';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { requireDataset } from '../datasets.js';
 import { tokenizerTrainingOptions } from '../distillation-settings.js';
 import type { TrainingFlags } from '../program.js';
-import { writeFileAtomically } from '../run/folder.js';
+import { folderInRun, writeFileAtomically } from '../run/folder.js';
 import { trainRun, type TrainRunResult } from '../run/train-run.js';
 import { decoderOf } from '../samplers.js';
 import type { Project } from '../session.js';
@@ -97,8 +96,7 @@ async function train(
     ],
   });
   const weights = tokenizerTrainingResult(result.state);
-  const folder = join(run.path, 'tokenizer');
-  await mkdir(folder, { recursive: true });
+  const folder = await folderInRun(run.path, 'tokenizer');
   for (const [name, bytes] of Object.entries(tokenizerFiles({ config: resolved, weights })))
     await writeFileAtomically(join(folder, name), bytes);
   const testError = await reconstruct(session, dataset, { tokenizer, weights });
@@ -131,9 +129,8 @@ async function reconstruct(
       data.set(originals.data.subarray(i * size, (i + 1) * size), 2 * i * size);
       data.set(copies.data.subarray(i * size, (i + 1) * size), (2 * i + 1) * size);
     }
-    await mkdir(join(run.path, 'samples'), { recursive: true });
     const grid = encodeGrid({ dtype: 'float32', shape: [2 * shown, ...dataset.imageShape], data }, 8);
-    await writeFileAtomically(join(run.path, 'samples', 'reconstructions.png'), grid.png);
+    await writeFileAtomically(join(await folderInRun(run.path, 'samples'), 'reconstructions.png'), grid.png);
     return sum / originals.data.length;
   } finally {
     await decoder?.dispose();

@@ -1,8 +1,7 @@
 /** `metrics.jsonl`: one JSON object per line, `{"step": 12, "generator/loss": 3.1, ...}`. */
-import { readFileChecked } from '@dimo/backend-node';
+import { appendText, isAbsentFile, readFileChecked, writeFileAtomically } from '@dimo/backend-node';
 import { DimoError, escapeText } from '@dimo/core';
-import { appendFileSync, existsSync } from 'node:fs';
-import { rename, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 
 /** Metrics of one step. */
 export type MetricsLine = Readonly<Record<string, number>> & { readonly step: number };
@@ -18,12 +17,8 @@ export interface MetricsLog {
  * @param firstStep - lines of later steps, left by a run that was killed after its last checkpoint, are removed.
  */
 export async function openMetricsLog(path: string, firstStep: number): Promise<MetricsLog> {
-  if (existsSync(path)) {
-    const kept = (await readMetrics(path)).filter(({ step }) => step <= firstStep);
-    const temporary = `${path}.tmp-${process.pid}`;
-    await writeFile(temporary, kept.map((line) => `${JSON.stringify(line)}\n`).join(''));
-    await rename(temporary, path);
-  }
+  const kept = (await readMetrics(path)).filter(({ step }) => step <= firstStep);
+  await writeFileAtomically(path, kept.map((line) => `${JSON.stringify(line)}\n`).join(''));
   return {
     write(step, metrics) {
       // JSON has no NaN: numbers that are not finite are written as text, so that the event stays visible.
@@ -31,18 +26,25 @@ export async function openMetricsLog(path: string, firstStep: number): Promise<M
         name,
         Number.isFinite(value) ? Number(value.toPrecision(7)) : String(value),
       ]);
-      appendFileSync(path, `${JSON.stringify({ step, ...Object.fromEntries(values) })}\n`);
+      appendText(path, `${JSON.stringify({ step, ...Object.fromEntries(values) })}\n`);
     },
   };
 }
 
 /**
- * Reads a log; a last line that was cut by a kill is left out.
+ * Reads a log; a last line that was cut by a kill is left out. No log is an empty one.
  *
- * @throws DimoError with code `io` if the file cannot be read or is longer than any log.
+ * @throws DimoError with code `io` if it cannot be read (it is no regular file, or a link out of its folder) or is longer
+ *   than any log.
  */
 export async function readMetrics(path: string): Promise<MetricsLine[]> {
-  const bytes = await readFileChecked(path, maximumBytes);
+  let bytes: Uint8Array;
+  try {
+    bytes = await readFileChecked(path, maximumBytes, dirname(path));
+  } catch (error) {
+    if (isAbsentFile(error)) return [];
+    throw error;
+  }
   const lines: MetricsLine[] = [];
   const decoder = new TextDecoder();
   // Line by line: neither the text nor the list of its lines is ever in memory whole.
