@@ -1,4 +1,6 @@
 /** The host's half of the multi-step sampler: random numbers, and the choice of the tokens that stay. */
+import { requireInteger } from './check-options.js';
+import { checkSpecTree } from './check-tensors.js';
 import type { MultiStepPlan, ResolvedMultiStepOptions } from './multi-step.js';
 import { sequenceLength, type TokenSpace } from './model.js';
 import { randomStream, type RandomStream } from './random.js';
@@ -31,6 +33,10 @@ export function randomMultiStepDraws(
   firstSample: number,
   { batchSize, tokenSpace, sampling = {} }: MultiStepDrawSize,
 ): MultiStepDraws {
+  requireInteger(batchSize, 'sampler: batchSize');
+  // Checked now: the numbers themselves are drawn when a step needs them.
+  randomStream(seed, firstSample, 'multi-step');
+  checkSpecTree('sampler: draws', { tokens: { dtype: 'float32', shape: [batchSize, sequenceLength(tokenSpace)] } });
   const rows = (name: string, step: number, size: number, draw: (random: RandomStream) => Float32Array) => {
     const values = new Float32Array(batchSize * size);
     for (let b = 0; b < batchSize; b++)

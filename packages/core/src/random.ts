@@ -120,6 +120,8 @@ export function randomStream(seed: number, step: number, name: string): RandomSt
 
   /** The next `count` words of the stream. */
   function take(count: number): Uint32Array {
+    if (!Number.isInteger(count) || count < 0 || count >= 2 ** 31)
+      throw new OptionError(`RandomStream: the number of numbers must be an integer in [0, 2^31), got ${count}`);
     const words = new Uint32Array(count);
     words.set(rest.subarray(0, count));
     let filled = Math.min(rest.length, count);
@@ -160,8 +162,8 @@ export function randomStream(seed: number, step: number, name: string): RandomSt
       return values;
     },
     permutation(length) {
-      const order = Int32Array.from({ length }, (_, i) => i);
       const words = take(Math.max(0, length - 1));
+      const order = Int32Array.from({ length }, (_, i) => i);
       for (let i = length - 1; i > 0; i--) {
         const j = Math.floor((words[length - 1 - i]! * (i + 1)) / 2 ** 32);
         const moved = order[i]!;

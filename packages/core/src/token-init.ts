@@ -56,6 +56,16 @@ export function resolveTokenInit(init: TokenInit = {}, where = 'tokenInit'): Res
   return { maskRatio, embeddingNoise: noise, noiseUnit };
 }
 
+/** Checks initial tokens. @throws OptionError if one is neither a code nor the mask token */
+export function checkInitialTokens(tokens: HostTensor<'int32'>, space: TokenSpace, where: string): void {
+  const { codebookSize, maskTokenId } = space;
+  const wrong = tokens.data.find((token) => token !== maskTokenId && !(token >= 0 && token < codebookSize));
+  if (wrong !== undefined)
+    throw new OptionError(
+      `${where}: initialTokens must be in [0, ${codebookSize}) or the mask token ${maskTokenId}, got ${wrong}`,
+    );
+}
+
 /** Initial mask ratio of a step from a uniform number in [0, 1). */
 export function initialMaskRatio(maskRatio: InitialMaskRatio, uniform: number): number {
   return typeof maskRatio === 'number' ? maskRatio : maskRatio[0] + (maskRatio[1] - maskRatio[0]) * uniform;
