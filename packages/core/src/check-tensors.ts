@@ -3,10 +3,7 @@ import { drawRecipeOf } from './drawn-tensor.js';
 import { DimoError, NonFiniteError, OptionError, ShapeError } from './errors.js';
 import { escapeText } from './storage/escape-text.js';
 import { halfFloatsOf } from './storage/half-tensors.js';
-import { sizeOf, type DType, type HostTensor, type HostTree, type SpecTree } from './tensors.js';
-
-/** Elements that a tensor may have: kernels index with int32. */
-const maximumElements = 2 ** 31 - 1;
+import { checkShape, sizeOf, type DType, type HostTensor, type HostTree, type SpecTree } from './tensors.js';
 
 const arrayOf: Readonly<Record<DType, string>> = { float32: 'Float32Array', int32: 'Int32Array', bool: 'Uint8Array' };
 
@@ -72,16 +69,7 @@ function checkSpec(what: string, spec: unknown): void {
     throw new ShapeError(
       `${what}: dtype must be ${Object.keys(arrayOf).join(', ')}, got ${escapeText(String(dtype).slice(0, 60))}`,
     );
-  if (!Array.isArray(shape) || !shape.every((length) => Number.isSafeInteger(length) && length >= 0))
-    throw new ShapeError(`${what}: shape must be a list of integers >= 0, got ${shapeText(shape)}`);
-  if (sizeOf(shape as number[]) > maximumElements)
-    throw new ShapeError(`${what}: shape ${shapeText(shape)} has more than ${maximumElements} elements`, {
-      hint: 'lower the batch size',
-    });
-}
-
-function shapeText(shape: unknown): string {
-  return Array.isArray(shape) ? escapeText(`[${shape.join(', ')}]`.slice(0, 100)) : kindOf(shape);
+  checkShape(what, shape);
 }
 
 function kindOf(value: unknown): string {

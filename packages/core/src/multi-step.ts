@@ -143,8 +143,11 @@ export async function compileMultiStep(
   } as const;
   const compiled: { plain?: Promise<CompiledFunction>; guided?: Promise<CompiledFunction> } = {};
 
+  let isDisposed = false;
+
   /** Steps whose scale is 1 run the conditional pass alone. */
   function functionFor(scale: number): Promise<CompiledFunction> {
+    if (isDisposed) throw new OptionError('sampler: it has been disposed; compile another one');
     const fn = multiStepFunction(model, state, resolved, scale !== 1);
     if (scale === 1) return (compiled.plain ??= engine.compile(fn, { state: state.specs, inputs }));
     return (compiled.guided ??= engine.compile(fn, { state: state.specs, inputs: guidedInputs }));
@@ -195,6 +198,7 @@ export async function compileMultiStep(
       );
     },
     async dispose() {
+      isDisposed = true;
       // What failed to compile was reported by `sample`.
       for (const fn of [compiled.plain, compiled.guided]) await (await fn?.catch(() => undefined))?.dispose();
     },

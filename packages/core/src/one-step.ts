@@ -192,6 +192,7 @@ export function randomOneStepDraws(
   const { tokenSpace, embeddingWidth } = model;
   const length = sequenceLength(tokenSpace);
   requireInteger(batchSize, `${where}: batchSize`);
+  randomStream(seed, firstSample, 'one-step');
   checkSpecTree(where, { embeddingNoise: { dtype: 'float32', shape: [batchSize, length, embeddingWidth] } });
   const tokens = new Int32Array(batchSize * length);
   const noise = tokenInit.embeddingNoise > 0 ? new Float32Array(batchSize * length * embeddingWidth) : undefined;

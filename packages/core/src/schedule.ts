@@ -126,6 +126,11 @@ export function roundHalfEven(x: number): number {
   return floor % 2 === 0 ? floor : floor + 1;
 }
 
+/** Throws unless the number is finite and >= 0. */
+function requireAtLeast0(what: string, value: number): void {
+  if (!(value >= 0 && value < Infinity)) throw new OptionError(`${what} must be a number >= 0, got ${String(value)}`);
+}
+
 /** Learning rate as a fraction of its peak over the steps of a run. */
 export interface LearningRateSchedule {
   /**
@@ -147,8 +152,11 @@ export interface LearningRateSchedule {
  * @param schedule - the schedule.
  * @param step - 0-based.
  * @param numSteps - length of the run.
+ * @throws OptionError for an unknown kind, or a step that is none.
  */
 export function learningRateFactor(schedule: LearningRateSchedule, step: number, numSteps: number): number {
+  requireAtLeast0('learning rate schedule: step', step);
+  requireAtLeast0('learning rate schedule: numSteps', numSteps);
   const { kind = 'constant', warmupSteps = 0, finalFraction = 0, constantFraction = 0.6 } = schedule;
   if (step < warmupSteps) return step / warmupSteps;
   const start = kind === 'constant-then-linear' ? Math.max(warmupSteps, constantFraction * numSteps) : warmupSteps;
@@ -197,9 +205,12 @@ export interface EmbeddingNoiseSchedule {
   readonly warmupSteps?: number;
 }
 
-/** Scale of the embedding noise at a 0-based step. @throws OptionError for an unknown kind. */
+/** Scale of the embedding noise at a 0-based step. @throws OptionError for an unknown kind or a number that is none. */
 export function embeddingNoiseScale(schedule: EmbeddingNoiseSchedule, step: number): number {
   const { kind = 'fixed', scale, warmupSteps = 0 } = schedule;
+  requireAtLeast0('embedding noise: scale', scale);
+  requireAtLeast0('embedding noise: warmupSteps', warmupSteps);
+  requireAtLeast0('embedding noise: step', step);
   if (kind === 'fixed') return scale;
   const progress = warmupSteps > 0 ? step / warmupSteps : Infinity;
   switch (kind) {
@@ -220,7 +231,11 @@ export function embeddingNoiseScale(schedule: EmbeddingNoiseSchedule, step: numb
  *
  * @param decay - limit, [0, 1).
  * @param s - updates made before this one.
+ * @throws OptionError for a decay or number of updates that is none.
  */
 export function movingAverageDecay(decay: number, s: number): number {
+  requireAtLeast0('moving average: updates', s);
+  if (!(decay >= 0 && decay < 1))
+    throw new OptionError(`moving average: decay must be in [0, 1), got ${String(decay)}`);
   return Math.min(decay, (1 + s) / (10 + s));
 }

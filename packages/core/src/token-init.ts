@@ -39,7 +39,12 @@ export interface ResolvedTokenInit {
 export function resolveTokenInit(init: TokenInit = {}, where = 'tokenInit'): ResolvedTokenInit {
   const { maskRatio = 0.6, embeddingNoise = 0.1, noiseUnit = 'embedding-rms' } = init;
   const bounds = typeof maskRatio === 'number' ? [maskRatio, maskRatio] : maskRatio;
-  if (bounds.length !== 2 || !bounds.every((ratio) => ratio >= 0 && ratio <= 1) || bounds[0]! > bounds[1]!)
+  if (
+    !Array.isArray(bounds) ||
+    bounds.length !== 2 ||
+    !bounds.every((ratio) => ratio >= 0 && ratio <= 1) ||
+    bounds[0]! > bounds[1]!
+  )
     throw new OptionError(
       `${where}.maskRatio must be a number in [0, 1] or a range [from, to] in it, got ${JSON.stringify(maskRatio)}`,
     );
