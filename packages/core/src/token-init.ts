@@ -49,13 +49,13 @@ export function resolveTokenInit(init: TokenInit = {}, where = 'tokenInit'): Res
       `${where}.maskRatio must be a number in [0, 1] or a range [from, to] in it, got ${JSON.stringify(maskRatio)}`,
     );
   const noise = typeof embeddingNoise === 'number' ? { scale: embeddingNoise } : embeddingNoise;
-  embeddingNoiseScale(noise, 0);
-  if (!(noise.scale >= 0 && noise.scale <= 1))
-    throw new OptionError(`${where}.embeddingNoise must be a scale in [0, 1], got ${String(noise.scale)}`);
+  if (!(noise?.scale >= 0 && noise.scale <= 1))
+    throw new OptionError(`${where}.embeddingNoise must be a scale in [0, 1], got ${String(noise?.scale)}`);
   if (noise.kind !== undefined && noise.kind !== 'fixed' && !((noise.warmupSteps ?? 0) > 0))
     throw new OptionError(
       `${where}.embeddingNoise.warmupSteps must be positive for the warm-up "${noise.kind}", got ${String(noise.warmupSteps)}`,
     );
+  embeddingNoiseScale(noise, 0);
   if (noiseUnit !== 'unit' && noiseUnit !== 'embedding-rms')
     throw new OptionError(`${where}.noiseUnit must be "unit" or "embedding-rms", got ${String(noiseUnit)}`);
   return { maskRatio, embeddingNoise: noise, noiseUnit };
