@@ -1,4 +1,7 @@
 /** The host's half of the multi-step sampler: random numbers, and the choice of the tokens that stay. */
+import { requireInteger } from './check-options.js';
+import { checkSpecTree } from './check-tensors.js';
+import { NonFiniteError } from './errors.js';
 import type { MultiStepPlan, ResolvedMultiStepOptions } from './multi-step.js';
 import { sequenceLength, type TokenSpace } from './model.js';
 import { randomStream, type RandomStream } from './random.js';
@@ -31,6 +34,10 @@ export function randomMultiStepDraws(
   firstSample: number,
   { batchSize, tokenSpace, sampling = {} }: MultiStepDrawSize,
 ): MultiStepDraws {
+  requireInteger(batchSize, 'sampler: batchSize');
+  // Checked now: the numbers themselves are drawn when a step needs them.
+  randomStream(seed, firstSample, 'multi-step');
+  checkSpecTree('sampler: draws', { tokens: { dtype: 'float32', shape: [batchSize, sequenceLength(tokenSpace)] } });
   const rows = (name: string, step: number, size: number, draw: (random: RandomStream) => Float32Array) => {
     const values = new Float32Array(batchSize * size);
     for (let b = 0; b < batchSize; b++)
@@ -71,6 +78,7 @@ export function selectConfident(plan: MultiStepPlan, decision: ConfidenceStep): 
   const { length } = plan;
   const takesAll = step === options.numSteps - 1 && !options.reference;
   const confidence = takesAll ? new Float64Array(plan.tokens.length) : confidences(decision);
+  checkConfidence(confidence);
   const leftInBatch = plan.isMasked.reduce((sum, masked) => sum + masked, 0);
   for (let start = 0; start < plan.tokens.length; start += length) {
     const masked = [];
@@ -82,6 +90,13 @@ export function selectConfident(plan: MultiStepPlan, decision: ConfidenceStep): 
       plan.isMasked[i] = 0;
     }
   }
+}
+
+/** A position whose confidence is no number has no place in the order. @throws NonFiniteError */
+function checkConfidence(confidence: Float64Array): void {
+  const wrong = confidence.findIndex((value) => Number.isNaN(value));
+  if (wrong >= 0)
+    throw new NonFiniteError(`sampler: the confidence of position ${wrong} is no number; were too few draws given?`);
 }
 
 /** Confidence of every position, in float64; those of decided positions are not used. */

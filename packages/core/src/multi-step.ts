@@ -6,16 +6,28 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
 import { numRows, takeRows } from './batches.js';
+import { checkConditions } from './check-conditions.js';
+import { requireInteger } from './check-options.js';
+import { checkHostTree, checkValues } from './check-tensors.js';
+import { checkTree } from './check-tree.js';
 import type { CompiledFunction, DeviceTree, Engine, PureFunction } from './engine.js';
-import { OptionError, ShapeError } from './errors.js';
+import { OptionError } from './errors.js';
 import { conditionSpecs, guidedLogits, withBatchAxis } from './guidance.js';
 import { sequenceLength, type MaskedDiffusionModel, type TeacherDefinition, type TokenSpace } from './model.js';
 import { modelState, type ModelState } from './model-state.js';
 import { randomMultiStepDraws, selectConfident, type MultiStepDraws } from './multi-step-host.js';
-import { checkSampling, drawTokens, samplingLogits, tokenDrawSpec, type SamplingOptions } from './sampling.js';
+import {
+  checkSampling,
+  checkTokenDraws,
+  drawTokens,
+  samplingLogits,
+  tokenDrawSpec,
+  type SamplingOptions,
+} from './sampling.js';
 import { tokensPerStep, type UnmaskingSchedule } from './schedule.js';
 import { float32, int32, subtree, withPrefix, type HostTensor, type HostTree, type SpecTree } from './tensors.js';
 import { timeInputs, timeSpecs } from './time-conditioning.js';
+import { checkInitialTokens } from './token-init.js';
 
 /** Settings of the multi-step sampler. */
 export interface MultiStepOptions extends SamplingOptions {
@@ -121,6 +133,7 @@ export async function compileMultiStep(
 ): Promise<MultiStepSampler> {
   const { batchSize, state = modelState(teacher.model) } = options;
   const resolved = resolveMultiStep(options);
+  requireInteger(batchSize, 'sampler: batchSize');
   const { model } = teacher;
   const inputs = multiStepInputs(model, batchSize, resolved);
   const guidedInputs = {
@@ -130,8 +143,11 @@ export async function compileMultiStep(
   } as const;
   const compiled: { plain?: Promise<CompiledFunction>; guided?: Promise<CompiledFunction> } = {};
 
+  let isDisposed = false;
+
   /** Steps whose scale is 1 run the conditional pass alone. */
   function functionFor(scale: number): Promise<CompiledFunction> {
+    if (isDisposed) throw new OptionError('sampler: it has been disposed; compile another one');
     const fn = multiStepFunction(model, state, resolved, scale !== 1);
     if (scale === 1) return (compiled.plain ??= engine.compile(fn, { state: state.specs, inputs }));
     return (compiled.guided ??= engine.compile(fn, { state: state.specs, inputs: guidedInputs }));
@@ -142,20 +158,28 @@ export async function compileMultiStep(
     options: resolved,
     async sample(weights, request) {
       const { condition, draws, onStep } = request;
+      checkConditions('sampler: condition', model, condition, batchSize);
+      if (request.nullCondition) checkConditions('sampler: nullCondition', model, request.nullCondition, batchSize);
       const nullCondition = request.nullCondition ?? takeRows(withBatchAxis(teacher.nullCondition), 0, batchSize);
       const plan = createPlan(model.tokenSpace, batchSize, request.initialTokens);
       const counts = tokensPerStep(resolved.schedule, resolved.numSteps, sequenceLength(model.tokenSpace));
       for (let step = 0; step < resolved.numSteps && plan.isMasked.includes(1); step++) {
         const scale = guidanceScaleAt(resolved, step);
         const fn = await functionFor(scale);
+        const tokenDraws = float32(inputs['tokenDraws']!.shape, draws.tokenDraws(step));
+        checkTokenDraws(tokenDraws, resolved, 'sampler');
         const result = await fn.run(weights, {
           ...withPrefix('condition', condition),
           tokens: int32([batchSize, plan.length], plan.tokens.slice()),
           ...timeInputs(model, { maskRatio: plan.maskRatio(), stepsLeft: resolved.numSteps - 1 - step }),
-          tokenDraws: float32(inputs['tokenDraws']!.shape, draws.tokenDraws(step)),
+          tokenDraws,
           ...(scale === 1 ? {} : withPrefix('nullCondition', nullCondition)),
           ...(scale === 1 ? {} : { guidanceScale: float32([batchSize], new Float32Array(batchSize).fill(scale)) }),
         });
+        checkValues(
+          'sampler: log-probabilities of the drawn tokens (are all weights finite?)',
+          result['logProbabilities']!,
+        );
         selectConfident(plan, {
           step,
           count: counts[step]!,
@@ -174,6 +198,7 @@ export async function compileMultiStep(
       );
     },
     async dispose() {
+      isDisposed = true;
       // What failed to compile was reported by `sample`.
       for (const fn of [compiled.plain, compiled.guided]) await (await fn?.catch(() => undefined))?.dispose();
     },
@@ -197,6 +222,8 @@ export async function sampleMultiStep(
   request: MultiStepSamples,
 ): Promise<HostTensor<'int32'>> {
   const { weights, condition, nullCondition, seed, firstSample = 0 } = request;
+  checkHostTree('sampler: condition', condition);
+  if (nullCondition) checkHostTree('sampler: nullCondition', nullCondition);
   const total = numRows(condition);
   const length = sequenceLength(model.tokenSpace);
   const tokens = new Int32Array(total * length);
@@ -272,10 +299,12 @@ export interface MultiStepPlan {
 
 function createPlan(space: TokenSpace, batchSize: number, given?: HostTensor<'int32'>): MultiStepPlan {
   const length = sequenceLength(space);
-  if (given && given.data.length !== batchSize * length)
-    throw new ShapeError(
-      `sampler: initialTokens must be int32 [${batchSize}, ${length}], got [${given.shape.join(', ')}]`,
-    );
+  if (given) {
+    checkHostTree('sampler', { initialTokens: given });
+    const specs = { initialTokens: { dtype: 'int32', shape: [batchSize, length] } } as const;
+    checkTree('sampler', specs, { initialTokens: given });
+    checkInitialTokens(given, space, 'sampler');
+  }
   const tokens = given ? given.data.slice() : new Int32Array(batchSize * length).fill(space.maskTokenId);
   const isMasked = Uint8Array.from(tokens, (token) => (token === space.maskTokenId ? 1 : 0));
   return {

@@ -3,6 +3,7 @@
  * all programs: pure functions for the device, draws that depend on the step alone, and a few counters on the host.
  * So one loop serves them all, and a checkpoint (state + counters + step) resumes any of them bit for bit.
  */
+import { requireInteger } from './check-options.js';
 import type { CompiledFunction, DeviceTree, Engine, FunctionSignature, PureFunction } from './engine.js';
 import { DimoError, NonFiniteError } from './errors.js';
 import { specsOf, type HostTree } from './tensors.js';
@@ -107,6 +108,7 @@ export async function runTraining<Draws>(
   options: TrainingOptions,
 ): Promise<TrainingResult> {
   const { engine, onStep, onFailure, signal, maxSkippedInARow = 10 } = options;
+  checkOptions(program, options);
   const until = Math.min(options.until ?? program.numSteps, program.numSteps);
   let { step, counters } = options.from ?? { step: 0, counters: program.initialCounters };
   const initial = options.from?.state ?? program.initialState();
@@ -150,6 +152,18 @@ export async function runTraining<Draws>(
     for (const fn of compiled.values()) await fn.dispose();
     await state.dispose();
   }
+}
+
+/** A step that is none would never be reached, or start the draws of another. */
+function checkOptions({ name, numSteps }: TrainingProgram, options: TrainingOptions): void {
+  const { from, until, maxSkippedInARow } = options;
+  requireInteger(numSteps, `${name}: numSteps`, 0);
+  requireInteger(until, `${name}: until`, 0, 0);
+  requireInteger(maxSkippedInARow, `${name}: maxSkippedInARow`, 1, 1);
+  if (!from) return;
+  requireInteger(from.step, `${name}: from.step`, 0);
+  for (const [counter, value] of Object.entries(from.counters))
+    requireInteger(value, `${name}: from.counters.${counter}`, 0);
 }
 
 async function runCalls(

@@ -9,6 +9,8 @@ import {
   linear,
   OptionError,
   readSafetensors,
+  requireInteger,
+  requireIntegers,
   sizeOf,
   writeSafetensors,
   type HostTree,
@@ -45,7 +47,12 @@ const spec = (...shape: number[]) => ({ dtype: 'float32', shape }) as const;
  * @throws OptionError for images too small to be halved three times.
  */
 export function classifierParametersOf({ imageShape, numClasses }: ClassifierSize): SpecTree {
-  const [height, width, channels] = imageShape;
+  const [height, width, channels] = requireIntegers(imageShape, 'classifier: imageShape', []) as [
+    number,
+    number,
+    number,
+  ];
+  requireInteger(numClasses, 'classifier: numClasses');
   if (height < 8 || width < 8)
     throw new OptionError(`classifier: images must have at least 8 x 8 pixels, got ${height} x ${width}`);
   const cells = Math.floor(height / 8) * Math.floor(width / 8);

@@ -1,10 +1,19 @@
 /** Pictures of many images at once. */
-import { float32, OptionError, ShapeError, sizeOf, type HostTensor } from '@dimo/core';
+import {
+  checkHostTree,
+  checkShape,
+  float32,
+  OptionError,
+  requireInteger,
+  ShapeError,
+  sizeOf,
+  type HostTensor,
+} from '@dimo/core';
 import { encode } from 'fast-png';
 
 /** Options of `imageGrid`. */
 export interface ImageGridOptions {
-  /** Pixels between images, at the grid's scale. @default 2 */
+  /** Pixels between images, at the grid's scale, 0 .. 1024. @default 2 */
   readonly gap?: number;
   /** Side of the square that each pixel becomes, 1 .. 16. @default 1 */
   readonly scale?: number;
@@ -27,8 +36,11 @@ export function imageGrid(images: HostTensor<'float32'>, columns: number, option
     );
   if (!Number.isInteger(columns) || columns < 1)
     throw new OptionError(`imageGrid: columns must be a positive integer, got ${columns}`);
-  if (!Number.isInteger(scale) || scale < 1 || scale > 16 || !Number.isInteger(gap) || gap < 0)
-    throw new OptionError(`imageGrid: scale must be an integer from 1 to 16 and gap one >= 0, got ${scale}, ${gap}`);
+  if (!Number.isInteger(scale) || scale < 1 || scale > 16 || !Number.isInteger(gap) || gap < 0 || gap > 1024)
+    throw new OptionError(
+      `imageGrid: scale must be an integer from 1 to 16 and gap one from 0 to 1024, got ${scale}, ${gap}`,
+    );
+  checkHostTree('imageGrid', { images });
   const usedColumns = Math.min(columns, count);
   const rows = Math.ceil(count / usedColumns);
   const total = [
@@ -73,6 +85,10 @@ export function arrangeByClass(
   const { numClasses, rows } = layout;
   if (labels.length !== images.shape[0])
     throw new ShapeError(`arrangeByClass: ${images.shape[0]} images but ${labels.length} labels`);
+  requireInteger(numClasses, 'arrangeByClass: numClasses');
+  requireInteger(rows, 'arrangeByClass: rows');
+  checkHostTree('arrangeByClass', { images });
+  checkShape('arrangeByClass', [rows * numClasses, ...images.shape.slice(1)]);
   const size = sizeOf(images.shape.slice(1));
   const data = new Float32Array(rows * numClasses * size);
   const used = new Array<number>(numClasses).fill(0);

@@ -7,6 +7,7 @@
 import '../gradients.js';
 import type { Engine } from '../engine.js';
 import { halfChecks } from './half-checks.js';
+import { misuseChecks } from './misuse-checks.js';
 import { opChecks } from './op-checks.js';
 import { stateChecks } from './state-checks.js';
 import { trainingChecks } from './training-checks.js';
@@ -31,10 +32,18 @@ export interface EngineCheckOptions {
   readonly tolerance: number;
   /** False if equal runs may differ in the last bit, as with atomic additions on a GPU. @default true */
   readonly isDeterministic: boolean;
+  /** Makes another engine of the kind, for the checks that dispose one. @default those checks are skipped */
+  readonly create?: () => Promise<Engine>;
 }
 
 /** All checks of an engine; each leaves it as it found it. */
 export function engineChecks(options: Partial<EngineCheckOptions> = {}): EngineCheck[] {
   const resolved: EngineCheckOptions = { tolerance: 2e-5, isDeterministic: true, ...options };
-  return [...stateChecks(), ...halfChecks(), ...trainingChecks(resolved), ...opChecks(resolved)];
+  return [
+    ...stateChecks(),
+    ...misuseChecks(resolved),
+    ...halfChecks(),
+    ...trainingChecks(resolved),
+    ...opChecks(resolved),
+  ];
 }
