@@ -45,7 +45,9 @@ describe.each(packages.map(({ manifest, location }) => [manifest.name, manifest,
       const { files } = packed.get(name)!;
       const surprising = files.filter((file) => file !== 'package.json' && !allowed.some((rule) => rule.test(file)));
       expect(surprising).toEqual([]);
-      expect(files).toEqual(expect.arrayContaining(['README.md', 'dist/index.js', 'dist/index.d.ts', 'src/index.ts']));
+      expect(files).toEqual(
+        expect.arrayContaining(['README.md', 'LICENSE', 'dist/index.js', 'dist/index.d.ts', 'src/index.ts']),
+      );
     });
 
     it('is no larger than a package of its kind should be', () => {
