@@ -9,7 +9,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { cachedPackage } from './cached-package.mjs';
+import { cachedPackage } from '../tests/support/cached-package.mjs';
 import { root } from './set-up.mjs';
 
 const majors = [20, 22, 24];

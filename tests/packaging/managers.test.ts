@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { decode } from 'fast-png';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { cachedPackage } from '../../scripts/cached-package.mjs';
+import { cachedPackage } from '../support/cached-package.mjs';
 import { environment, minutes, packInto, type PackedPackage } from './pack.js';
 
 interface Manager {

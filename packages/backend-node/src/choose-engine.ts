@@ -11,7 +11,7 @@ import {
   type EngineOptions,
 } from '@dimo/core';
 import { engineMemoryKey, fileEngineMemory } from './engine-memory.js';
-import { onnxruntimeProblem } from './onnxruntime-package.js';
+import { hasOnnxruntime, installCommand } from './onnxruntime-package.js';
 import { nodeEngines } from './plugin.js';
 
 export type { ChosenEngine } from '@dimo/core';
@@ -69,10 +69,11 @@ export async function chooseEngine(name: string, options: ChooseEngineOptions = 
     onProgress,
     ...(remeasure === undefined ? {} : { remeasure }),
   });
+  if (chosen.engine.info.name !== 'wasm' || hasOnnxruntime()) return chosen;
   // In a line of its own: an installation that went wrong without a word is easily mended.
-  const problem = chosen.engine.info.name === 'wasm' ? onnxruntimeProblem() : undefined;
-  if (!problem) return chosen;
-  const warning = `warning: ${problem.reason}, so this runs several times slower; to fix: ${problem.fix}`;
+  const warning =
+    'warning: the package onnxruntime-node is not installed, so this runs several times slower; to fix: ' +
+    `run \`${installCommand()}\``;
   return { ...chosen, explanation: `${chosen.explanation}\n${warning}` };
 }
 

@@ -5,7 +5,7 @@
 import { BackendUnavailableError, type Engine, type EngineOptions } from '@dimo/core';
 import type { ModelEmitter, Residence } from '@dimo/onnx/sessions';
 import { onnxProviders, type OnnxProvider, type ProviderDescription } from './onnx-providers.js';
-import { onnxruntimeProblem } from './onnxruntime-package.js';
+import { hasOnnxruntime, installCommand } from './onnxruntime-package.js';
 import { startOnnxWorker, type OnnxWorker } from './onnx-worker-client.js';
 import { resolveThreads } from './threads.js';
 
@@ -69,8 +69,10 @@ export async function createOnnxEngine(options: OnnxEngineOptions = {}): Promise
 
 /** Fails early, and without a thread, when the package is not there. */
 function requirePackage(engine: string): void {
-  const problem = onnxruntimeProblem();
-  if (problem) throw new BackendUnavailableError(`${engine} engine: ${problem.reason}`, { hint: problem.fix });
+  if (hasOnnxruntime()) return;
+  throw new BackendUnavailableError(`${engine} engine: the package onnxruntime-node is not installed`, {
+    hint: `run \`${installCommand()}\``,
+  });
 }
 
 async function loadRuntime(
@@ -87,10 +89,17 @@ async function loadRuntime(
   try {
     loaded = await worker.call('load', { inPlace: !residence });
   } catch (cause) {
-    return fail(`onnxruntime-node cannot be loaded: ${firstLine(cause)}`, {
-      cause,
-      hint: 'reinstall it for this platform, or use the engine wasm, which runs everywhere',
-    });
+    const reason = firstLine(cause);
+    const hasNoBuild = /Cannot find module .*onnxruntime_binding\.node/.test(reason);
+    return fail(
+      hasNoBuild
+        ? `onnxruntime-node has no build for ${process.platform} ${process.arch}`
+        : `onnxruntime-node cannot be loaded: ${reason}`,
+      {
+        cause,
+        hint: `${hasNoBuild ? '' : 'reinstall it for this platform, or '}use the engine wasm, which runs everywhere`,
+      },
+    );
   }
   if (!loaded.backends.includes(backend))
     return fail(`this onnxruntime-node has no ${backend} provider, only ${loaded.backends.join(', ')}`, { hint });

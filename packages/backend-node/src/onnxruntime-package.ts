@@ -1,5 +1,5 @@
 /**
- * Whether onnxruntime-node is there, seen from its files alone, and what brings it. Its own install script downloads CUDA
+ * Whether onnxruntime-node is there, and what brings it. Its own install script downloads CUDA
  * libraries on Linux; where that fails, npm leaves the whole package out without a word, for it is an optional one.
  */
 import { existsSync } from 'node:fs';
@@ -7,26 +7,14 @@ import { createRequire } from 'node:module';
 import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** What is wrong, and what to do about it. */
-export interface OnnxruntimeProblem {
-  readonly reason: string;
-  readonly fix: string;
-}
-
-/** Why onnxruntime-node cannot run here; undefined if nothing speaks against it. */
-export function onnxruntimeProblem(): OnnxruntimeProblem | undefined {
-  const { platform, arch } = process;
-  let manifest: string;
+/** Whether the package is installed; that does not mean that it runs. */
+export function hasOnnxruntime(): boolean {
   try {
-    manifest = createRequire(import.meta.url).resolve('onnxruntime-node/package.json');
+    createRequire(import.meta.url).resolve('onnxruntime-node/package.json');
+    return true;
   } catch {
-    return { reason: 'the package onnxruntime-node is not installed', fix: `run \`${installCommand()}\`` };
+    return false;
   }
-  if (existsSync(join(dirname(manifest), 'bin', 'napi-v6', platform, arch))) return undefined;
-  return {
-    reason: `onnxruntime-node has no build for ${platform} ${arch}`,
-    fix: 'use the engine wasm, which runs everywhere',
-  };
 }
 
 /** Lock files by which a project's package manager is known, with the command that installs without any scripts. */
@@ -48,7 +36,7 @@ export function installCommand(here = dirname(fileURLToPath(import.meta.url)), w
   const project = projectOf(here);
   if (!project) return 'npm install --global --ignore-scripts @dimo/cli';
   const [, command] = commands.find(([lockFile]) => existsSync(join(project, lockFile))) ?? [];
-  const place = relative(project, workingFolder).split(sep)[0] === '..' ? `cd ${JSON.stringify(project)} && ` : '';
+  const place = relative(project, workingFolder).split(sep)[0] === '..' ? `cd "${project}" && ` : '';
   return `${place}${command ?? 'npm install --include=optional --ignore-scripts'}`;
 }
 

@@ -5,7 +5,9 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { root } from './set-up.mjs';
+import { fileURLToPath } from 'node:url';
+
+const cache = fileURLToPath(new URL('../../node_modules/.cache/dimo/packages/', import.meta.url));
 
 /**
  * Folder of a package, installed by itself.
@@ -15,7 +17,7 @@ import { root } from './set-up.mjs';
  * @returns {{ folder: string } | { reason: string }} the folder, or why it cannot be had.
  */
 export function cachedPackage(name, version) {
-  const place = path.join(root, 'node_modules', '.cache', 'dimo', 'packages', `${name.replace('/', '+')}@${version}`);
+  const place = path.join(cache, `${name.replace('/', '+')}@${version}`);
   const folder = path.join(place, 'node_modules', name);
   if (existsSync(path.join(folder, 'package.json'))) return { folder };
   const options = ['--ignore-scripts', '--no-save', '--no-audit', '--no-fund', '--prefer-offline'];
