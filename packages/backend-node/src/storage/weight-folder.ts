@@ -27,7 +27,8 @@ export function folderWeightSource(folder: string | URL, options: FolderWeightSo
   return {
     location: root,
     list: () => withIoError('list', root, () => listFiles(root, '', 0)),
-    read: async (name) => readFileChecked(await safePath(root, name, options.boundary ?? root)),
+    read: async (name, maximumBytes) =>
+      readFileChecked(await safePath(root, name, options.boundary ?? root), maximumBytes),
     open: async (name) => openFileChecked(await safePath(root, name, options.boundary ?? root)),
   };
 }

@@ -113,7 +113,8 @@ function decodeText(bytes: Uint8Array, path: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (cause) {
-    const foreign = describeForeignFile(bytes.subarray(0, 4096), bytes.length);
+    const found = describeForeignFile(bytes.subarray(0, 4096), bytes.length);
+    const foreign = found && /^(?:text|JSON)/.test(found.what) ? undefined : found;
     throw new OptionError(`${escapeText(path)}: is ${foreign?.what ?? 'not text in UTF-8'}`, {
       path,
       hint: foreign?.hint ?? 'save it again as UTF-8',
