@@ -37,4 +37,12 @@ export {
 } from './tokenizer/training-options.js';
 export type { VqganConfig, VqganNetworkConfig } from './vqgan/config.js';
 export { vqganTokenizer } from './vqgan/vqgan.js';
-export { readTorchStateDict, type TorchStateDictOptions } from './torch/state-dict.js';
+export {
+  openTorchWeights,
+  readTorchStateDict,
+  type OpenTorchWeights,
+  type TorchStateDictOptions,
+  type TorchWeights,
+  type TorchWeightsOptions,
+} from './torch/state-dict.js';
+export { type TorchTensorOptions } from './torch/torch-tensor.js';

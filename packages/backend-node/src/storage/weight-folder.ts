@@ -27,7 +27,8 @@ export function folderWeightSource(folder: string | URL, options: FolderWeightSo
   return {
     location: root,
     list: () => withIoError('list', root, () => listFiles(root, '', 0)),
-    read: async (name) => readFileChecked(checkedPath(root, name), undefined, options.boundary ?? root),
+    read: async (name, maximumBytes) =>
+      readFileChecked(checkedPath(root, name), maximumBytes, options.boundary ?? root),
     open: async (name) => openFileChecked(checkedPath(root, name), options.boundary ?? root),
   };
 }

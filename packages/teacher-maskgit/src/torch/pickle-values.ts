@@ -16,9 +16,21 @@ export type PickleValue =
   | StorageReference
   | TensorReference;
 
+/** Never written to. */
+const none: PickleValue[] = [];
+
 /** A list, or a set. */
 export class PickleList {
-  readonly items: PickleValue[] = [];
+  private written: PickleValue[] = none;
+
+  get items(): readonly PickleValue[] {
+    return this.written;
+  }
+  append(items: readonly PickleValue[]): void {
+    // The first items as they come: an array that grows takes room for many more.
+    if (this.written.length === 0) this.written = [...items];
+    else for (const item of items) this.written.push(item);
+  }
 }
 
 /** A tuple. */
@@ -35,7 +47,8 @@ export class PickleDict {
   private map: ReadonlyMap<PickleValue, PickleValue> | undefined = noEntries;
 
   set(key: PickleValue, value: PickleValue): void {
-    (this.written ??= []).push(key, value);
+    if (this.written) this.written.push(key, value);
+    else this.written = [key, value];
     this.map = undefined;
   }
 

@@ -31,7 +31,7 @@ export const pickleLimits = {
   /** Classes and functions that are named, each time. */
   globals: 200_000,
   /** Lists, tuples, dictionaries and objects. */
-  containers: 1_000_000,
+  containers: 600_000,
   /** Elements of all of them together. */
   items: 4_000_000,
 } as const;
@@ -114,7 +114,7 @@ export function readPickle(bytes: Uint8Array, start = 0, path?: string): PickleR
     countItems(items.length);
     if (target instanceof PickleOpaque) return;
     if (!(target instanceof PickleList)) throw refuse('appends to something that is no list');
-    for (const item of items) target.items.push(item);
+    target.append(items);
   }
   function dict(items: readonly PickleValue[]): void {
     countContainer();

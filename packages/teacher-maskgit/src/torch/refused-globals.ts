@@ -8,7 +8,7 @@ import type { PickleGlobal } from './pickle-values.js';
 export const hostileHint =
   'this file asks to run a program, which weights never need: do not open it elsewhere; get the weights from a source that you trust, best as safetensors';
 
-/** Top-level modules of Python 2.7 to 3.14. What is inert in them is listed below; everything else is refused. */
+/** Top-level modules of Python 2.7 to 3.14. */
 const standardModules = new Set(
   (
     'BaseHTTPServer Bastion CGIHTTPServer ConfigParser Queue SimpleHTTPServer SocketServer StringIO Tkinter ' +
@@ -44,31 +44,36 @@ const standardModules = new Set(
   ).split(' '),
 );
 
-/** Modules of Python that only hold data types. */
-const inertModules = new Set(
-  (
-    'collections _collections collections.abc datetime _datetime decimal _decimal _pydecimal fractions numbers enum ' +
-    'pathlib pathlib._local uuid argparse zoneinfo ipaddress typing array UserDict UserList UserString sets'
-  ).split(' '),
-);
-
-/** Names in the other modules of Python that make or are plain data. */
+/** What of those modules makes or is plain data. */
 const inertGlobals = new Set([
   ...['builtins', '__builtin__'].flatMap((module) =>
     (
       'set frozenset bytes bytearray complex slice range xrange list dict tuple int long float bool str unicode ' +
-      'object NoneType Ellipsis NotImplemented'
+      // Protocols below 4 name a class within a class so; what comes out is looked at like any other name.
+      'object NoneType Ellipsis NotImplemented getattr'
     )
       .split(' ')
       .map((name) => `${module}.${name}`),
   ),
   ...(
-    '_codecs.encode copyreg._reconstructor copyreg.__newobj__ copyreg.__newobj_ex__ copy_reg._reconstructor ' +
-    'copy_reg.__newobj__ types.SimpleNamespace types.NoneType functools.partial operator.itemgetter _operator.itemgetter ' +
-    'itertools.count itertools.cycle itertools.chain itertools.repeat re._compile re.RegexFlag _io.BytesIO _io.StringIO ' +
-    'io.BytesIO io.StringIO random.Random time.struct_time logging.getLogger logging.Logger string.Template ' +
-    'weakref.WeakKeyDictionary weakref.WeakValueDictionary dataclasses._MISSING_TYPE argparse.Namespace'
+    'collections.OrderedDict collections.defaultdict collections.Counter collections.deque collections.ChainMap ' +
+    'collections.UserDict collections.UserList collections.UserString UserDict.UserDict UserList.UserList sets.Set ' +
+    'datetime.datetime datetime.date datetime.time datetime.timedelta datetime.timezone datetime.tzinfo decimal.Decimal ' +
+    'decimal.Context fractions.Fraction uuid.UUID uuid.SafeUUID argparse.Namespace zoneinfo.ZoneInfo ' +
+    'zoneinfo.ZoneInfo._unpickle array.array array._array_reconstructor enum.Enum enum.IntEnum enum.Flag enum.IntFlag ' +
+    'enum.StrEnum ipaddress.IPv4Address ipaddress.IPv6Address typing.Any typing.Union typing.Optional typing.List ' +
+    'typing.Dict typing.Tuple typing.Callable _codecs.encode copyreg._reconstructor copyreg.__newobj__ ' +
+    'copyreg.__newobj_ex__ copy_reg._reconstructor copy_reg.__newobj__ types.SimpleNamespace types.NoneType ' +
+    'functools.partial operator.itemgetter _operator.itemgetter itertools.count itertools.cycle itertools.chain ' +
+    'itertools.repeat re._compile sre_compile.compile re.RegexFlag _io.BytesIO _io.StringIO io.BytesIO io.StringIO ' +
+    'random.Random time.struct_time logging.getLogger logging.Logger string.Template weakref.WeakKeyDictionary ' +
+    'weakref.WeakValueDictionary dataclasses._MISSING_TYPE numbers.Number numbers.Real numbers.Integral abc.ABCMeta'
   ).split(' '),
+  ...['pathlib', 'pathlib._local'].flatMap((module) =>
+    ['Path', 'PosixPath', 'WindowsPath', 'PurePath', 'PurePosixPath', 'PureWindowsPath'].map(
+      (name) => `${module}.${name}`,
+    ),
+  ),
 ]);
 
 /** Other packages, or parts of them, that run programs, fetch files or load code. */
@@ -103,7 +108,9 @@ const executorNames = new Set(
 const maximumLength = 512;
 
 /** True for a name that is refused wherever it stands, called or not. */
-export function isRefusedGlobal({ module, name }: PickleGlobal): boolean {
+export function isRefusedGlobal({ module, name: given }: PickleGlobal): boolean {
+  // To make an object of a class is as harmless as the class.
+  const name = given.replace(/(?<=.)\.__new__$/, '');
   const path = `${module}.${name}`;
   if (path.length > maximumLength) return true;
   if (inertGlobals.has(path)) return false;
@@ -113,7 +120,6 @@ export function isRefusedGlobal({ module, name }: PickleGlobal): boolean {
     parts.some((part, i) => part === '' || /^__.*__$/.test(part) || (standardModules.has(part) && i < parts.length - 1))
   )
     return true;
-  if (inertModules.has(module)) return executorNames.has(parts.at(-1)!);
   if (standardModules.has(module.split('.')[0]!)) return true;
   // The name and all that it is part of: `a`, `a.b`, `a.b.c`.
   for (let dot = path.indexOf('.'); dot >= 0; dot = path.indexOf('.', dot + 1))

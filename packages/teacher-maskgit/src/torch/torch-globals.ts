@@ -13,7 +13,7 @@ import {
   TensorReference,
   type PickleValue,
 } from './pickle-values.js';
-import { hostileHint } from './refused-globals.js';
+import { hostileHint, isRefusedGlobal } from './refused-globals.js';
 
 /** What a call needs of the reader. */
 export interface CallContext {
@@ -23,6 +23,8 @@ export interface CallContext {
 }
 
 const maximumRank = 8;
+/** Of what is kept of a name that is part of a longer one. */
+const maximumNameLength = 80;
 /** Calls that rebuild one another are followed this far. */
 const maximumNesting = 4;
 
@@ -65,11 +67,26 @@ export function callGlobal(
     case 'torch.nn.parameter.Parameter':
     case 'torch.nn.parameter.Buffer':
       return first instanceof TensorReference ? first : new PickleOpaque(name);
+    case 'builtins.getattr':
+    case '__builtin__.getattr':
+      return attribute(first, items[1], refuse);
     case 'torch.Size':
       return first instanceof PickleTuple ? first : new PickleOpaque(name);
     default:
       return new PickleOpaque(name);
   }
+}
+
+/** The name of a class within a class; what belongs to something opaque is as opaque. */
+function attribute(owner: PickleValue | undefined, name: PickleValue | undefined, refuse: Refuse): PickleValue {
+  const of = owner instanceof PickleGlobal || owner instanceof PickleOpaque ? owner : undefined;
+  if (!of || typeof name !== 'string') throw refuse('calls builtins.getattr, which is refused', hostileHint);
+  const named =
+    of instanceof PickleGlobal
+      ? new PickleGlobal(of.module, `${of.name}.${name}`)
+      : new PickleGlobal(of.what.slice(0, maximumNameLength), name);
+  if (isRefusedGlobal(named)) throw refuse(`names ${escapeText(String(named), 80)}, which is refused`, hostileHint);
+  return of instanceof PickleGlobal ? named : new PickleOpaque(String(named));
 }
 
 /** A dictionary of the pairs in a list, or a copy of another one. */
