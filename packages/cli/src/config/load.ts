@@ -224,6 +224,14 @@ function define<T>(section: Record<string, unknown>, key: string, value: T): T {
   return value;
 }
 
+/** Sections of both with all their keys, those of the second over those of the first. */
+export function mergedSections(first: unknown, second: unknown): Record<string, unknown> {
+  const merged: Record<string, unknown> = {};
+  mergeInto(merged, first);
+  mergeInto(merged, second);
+  return merged;
+}
+
 function mergeInto(target: Record<string, unknown>, source: unknown): void {
   if (!isSection(source)) return;
   for (const [key, value] of Object.entries(source)) {
