@@ -255,9 +255,11 @@ function isSection(value: unknown): value is Record<string, unknown> {
 
 /** One error for all problems. */
 export function configError(problems: readonly ConfigProblem[]): OptionError {
-  const rest = problems.length - maximumProblems;
+  // Those of the schema are counted already, in one more line.
+  const most = maximumProblems + 1;
+  const rest = problems.length - most;
   const lines = problems
-    .slice(0, maximumProblems)
+    .slice(0, most)
     .map(({ path, where, message }) =>
       [where, pathText(path), message]
         .filter((part) => part !== '')

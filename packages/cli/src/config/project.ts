@@ -7,7 +7,7 @@ import { join } from 'node:path';
 
 /** Files of models and runs: a folder that holds one came from somewhere, or was written by `dimo`. */
 const modelFile =
-  /\.(?:safetensors|bin|pth|pt|ckpt|pkl|pickle|onnx|gguf|h5|hdf5|msgpack|npz|npy|tflite|pb)$|\.safetensors\.index\.json$|^(?:model_index|config|teacher|dimo|tokenizer|tokenizer_config|generation_config|preprocessor_config|eval)\.json$|^(?:config|model)\.ya?ml$|^metrics\.jsonl$|^checkpoints$/i;
+  /\.(?:safetensors|bin|pth|pt|ckpt|pkl|pickle|onnx|gguf|h5|msgpack)$|\.index\.json$|^(?:model_index|teacher|dimo|tokenizer|tokenizer_config|generation_config|preprocessor_config)\.json$|^(?:merges\.txt|metrics\.jsonl)$/i;
 
 /**
  * Why a folder is not a project of the user, or undefined if it is one: it has a package.json of its own (not a link to
