@@ -79,6 +79,7 @@ describe('plugins of a data file', () => {
     ['found outside of a project', 'dimo.config.yaml', {}, undefined],
     ['found beside weights', 'dimo.config.json', { 'package.json': '{}', 'a.safetensors': '' }, undefined],
     ['named in a run that somebody sent', 'config.yaml', { 'metrics.jsonl': '' }, 'config.yaml'],
+    ['named in a run without metrics', 'config.yaml', { 'checkpoints/step-1/x': '' }, 'config.yaml'],
   ])('are refused in a file that is %s', async (_where, name, beside, file) => {
     await write({ [name]: name.endsWith('.json') ? '{"plugins": ["./evil.mjs"]}' : names, ...beside });
     await expect(loadConfig({ folder, file })).rejects.toThrow(/names plugins \(\.\/evil\.mjs.*\), and is not used/);
