@@ -7,7 +7,8 @@ import { didYouMeanPath } from '../config/nearest.js';
 import { exitOk } from '../failure.js';
 import type { TypedSettings } from '../flags.js';
 import { findGenerator, findTeacher, locateModel, presetLocation, presetNames } from '../models.js';
-import { runConfigName } from '../run/folder.js';
+import { withArchitectures } from '../resolved-architectures.js';
+import { readRunConfig, runConfigName } from '../run/folder.js';
 import { openProject, type Project } from '../session.js';
 import { print } from '../terminal.js';
 
@@ -38,11 +39,13 @@ async function factsOf(args: InfoArguments, project: Project): Promise<Record<st
   const { what } = args;
   const { registry, config } = project;
   if (what === 'plugins') return pluginFacts(project);
-  if (what === 'config') return { ...config };
+  if (what === 'config') return { ...(await withArchitectures(config, registry)) };
   if (presetLocation(what, registry) || existsSync(join(what, 'teacher.json'))) {
     const { teacher } = await findTeacher({ source: what, config: {} }, registry);
     return { teacher: teacher.name, ...definitionFacts(teacher) };
   }
+  // Both: the folder is neither, and reading it as a run says so.
+  if (existsSync(join(what, 'config.json')) && existsSync(join(what, runConfigName))) await readRunConfig(what);
   if (existsSync(join(what, 'config.json'))) return generatorFacts(args, project, what);
   if (existsSync(join(what, runConfigName))) return runFacts(args, project);
   const located = await locateModel(what, registry);

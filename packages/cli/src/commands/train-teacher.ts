@@ -20,6 +20,7 @@ import {
 } from '@dimo/core';
 import { folderWeightSource } from '@dimo/backend-node';
 import { join } from 'node:path';
+import { mergedSections } from '../config/load.js';
 import type { DimoConfig } from '../config/schema.js';
 import { findTokenDataset, requireDataset } from '../datasets.js';
 import { teacherTrainingOptions } from '../distillation-settings.js';
@@ -122,7 +123,7 @@ async function checkInputs(
   onNote: (line: string) => void,
 ): Promise<(engine: Engine) => Promise<TeacherData>> {
   const plugin = requireTeacherPlugin(config.teacher.plugin ?? 'maskgit', registry);
-  const given = merged(config.teacher.config, config.train.teacher.config);
+  const given = mergedSections(config.teacher.config, config.train.teacher.config);
   const tokenData = await findTokenDataset(config.dataset, registry);
   if (tokenData) return checkTokenData(config, { plugin, given, tokenData });
   const dataset = await requireDataset(config.dataset, registry);
@@ -194,20 +195,6 @@ async function checkTokenData(
 /** The different texts of a dataset; the classes understand themselves. */
 function textsOf({ texts }: DatasetSplit): TextLine[] {
   return [...new Set(texts?.flat() ?? [])].map((text, index) => ({ line: index + 1, text }));
-}
-
-/** Sections of both with all their keys, those of the second over those of the first. */
-function merged(
-  first: Readonly<Record<string, unknown>>,
-  second: Readonly<Record<string, unknown>>,
-): Record<string, unknown> {
-  const isSection = (value: unknown): value is Record<string, unknown> =>
-    typeof value === 'object' && value !== null && !Array.isArray(value);
-  const both = Object.entries(second).map(([key, value]) => {
-    const other = Object.hasOwn(first, key) ? first[key] : undefined;
-    return [key, isSection(other) && isSection(value) ? merged(other, value) : value];
-  });
-  return { ...first, ...Object.fromEntries(both) };
 }
 
 /** The architecture; with the files that its conditions need, where a folder of them is named. */

@@ -1,7 +1,7 @@
 /** Validation: all problems at once, each with the key, where it was written, what was expected, and the nearest key. */
 import type { z } from 'zod';
 import { allKeyPaths, configJsonSchema, expectedText, isFreeForm, schemaAt } from './describe-schema.js';
-import { closest } from './nearest.js';
+import { closest, didYouMean } from './nearest.js';
 import { configSchema, type DimoConfig } from './schema.js';
 import { pathText, type ConfigProblem, type KeyPath } from './yaml-source.js';
 
@@ -48,8 +48,14 @@ function problemOf({ issue, unknownKey }: IssuePart, root: unknown, locate: Loca
     return { path: at, where: locate(at), message: unknownKeyMessage(at) };
   }
   const got = valueAt(root, path);
+  const { enum: choices } = schemaAt(path) ?? {};
+  const nearest = typeof got === 'string' && choices ? didYouMean(got, choices.map(String)) : '';
   const details = issue.code === 'invalid_format' && issue.message.startsWith('must') ? ` (${issue.message})` : '';
-  return { path, where: locate(path), message: `must be ${expectedText(schemaAt(path))}, got ${shown(got)}${details}` };
+  return {
+    path,
+    where: locate(path),
+    message: `must be ${expectedText(schemaAt(path))}, got ${shown(got)}${details}${nearest}`,
+  };
 }
 
 /** `is not a known key; did you mean "steps"?` */

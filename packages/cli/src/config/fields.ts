@@ -21,14 +21,15 @@ export function belowOne(): z.ZodNumber {
   return z.number().min(0).lt(1);
 }
 
-/** Text without control characters, of bounded length. */
+/** Text without control characters and halves of surrogate pairs, of bounded length. */
 export function text(): z.ZodString {
   return z
     .string()
     .min(1)
     .max(4096)
 
-    .regex(/^[^\u0000-\u001f\u007f-\u009f]*$/, 'must not hold control characters');
+    .regex(/^[^\u0000-\u001f\u007f-\u009f]*$/, 'must not hold control characters')
+    .regex(/^\P{Surrogate}*$/u, 'must not hold half of a surrogate pair');
 }
 
 /** An object whose keys all have defaults, so that it can be left out. */

@@ -224,6 +224,14 @@ function define<T>(section: Record<string, unknown>, key: string, value: T): T {
   return value;
 }
 
+/** Sections of both with all their keys, those of the second over those of the first. */
+export function mergedSections(first: unknown, second: unknown): Record<string, unknown> {
+  const merged: Record<string, unknown> = {};
+  mergeInto(merged, first);
+  mergeInto(merged, second);
+  return merged;
+}
+
 function mergeInto(target: Record<string, unknown>, source: unknown): void {
   if (!isSection(source)) return;
   for (const [key, value] of Object.entries(source)) {
@@ -247,9 +255,11 @@ function isSection(value: unknown): value is Record<string, unknown> {
 
 /** One error for all problems. */
 export function configError(problems: readonly ConfigProblem[]): OptionError {
-  const rest = problems.length - maximumProblems;
+  // Those of the schema are counted already, in one more line.
+  const most = maximumProblems + 1;
+  const rest = problems.length - most;
   const lines = problems
-    .slice(0, maximumProblems)
+    .slice(0, most)
     .map(({ path, where, message }) =>
       [where, pathText(path), message]
         .filter((part) => part !== '')

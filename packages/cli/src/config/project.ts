@@ -7,7 +7,7 @@ import { join } from 'node:path';
 
 /** Files of models and runs: a folder that holds one came from somewhere, or was written by `dimo`. */
 const modelFile =
-  /\.(?:safetensors|bin|pth|pt|ckpt|pkl|pickle|onnx|gguf|h5|hdf5|msgpack|npz|npy|tflite|pb)$|\.safetensors\.index\.json$|^(?:model_index|config|teacher|dimo|tokenizer|tokenizer_config|generation_config|preprocessor_config|eval)\.json$|^(?:config|model)\.ya?ml$|^metrics\.jsonl$|^checkpoints$/i;
+  /\.(?:safetensors|bin|pth|pt|ckpt|pkl|pickle|onnx|gguf|h5|msgpack)$|\.index\.json$|^(?:model_index|teacher|dimo|tokenizer|tokenizer_config|generation_config|preprocessor_config)\.json$|^(?:merges\.txt|metrics\.jsonl)$/i;
 
 /**
  * Why a folder is not a project of the user, or undefined if it is one: it has a package.json of its own (not a link to
@@ -26,5 +26,6 @@ export async function whyNoProject(folder: string): Promise<string | undefined> 
 /** A file of a model or a run in a folder, or undefined if it has none. */
 export async function modelFileIn(folder: string): Promise<string | undefined> {
   const names = await readdir(folder).catch(() => []);
+  if (names.includes('config.yaml') && names.includes('checkpoints')) return 'checkpoints';
   return names.find((name) => modelFile.test(name));
 }

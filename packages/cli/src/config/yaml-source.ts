@@ -80,7 +80,9 @@ export function readYaml(given: string, where: string): ConfigSource {
       logLevel: 'error',
     });
     const lineAt = (offset: number | undefined) => (offset === undefined ? undefined : counter.linePos(offset).line);
-    const faults = [...document.errors, ...document.warnings];
+    // Tags have a message of their own below.
+    const warnings = document.warnings.filter(({ code }) => code !== 'TAG_RESOLVE_FAILED');
+    const faults = [...document.errors, ...warnings];
     const directive = directiveOffset(text);
     if (directive !== undefined)
       return fail('directives (%YAML, %TAG) are not allowed in a configuration', lineAt(directive));

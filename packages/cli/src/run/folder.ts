@@ -8,6 +8,7 @@ import {
   writeFileAtomically,
   type RunFolder,
 } from '@dimo/backend-node';
+import { existsSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
@@ -107,6 +108,12 @@ export async function writeRunConfig(path: string, config: DimoConfig, command: 
  */
 export async function readRunConfig(path: string): Promise<Record<string, unknown>> {
   const file = join(path, runConfigName);
+  const other = join(path, 'config.json');
+  if (existsSync(file) && existsSync(other))
+    throw new OptionError(`${path} holds both ${runConfigName} and config.json: is it a run or a model?`, {
+      path,
+      hint: 'name a folder that holds one of them; a run keeps its model in generator/, teacher/ or tokenizer/',
+    });
   let bytes: Uint8Array;
   try {
     bytes = await readFileChecked(file, maximumConfigBytes, path);
