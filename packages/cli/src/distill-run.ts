@@ -29,7 +29,7 @@ import { watchHealth } from './health.js';
 import { findTeacher, type FoundTeacher } from './models.js';
 import { folderInRun, writeFileAtomically } from './run/folder.js';
 import { sharedFileBytes, sharedFolderName, writeSharedFile } from './run/shared-files.js';
-import { trainRun, type StepTools, type TrainRunResult } from './run/train-run.js';
+import { trainRun, writeResult, type StepTools, type TrainRunResult } from './run/train-run.js';
 import { conditionsFor, decoderOf } from './samplers.js';
 import { version } from './version.js';
 
@@ -140,7 +140,7 @@ async function distillWith(given: DistillTask): Promise<DistillResult> {
           await samples.write(report, tools);
       },
     });
-    const generatorFolder = await writeGenerator(task, distillation, result);
+    const generatorFolder = await writeResult(run, result, () => writeGenerator(task, distillation, result));
     return { ...result, generatorFolder, health: health.summary() };
   } finally {
     await samples.dispose();

@@ -151,6 +151,36 @@ describe('acquireRunLock', () => {
   });
 });
 
+describe('numbers of locks', () => {
+  const released = JSON.stringify({ pid: deadPid, host: hostname(), start: '', since: '', released: true });
+
+  it('go on beyond eight digits, and still one process owns the run', async () => {
+    await mkdir(join(folder, '.lock'));
+    await writeFile(join(folder, '.lock', '99999999'), released);
+    const lock = await acquireRunLock(folder);
+    expect(await readdir(join(folder, '.lock'))).toEqual(['100000000']);
+    expect((await failure(acquireRunLock(folder))).code).toBe('locked');
+    await lock.release();
+    await (await acquireRunLock(folder)).release();
+    expect(await readdir(join(folder, '.lock'))).toEqual(['100000001']);
+  });
+
+  it('that are used up are said to be, and other spellings of a number are none', async () => {
+    await mkdir(join(folder, '.lock'));
+    await writeFile(join(folder, '.lock', '000000000000005'), released);
+    await writeFile(join(folder, '.lock', '9'.repeat(16)), released);
+    await (await acquireRunLock(folder)).release();
+    expect(await readdir(join(folder, '.lock'))).toContain('00000001');
+    await writeFile(join(folder, '.lock', '9'.repeat(15)), released);
+    const error = await failure(acquireRunLock(folder));
+    expect([error.code, error.message, error.hint]).toEqual([
+      'io',
+      expect.stringContaining('used up'),
+      expect.stringContaining('.lock'),
+    ]);
+  });
+});
+
 describe('folderWeightSource', () => {
   it('lists and reads files, also in subfolders and by URL', async () => {
     const root = join(folder, 'a b#c');

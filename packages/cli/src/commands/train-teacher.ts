@@ -27,7 +27,7 @@ import { teacherTrainingOptions } from '../distillation-settings.js';
 import { requireTeacherPlugin } from '../models.js';
 import type { TrainingFlags } from '../program.js';
 import { folderInRun, writeFileAtomically } from '../run/folder.js';
-import { trainRun, type TrainRunResult } from '../run/train-run.js';
+import { trainRun, writeResult, type TrainRunResult } from '../run/train-run.js';
 import type { Project } from '../session.js';
 import { teacherFolderFiles } from '../teacher-folder.js';
 import { runTrainingCommand, type TrainingSession } from '../train-command.js';
@@ -110,10 +110,13 @@ async function train(session: TrainingSession, data: TeacherData, flags: Trainin
     engine: engine.info.name,
     dimo: version,
   });
-  const folder = await folderInRun(run.path, 'teacher');
-  // The description last: a folder without it is not taken for a teacher.
-  const names = Object.keys(files).filter((name) => name !== teacherDescriptionName);
-  for (const name of [...names, teacherDescriptionName]) await writeFileAtomically(join(folder, name), files[name]!);
+  const folder = await writeResult(run, result, async () => {
+    const place = await folderInRun(run.path, 'teacher');
+    // The description last: a folder without it is not taken for a teacher.
+    const names = Object.keys(files).filter((name) => name !== teacherDescriptionName);
+    for (const name of [...names, teacherDescriptionName]) await writeFileAtomically(join(place, name), files[name]!);
+    return place;
+  });
   return { ...result, folder };
 }
 

@@ -15,7 +15,7 @@ import { requireDataset } from '../datasets.js';
 import { tokenizerTrainingOptions } from '../distillation-settings.js';
 import type { TrainingFlags } from '../program.js';
 import { folderInRun, writeFileAtomically } from '../run/folder.js';
-import { trainRun, type TrainRunResult } from '../run/train-run.js';
+import { trainRun, writeResult, type TrainRunResult } from '../run/train-run.js';
 import { decoderOf } from '../samplers.js';
 import type { Project } from '../session.js';
 import { runTrainingCommand, type TrainingSession } from '../train-command.js';
@@ -96,9 +96,12 @@ async function train(
     ],
   });
   const weights = tokenizerTrainingResult(result.state);
-  const folder = await folderInRun(run.path, 'tokenizer');
-  for (const [name, bytes] of Object.entries(tokenizerFiles({ config: resolved, weights })))
-    await writeFileAtomically(join(folder, name), bytes);
+  const folder = await writeResult(run, result, async () => {
+    const place = await folderInRun(run.path, 'tokenizer');
+    for (const [name, bytes] of Object.entries(tokenizerFiles({ config: resolved, weights })))
+      await writeFileAtomically(join(place, name), bytes);
+    return place;
+  });
   const testError = await reconstruct(session, dataset, { tokenizer, weights });
   return { ...result, folder, testError };
 }

@@ -32,6 +32,16 @@ export function text(): z.ZodString {
     .regex(/^\P{Surrogate}*$/u, 'must not hold half of a surrogate pair');
 }
 
+/** The path of a folder: names may hold any character but NUL, and so do those of some people's folders. */
+export function folderPath(): z.ZodString {
+  return z
+    .string()
+    .min(1)
+    .max(4096)
+
+    .regex(/^[^\u0000]*$/, 'must not hold a NUL character');
+}
+
 /** An object whose keys all have defaults, so that it can be left out. */
 export function section<S extends z.ZodRawShape>(shape: S): z.ZodPrefault<z.ZodObject<S, z.core.$strict>> {
   return z.strictObject(shape).prefault({} as never);

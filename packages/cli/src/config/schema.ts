@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import {
+  folderPath,
   belowOne,
   learningRateSchedule,
   number,
@@ -181,7 +182,7 @@ export const configSchema = z.strictObject({
     .describe('Packages, or paths inside the project, that add teachers, datasets, engines or metrics.'),
   dataset: text().default('mnist').describe('Dataset for training and evaluation, by the name a plugin gives it.'),
   run: section({
-    folder: text().default('runs').describe('Folder that holds the runs.'),
+    folder: folderPath().default('runs').describe('Folder that holds the runs.'),
     name: text()
       .regex(/^[^/\\]+$/, 'must not hold a slash')
       .optional()

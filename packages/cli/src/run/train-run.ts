@@ -256,6 +256,19 @@ export function fromGroups(
   );
 }
 
+/**
+ * Writes what a training has made. If that fails, the error says that the training itself is saved.
+ *
+ * @throws as `trainRun`.
+ */
+export async function writeResult<T>(run: RunFolder, { step }: TrainingSnapshot, write: () => Promise<T>): Promise<T> {
+  try {
+    return await write();
+  } catch (error) {
+    throw duringTraining(error, run.path, { lastSaved: `step-${step}`, rescue: undefined });
+  }
+}
+
 /** Failures from the first step on end with code 1 and name what can be continued, and what could not be saved. */
 function duringTraining(
   error: unknown,

@@ -11,6 +11,7 @@ import { DimoError } from '@dimo/core';
 import { randomInt } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { shortLines } from '../failure.js';
 import { encodeGrid, encodeImage, gridColumns } from '../images.js';
 import { checkRequest, loopbackHosts, type GuardSettings } from './guard.js';
 import { listen, listenError } from './listen.js';
@@ -282,7 +283,7 @@ function sendProblem(request: IncomingMessage, response: ServerResponse, problem
   for (const [name, value] of Object.entries({ ...headers, ...(isUnread ? { connection: 'close' } : {}) }))
     response.setHeader(name, value);
   sendJson(response, problem.status, {
-    error: { message: problem.message, ...(hint === undefined ? {} : { hint }) },
+    error: { message: shortLines(problem.message), ...(hint === undefined ? {} : { hint }) },
   });
   if (!isUnread) return;
   // Read and thrown away for a moment, so that the answer arrives before the connection is reset.
