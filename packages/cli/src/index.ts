@@ -22,6 +22,7 @@ export { exitCodeOf, printFailure } from './failure.js';
 export { watchHealth, type HealthWatch } from './health.js';
 export { findGenerator, findModel, findTeacher, loadGenerator, type FoundModel } from './models.js';
 export { checkPluginSpecifier, loadPlugin, loadRegistry, type PluginSpecifier } from './plugins.js';
+export { buildProgram, everyCommand } from './program.js';
 export { createProgress, type Progress, type ProgressOptions } from './run/progress.js';
 export { readMetrics, type MetricsLine } from './run/metrics.js';
 export { createEventWriter, eventRecord, summaryEvent, type EventWriter } from './run/tensorboard.js';

@@ -12,6 +12,7 @@ import { withPrefix } from './tensors.js';
  * @param where - what is being checked, the beginning of the message.
  * @param model - whose conditions they must be.
  * @param condition - tensors with the leading axis `batchSize`.
+ * @param options - `allowNonFinite` where the losses say what is not finite.
  * @throws ShapeError for another tensor, OptionError for an id that does not exist, NonFiniteError for NaN or infinity.
  */
 export function checkConditions(
@@ -19,9 +20,11 @@ export function checkConditions(
   model: Pick<MaskedDiffusionModel, 'condition'>,
   condition: HostTree,
   batchSize: number,
+  { allowNonFinite = false }: { readonly allowNonFinite?: boolean } = {},
 ): void {
   checkHostTree(where, condition);
   checkTree(where, conditionSpecs(model, batchSize), withPrefix('condition', condition));
   for (const [name, { below }] of Object.entries(model.condition))
-    checkValues(`${where}: "${name}"`, condition[name]!, below === undefined ? {} : { from: 0, below });
+    if (below !== undefined || !allowNonFinite)
+      checkValues(`${where}: "${name}"`, condition[name]!, below === undefined ? {} : { from: 0, below });
 }

@@ -162,6 +162,9 @@ async function draw(
     // A teacher knows better how many steps it needs than a default for all teachers.
     numSteps: given.has('sample.steps') ? settings.steps : (definition.sampler?.numSteps ?? settings.steps),
     ...(settings.guidance === undefined ? {} : { guidanceScale: settings.guidance }),
+    ...(settings.temperature === undefined ? {} : { temperature: settings.temperature }),
+    ...(given.has('sample.topK') ? { topK: settings.topK } : {}),
+    ...(given.has('sample.topP') ? { topP: settings.topP } : {}),
   };
   if (settings.negativePrompt !== undefined) requireGuidance({ ...definition.sampler, ...sampler });
   // Text encoders compute their conditions on the engine.
