@@ -1,6 +1,7 @@
 /** What the samples of an evaluation are asked for, the same for every row. */
 import { int32, OptionError, randomStream, type ConditionSource, type Dataset, type HostTensor } from '@dimo/core';
 import { readFileChecked } from '@dimo/backend-node';
+import { givenLabels } from '@dimo/eval';
 import { conditionsFor, type NamedConditions } from './samplers.js';
 
 /** Conditions of an evaluation. */
@@ -16,7 +17,8 @@ export interface EvaluationConditions extends NamedConditions {
 /**
  * Conditions of an evaluation. Where the dataset describes its images in words: a text of each of `count` random training
  * images. Where the teacher's classes are those of the dataset: the labels of test images in random order, so that the mix
- * of classes is the real one. Else all classes in turn, or random conditions.
+ * of classes is the real one (of training images, where there are none for testing). Else all classes in turn, or random
+ * conditions.
  *
  * @throws OptionError if the teacher takes prompts and there are none.
  */
@@ -27,10 +29,10 @@ export async function evaluationConditions(
 ): Promise<EvaluationConditions> {
   const { classNames } = conditions;
   if (dataset?.train.texts && !classNames) return describedConditions(conditions, count, dataset);
-  if (!dataset || classNames?.length !== dataset.classNames.length)
-    return conditionsFor(conditions, count, { seed: 0 });
-  const order = randomStream(0, 0, 'evaluation/labels').permutation(dataset.test.count);
-  const ids = Int32Array.from({ length: count }, (_, i) => dataset.test.labels.data[order[i % order.length]!]!);
+  const known = dataset && (givenLabels(dataset.test) ?? givenLabels(dataset.train));
+  if (!known || classNames?.length !== dataset.classNames.length) return conditionsFor(conditions, count, { seed: 0 });
+  const order = randomStream(0, 0, 'evaluation/labels').permutation(known.length);
+  const ids = Int32Array.from({ length: count }, (_, i) => known[order[i % order.length]!]!);
   const labels = Array.from(ids, String);
   return {
     condition: await conditions.parse(labels),
@@ -52,14 +54,13 @@ async function describedConditions(
     const list = train.texts![image]!;
     return list[Math.floor(choice[i]! * list.length)]!;
   });
+  const known = givenLabels(train);
+  const ids = known && images.map((image) => known[image]!);
   return {
     condition: await conditions.parse(texts),
     labels: texts,
     numDifferent: 0,
-    ids: int32(
-      [count],
-      images.map((image) => train.labels.data[image]!),
-    ),
+    ...(ids ? { ids: int32([count], ids) } : {}),
     texts,
     images,
   };

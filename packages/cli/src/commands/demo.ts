@@ -64,6 +64,7 @@ export async function demo(flags: TrainingFlags & { readonly quick: boolean }): 
         dataset: await requireDataset(config.dataset, registry),
         teacher: found,
         generators: [{ generator, name: run.path }],
+        quiet: flags.quiet,
         onProgress: (line) => note(`    ${line}`),
       });
       await writeEvaluation(join(run.path, evaluationFileName), evaluation, { ...engine.info });

@@ -42,6 +42,7 @@ export async function evaluate(args: EvalArguments): Promise<number> {
       dataset,
       teacher: found,
       generators,
+      quiet: args.quiet,
       onProgress: (line) => {
         if (!args.quiet) printError(line);
       },

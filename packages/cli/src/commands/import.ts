@@ -11,13 +11,14 @@ import { escapeText, OptionError, type PluginRegistry, type WeightSource } from 
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { exitOk, withExitCode } from '../failure.js';
+import { exitOk } from '../failure.js';
 import { encodeImport, importFileName, modelFolder, readImport } from '../imported-model.js';
 import { recognizeModel, unknownModelError, type ModelLayout } from '../model-layout.js';
 import { locateModel, presetLocation } from '../models.js';
 import { loadRegistry } from '../plugins.js';
 import { createProgress, formatBytes, type Progress } from '../run/progress.js';
 import { writeFileAtomically } from '../run/folder.js';
+import { interruptible } from '../run/interruptible.js';
 import { print, printError } from '../terminal.js';
 
 /** Arguments of `import`. */
@@ -140,24 +141,6 @@ async function downloadWithProgress(
     });
   } finally {
     (await progress)?.finish();
-  }
-}
-
-/** Runs `work` with a signal that Ctrl-C gives, so that the terminal is left tidy and the reader knows what is kept. */
-async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const controller = new AbortController();
-  let code = 130;
-  const stop = (signal: NodeJS.Signals): void => {
-    code = signal === 'SIGTERM' ? 143 : 130;
-    controller.abort();
-  };
-  process.once('SIGINT', stop).once('SIGTERM', stop);
-  try {
-    return await work(controller.signal);
-  } catch (error) {
-    throw controller.signal.aborted ? withExitCode(error, code) : error;
-  } finally {
-    process.off('SIGINT', stop).off('SIGTERM', stop);
   }
 }
 
