@@ -21,9 +21,10 @@ import { dirname, join, resolve } from 'node:path';
 import type { DimoConfig } from './config/schema.js';
 import { distillationConditions, type DistillationConditions } from './distillation-conditions.js';
 import { distillationOptions } from './distillation-settings.js';
-import { watchHealth } from './health.js';
+import { watchHealth, type FinalSamples, type Health } from './health.js';
 import type { FoundTeacher } from './models.js';
 import { writeFileAtomically } from './run/folder.js';
+import { runEndOf } from './run/health-file.js';
 import { sharedFileBytes, sharedFolderName, writeSharedFile } from './run/shared-files.js';
 import { trainRun, type StepTools, type TrainRunResult } from './run/train-run.js';
 import { conditionsFor, decoderOf } from './samplers.js';
@@ -44,7 +45,7 @@ export interface DistillTask {
 export interface DistillResult extends TrainRunResult {
   /** Folder of the generator: the average of the weights as of the last step. */
   readonly generatorFolder: string;
-  readonly health: string | undefined;
+  readonly health: Health;
 }
 
 /** Name of the generator's folder in a run. */
@@ -108,8 +109,9 @@ async function distillWith(conditions: DistillationConditions, given: DistillTas
           await samples.write(report, tools);
       },
     });
-    const generatorFolder = await writeGenerator(task, distillation, result);
-    return { ...result, generatorFolder, health: health.summary() };
+    const { folder: generatorFolder, weights } = await writeGenerator(task, distillation, result);
+    const finalSamples = result.stopped ? undefined : samples.last();
+    return { ...result, generatorFolder, health: health.verdict(runEndOf(result, weights), finalSamples) };
   } finally {
     await samples.dispose();
   }
@@ -132,6 +134,7 @@ function sampleWriter(
   const { generator: model } = distillation.setup.networks;
   const count = 64;
   let ready: Awaited<ReturnType<typeof prepare>> | undefined;
+  let last: FinalSamples | undefined;
 
   async function prepare() {
     const compiled = await compileOneStep(engine, model, {
@@ -158,10 +161,11 @@ function sampleWriter(
         condition: conditions.condition,
         seed: config.seed,
       });
+      const length = tokens.shape[1]!;
+      const rows = Array.from({ length: count }, (_, i) => [...tokens.data.subarray(i * length, (i + 1) * length)]);
+      last = { rows, conditions: conditions.labels };
       const base = join(run.path, 'samples', `step-${String(report.step).padStart(6, '0')}`);
       if (!decoder) {
-        const length = tokens.shape[1]!;
-        const rows = Array.from({ length: count }, (_, i) => [...tokens.data.subarray(i * length, (i + 1) * length)]);
         const named = rows.map((row, i) => ({ condition: conditions.labels[i] ?? '', tokens: row }));
         await writeFileAtomically(`${base}.json`, `${JSON.stringify(named)}\n`);
         return;
@@ -171,6 +175,8 @@ function sampleWriter(
       await writeFileAtomically(`${base}.png`, grid.png);
       tools.summary(report.step, [{ tag: 'samples', ...grid }]);
     },
+    /** The newest samples. */
+    last: () => last,
     async dispose(): Promise<void> {
       await ready?.compiled.dispose();
       await ready?.decoder?.dispose();
@@ -183,7 +189,7 @@ async function writeGenerator(
   { config, found, run, engine }: DistillTask,
   distillation: Distillation,
   result: TrainRunResult,
-): Promise<string> {
+): Promise<{ readonly folder: string; readonly weights: HostTree }> {
   const { teacher } = found;
   const description = describeGenerator(teacher, distillation, {
     training: {
@@ -216,5 +222,5 @@ async function writeGenerator(
     if (isShared) await writeSharedFile(path, bytes, store);
     else await writeFileAtomically(path, bytes);
   }
-  return folder;
+  return { folder, weights };
 }

@@ -110,7 +110,7 @@ function withProgress<T>(
 ): Promise<T> {
   return interruptible(async (signal) => {
     const { everySeconds } = config.log;
-    const progress = await createProgress({ ...shown, firstStep: 0, everySeconds, quiet });
+    const progress = createProgress({ ...shown, firstStep: 0, everySeconds, quiet });
     try {
       return await work((step, numbers = []) => progress.update({ step, numbers }), signal);
     } finally {

@@ -23,10 +23,8 @@ export function distill(flags: TrainingFlags): Promise<number> {
         quiet: flags.quiet,
       });
     },
-    describe: (result) => [
-      `generator ${result.generatorFolder}; try: dimo sample --model ${result.generatorFolder}`,
-      ...(result.health ? [result.health] : []),
-    ],
-    facts: (result) => ({ generator: result.generatorFolder, counters: result.counters, health: result.health }),
+    health: (result) => result.health,
+    describe: (result) => [`generator ${result.generatorFolder}; try: dimo sample --model ${result.generatorFolder}`],
+    facts: (result) => ({ generator: result.generatorFolder, counters: result.counters }),
   });
 }

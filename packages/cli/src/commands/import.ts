@@ -123,7 +123,7 @@ async function downloadWithProgress(
   files: readonly string[],
   { quiet }: Pick<ImportArguments, 'quiet'>,
 ): Promise<DownloadedFile[]> {
-  let progress: Promise<Progress> | undefined;
+  let progress: Progress | undefined;
   try {
     return await repository.download(files, ({ doneBytes, totalBytes }) => {
       progress ??= createProgress({
@@ -137,10 +137,10 @@ async function downloadWithProgress(
         everySeconds: 5,
         quiet,
       });
-      void progress.then(({ update }) => update({ step: doneBytes, numbers: [] }));
+      progress.update({ step: doneBytes, numbers: [] });
     });
   } finally {
-    (await progress)?.finish();
+    progress?.finish();
   }
 }
 

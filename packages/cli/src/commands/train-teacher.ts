@@ -21,7 +21,9 @@ import { findTokenDataset, requireDataset } from '../datasets.js';
 import { teacherTrainingOptions } from '../distillation-settings.js';
 import { requireTeacherPlugin } from '../models.js';
 import type { TrainingFlags } from '../program.js';
+import { teacherHealth, type Health } from '../health.js';
 import { writeFileAtomically } from '../run/folder.js';
+import { runEndOf } from '../run/health-file.js';
 import { trainRun, type TrainRunResult } from '../run/train-run.js';
 import { teacherFolderFiles } from '../teacher-folder.js';
 import { runTrainingCommand, type TrainingSession } from '../train-command.js';
@@ -30,6 +32,7 @@ import { version } from '../version.js';
 
 interface TeacherResult extends TrainRunResult {
   readonly folder: string;
+  readonly health: Health;
 }
 
 /** What a teacher is trained on. */
@@ -47,6 +50,7 @@ export function trainTeacher(flags: TrainingFlags): Promise<number> {
     flags,
     fallbackName: ({ config }) => `teacher-${config.dataset}`,
     train: (session) => train(session, flags),
+    health: ({ health }) => health,
     describe: ({ folder }) => [`teacher ${folder}; next: dimo distill --teacher ${folder}`],
     facts: ({ folder, counters }) => ({ teacher: folder, counters }),
   });
@@ -58,6 +62,7 @@ async function train(session: TrainingSession, flags: TrainingFlags): Promise<Te
   const data = await loadData(session, plugin, flags.quiet);
   const { definition } = data;
   const program = teacherTrainingProgram(definition, data, teacherTrainingOptions(config));
+  const losses: number[] = [];
   const result = await trainRun({
     label: 'train teacher',
     unit: definition.decoder ? 'images/s' : 'sequences/s',
@@ -86,6 +91,7 @@ async function train(session: TrainingSession, flags: TrainingFlags): Promise<Te
       ['maskedNll', 'nll'],
       ['learningRate', 'lr'],
     ],
+    onStep: ({ metrics }) => void losses.push(metrics['maskedNll'] ?? NaN),
   });
   // Picks names; host tensors do as well as device tensors.
   const pick = teacherTrainingResult(definition).weights as unknown as (state: HostTree) => HostTree;
@@ -106,7 +112,29 @@ async function train(session: TrainingSession, flags: TrainingFlags): Promise<Te
   // The description last: a folder without it is not taken for a teacher.
   const names = Object.keys(files).filter((name) => name !== teacherDescriptionName);
   for (const name of [...names, teacherDescriptionName]) await writeFileAtomically(join(folder, name), files[name]!);
-  return { ...result, folder };
+  const { codebookSize } = definition.model.tokenSpace;
+  const health = teacherHealth(runEndOf(result, teacher.weights), {
+    first: meanOf(losses.slice(0, 10)),
+    last: meanOf(losses.slice(-50)),
+    frequencies: frequencyEntropy(data.tokens.data),
+    numTokens: codebookSize,
+  });
+  return { ...result, folder, health };
+}
+
+function meanOf(values: readonly number[]): number {
+  const finite = values.filter((value) => Number.isFinite(value));
+  return finite.reduce((sum, value) => sum + value, 0) / finite.length;
+}
+
+/** Entropy of the tokens by their frequencies alone, nats: what a model that looks at nothing reaches. */
+function frequencyEntropy(tokens: Int32Array): number {
+  const counts = new Map<number, number>();
+  for (const token of tokens) counts.set(token, (counts.get(token) ?? 0) + 1);
+  return [...counts.values()].reduce((sum, count) => {
+    const part = count / tokens.length;
+    return sum - part * Math.log(part);
+  }, 0);
 }
 
 /** Tokens, conditions and the architecture that fits them. */

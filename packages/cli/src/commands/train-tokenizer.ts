@@ -13,7 +13,9 @@ import { join } from 'node:path';
 import { requireDataset } from '../datasets.js';
 import { tokenizerTrainingOptions } from '../distillation-settings.js';
 import type { TrainingFlags } from '../program.js';
+import { tokenizerHealth, type Health } from '../health.js';
 import { writeFileAtomically } from '../run/folder.js';
+import { runEndOf } from '../run/health-file.js';
 import { trainRun, type TrainRunResult } from '../run/train-run.js';
 import { decoderOf } from '../samplers.js';
 import { runTrainingCommand, type TrainingSession } from '../train-command.js';
@@ -23,6 +25,7 @@ interface TokenizerResult extends TrainRunResult {
   readonly folder: string;
   /** Mean squared error of test images in [0, 1]. */
   readonly testError: number;
+  readonly health: Health;
 }
 
 /** Trains a tokenizer, or continues. */
@@ -32,6 +35,7 @@ export function trainTokenizer(flags: TrainingFlags): Promise<number> {
     flags,
     fallbackName: ({ config }) => `tokenizer-${config.dataset}`,
     train: (session) => train(session, flags),
+    health: ({ health }) => health,
     describe: ({ folder, testError }) => [
       `tokenizer ${folder}, mean squared error on test images ${testError.toFixed(5)}`,
       `next: dimo train teacher --tokenizer ${folder}`,
@@ -48,6 +52,7 @@ async function train(session: TrainingSession, flags: TrainingFlags): Promise<To
     throw new OptionError(
       `train.tokenizer.config: the tokenizer is for images [${tokenizer.imageShape.join(', ')}], ${dataset.name} has [${dataset.imageShape.join(', ')}]`,
     );
+  let perplexity: number | undefined;
   const program = tokenizerTrainingProgram(tokenizer, dataset.train, tokenizerTrainingOptions(config));
   const result = await trainRun({
     label: 'train tokenizer',
@@ -70,17 +75,21 @@ async function train(session: TrainingSession, flags: TrainingFlags): Promise<To
       ['squaredError', 'error'],
       ['perplexity', 'perplexity'],
     ],
+    onStep({ metrics }) {
+      perplexity = metrics['perplexity'] ?? perplexity;
+    },
   });
   const weights = tokenizerTrainingResult(result.state);
   const folder = join(run.path, 'tokenizer');
   await mkdir(folder, { recursive: true });
   for (const [name, bytes] of Object.entries(tokenizerFiles({ config: resolved, weights })))
     await writeFileAtomically(join(folder, name), bytes);
-  const testError = await reconstruct(session, dataset, { tokenizer, weights });
-  return { ...result, folder, testError };
+  const { testError, variance } = await reconstruct(session, dataset, { tokenizer, weights });
+  const health = tokenizerHealth(runEndOf(result, weights), { testError, variance, perplexity });
+  return { ...result, folder, testError, health };
 }
 
-/** Reconstructs test images: a picture of some, and the error of a thousand. */
+/** Reconstructs test images: a picture of some, the error of a thousand, and their variance about the mean image. */
 async function reconstruct(
   { engine, run }: TrainingSession,
   dataset: Dataset,
@@ -88,7 +97,7 @@ async function reconstruct(
     tokenizer,
     weights,
   }: Pick<ReturnType<typeof defineTokenizer>, 'tokenizer'> & { weights: Record<string, HostTensor> },
-): Promise<number> {
+): Promise<{ readonly testError: number; readonly variance: number }> {
   const count = Math.min(1000, dataset.test.count);
   const size = dataset.imageShape.reduce((product, n) => product * n, 1);
   const images = { count, pixels: dataset.test.pixels.subarray(0, count * size) };
@@ -109,8 +118,16 @@ async function reconstruct(
     await mkdir(join(run.path, 'samples'), { recursive: true });
     const grid = encodeGrid({ dtype: 'float32', shape: [2 * shown, ...dataset.imageShape], data }, 8);
     await writeFileAtomically(join(run.path, 'samples', 'reconstructions.png'), grid.png);
-    return sum / originals.data.length;
+    return { testError: sum / originals.data.length, variance: varianceOf(originals.data, size) };
   } finally {
     await decoder?.dispose();
   }
+}
+
+/** Mean squared distance of images from their mean image. */
+function varianceOf(images: Float32Array, size: number): number {
+  const count = images.length / size;
+  const mean = new Float64Array(size);
+  images.forEach((value, i) => (mean[i % size]! += value / count));
+  return images.reduce((sum, value, i) => sum + (value - mean[i % size]!) ** 2, 0) / images.length;
 }

@@ -19,6 +19,7 @@ import type { RunFolder } from '@dimo/backend-node';
 import { join } from 'node:path';
 import type { DimoConfig } from '../config/schema.js';
 import { exitFailed, withExitCode } from '../failure.js';
+import { shellQuoted } from '../resume-command.js';
 import { printError } from '../terminal.js';
 import { openMetricsLog } from './metrics.js';
 import { createProgress, type Progress } from './progress.js';
@@ -75,16 +76,18 @@ export interface TrainRunResult extends TrainingSnapshot {
  */
 export async function trainRun<Draws>(task: TrainRun<Draws>): Promise<TrainRunResult> {
   const { program, run, config } = task;
-  const stop = listenForStop();
   let lastSaved: string | undefined;
   const progressBox: { progress?: Progress; events?: EventWriter } = {};
+  const stop = listenForStop(undefined, undefined, (line) =>
+    progressBox.progress ? progressBox.progress.note(line) : printError(line),
+  );
   try {
     const from = task.resume ? await restore(task) : undefined;
     const firstStep = from?.step ?? 0;
     if (from) lastSaved = `step-${firstStep}`;
     const log = await openMetricsLog(join(run.path, 'metrics.jsonl'), firstStep);
     const events = config.log.tensorboard ? (await import('./tensorboard.js')).createEventWriter(run.path) : undefined;
-    const progress = await createProgress({
+    const progress = createProgress({
       label: task.label,
       numSteps: program.numSteps,
       firstStep,
@@ -221,7 +224,9 @@ export function fromGroups(
 function duringTraining(error: unknown, path: string, lastSaved: string | undefined): unknown {
   if (!DimoError.isInstance(error)) return withExitCode(error, exitFailed);
   if (error.code === 'locked') return error;
-  const continued = lastSaved ? `the last good checkpoint is ${lastSaved}; continue with --resume ${path}` : undefined;
+  const continued = lastSaved
+    ? `the last good checkpoint is ${lastSaved}; continue with --resume ${shellQuoted(path)}`
+    : undefined;
   const hint = [error.hint, continued].filter((part) => part !== undefined).join('; ');
   const Kind = error.code === 'non-finite' ? NonFiniteError : undefined;
   const described = Kind
