@@ -29,7 +29,7 @@ async function inTerminal(
   const command = [script, String(columns), JSON.stringify(steps), ...dimoCommand(args)];
   const child = spawn('python3', command, {
     cwd: tests,
-    env: { ...process.env, TERM: 'xterm', TOY_STEP_DELAY: '150', ...env },
+    env: { ...process.env, TERM: 'xterm', npm_lifecycle_script: '', TOY_STEP_DELAY: '150', ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let output = '';

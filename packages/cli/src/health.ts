@@ -60,7 +60,7 @@ const leastSteps = 10;
 export function watchHealth(numSteps: number): HealthWatch {
   const variation = slidingMean(window);
   const entropy = slidingMean(window);
-  const first = slidingMean(leastSteps);
+  let firstEntropy = 0;
   const warned = new Set<string>();
   let highestEntropy = 0;
   /** Early on the auxiliary model still has to find the generator. */
@@ -73,7 +73,7 @@ export function watchHealth(numSteps: number): HealthWatch {
       };
       if (values.variation !== undefined) variation.add(values.variation);
       if (values.entropy !== undefined) {
-        if (!first.isFull()) first.add(values.entropy);
+        if (step <= leastSteps) firstEntropy = Math.max(firstEntropy, values.entropy);
         entropy.add(values.entropy);
         if (step >= settled && entropy.isFull()) highestEntropy = Math.max(highestEntropy, entropy.mean());
       }
@@ -100,7 +100,7 @@ export function watchHealth(numSteps: number): HealthWatch {
       if (variation.hasAny()) numbers['totalVariation'] = variation.mean();
       if (entropy.hasAny()) numbers['tokenEntropy'] = entropy.mean();
       if (end.steps >= leastSteps && variation.hasAny() && entropy.hasAny()) {
-        const start = Math.max(highestEntropy, first.mean());
+        const start = Math.max(highestEntropy, firstEntropy);
         const text = `the token entropy fell from ${start.toFixed(2)} to ${entropy.mean().toFixed(2)} nats`;
         if (start > leastEntropy) {
           const isLost = entropy.mean() < lostEntropyPart * start || entropy.mean() < lowEntropyPart * highestEntropy;

@@ -35,9 +35,12 @@ export function buildProgram(result: ProgramResult): Command {
   program.configureOutput({
     writeOut: (text) => process.stdout.write(cleanText(text)),
     writeErr: (text) => process.stderr.write(cleanText(text)),
+    // COLUMNS where there is no terminal.
     getOutHelpWidth: () => widthOf(process.stdout),
     getErrHelpWidth: () => widthOf(process.stderr),
   });
+
+  program.configureHelp({ minWidthToWrap: 10 });
 
   configured(program, 'demo', 'demo')
     .description('Distil the bundled MNIST teacher, evaluate teacher and generator, write a report with pictures.')

@@ -20,7 +20,8 @@ export function resumeCommand(
   // was typed has to stand above it again.
   const isFileNeeded = typed.file !== undefined && allPlugins.length > 0;
   const words = [
-    ...(process.env['npm_command'] === 'exec' ? ['npx'] : []),
+    // As it was called: where it is not installed for everybody, `dimo` alone is not found.
+    ...(/^"?dimo\b/.test(process.env['npm_lifecycle_script'] ?? '') ? ['npx'] : []),
     'dimo',
     ...command.split(' '),
     '--resume',

@@ -16,7 +16,7 @@ import { openNewRun, writeRunConfig } from '../run/folder.js';
 import { writeHealth } from '../run/health-file.js';
 import { formatDuration } from '../run/progress.js';
 import { openEngine, openProject } from '../session.js';
-import { resumeCommand } from '../resume-command.js';
+import { resumeCommand, shellQuoted } from '../resume-command.js';
 import { print, printError, printJson } from '../terminal.js';
 import { exitCodeOfHealth } from '../train-command.js';
 
@@ -87,7 +87,7 @@ export async function demo(flags: TrainingFlags & { readonly quick: boolean }): 
             '',
             `${formatDuration(seconds)} in all, ${formatDuration(distilled.seconds)} of them distilling`,
             healthLine(distilled.health),
-            `generator: ${distilled.generatorFolder} (dimo sample --model ${distilled.generatorFolder})`,
+            `generator: ${distilled.generatorFolder} (dimo sample --model ${shellQuoted(distilled.generatorFolder)})`,
             `report:    ${pathToFileURL(resolve(report)).href}`,
           ].join('\n'),
         );

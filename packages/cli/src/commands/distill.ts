@@ -2,6 +2,8 @@
 import { distillRun, type DistillResult } from '../distill-run.js';
 import { findTeacher } from '../models.js';
 import type { TrainingFlags } from '../program.js';
+import { shellQuoted } from '../resume-command.js';
+import { tellUnfinished } from '../tell-unfinished.js';
 import { runTrainingCommand } from '../train-command.js';
 
 /** Distils, or continues a distillation. */
@@ -13,6 +15,7 @@ export function distill(flags: TrainingFlags): Promise<number> {
       `distill-${(config.teacher.plugin ?? config.teacher.source ?? 'mnist').split(/[/\\]/).filter(Boolean).at(-1)}`,
     async train({ project, config, run, engine, resume }) {
       const found = await findTeacher(config.teacher, project.registry);
+      await tellUnfinished([config.teacher.source], flags);
       return distillRun({
         config,
         found,
@@ -24,7 +27,9 @@ export function distill(flags: TrainingFlags): Promise<number> {
       });
     },
     health: (result) => result.health,
-    describe: (result) => [`generator ${result.generatorFolder}; try: dimo sample --model ${result.generatorFolder}`],
+    describe: (result) => [
+      `generator ${result.generatorFolder}; try: dimo sample --model ${shellQuoted(result.generatorFolder)}`,
+    ],
     facts: (result) => ({ generator: result.generatorFolder, counters: result.counters }),
   });
 }

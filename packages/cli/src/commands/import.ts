@@ -19,7 +19,7 @@ import { loadRegistry } from '../plugins.js';
 import { createProgress, formatBytes, type Progress } from '../run/progress.js';
 import { writeFileAtomically } from '../run/folder.js';
 import { interruptible } from '../run/interruptible.js';
-import { print, printError } from '../terminal.js';
+import { print, printError, printJson } from '../terminal.js';
 
 /** Arguments of `import`. */
 export interface ImportArguments {
@@ -199,7 +199,7 @@ function report({ json, quiet }: ImportArguments, { model, folder, written }: Ou
     printError(`the hub gives no hash of ${unchecked.join(', ')}: only the length could be checked`);
   if (json) {
     const facts = { folder, kind: layout.kind, description: layout.description, source: place, bytes, transferred };
-    print(JSON.stringify({ ...facts, written: written ? [join(folder, importFileName)] : [] }));
+    printJson({ ...facts, written: written ? [join(folder, importFileName)] : [] });
     return;
   }
   if (quiet) return;

@@ -24,8 +24,11 @@ import type { TrainingFlags } from '../program.js';
 import { teacherHealth, type Health } from '../health.js';
 import { writeFileAtomically } from '../run/folder.js';
 import { runEndOf } from '../run/health-file.js';
+import { resolvePart } from '../run/parts.js';
+import { tellUnfinished } from '../tell-unfinished.js';
 import { trainRun, type TrainRunResult } from '../run/train-run.js';
 import { teacherFolderFiles } from '../teacher-folder.js';
+import { shellQuoted } from '../resume-command.js';
 import { runTrainingCommand, type TrainingSession } from '../train-command.js';
 import { printError } from '../terminal.js';
 import { version } from '../version.js';
@@ -51,7 +54,7 @@ export function trainTeacher(flags: TrainingFlags): Promise<number> {
     fallbackName: ({ config }) => `teacher-${config.dataset}`,
     train: (session) => train(session, flags),
     health: ({ health }) => health,
-    describe: ({ folder }) => [`teacher ${folder}; next: dimo distill --teacher ${folder}`],
+    describe: ({ folder }) => [`teacher ${folder}; next: dimo distill --teacher ${shellQuoted(folder)}`],
     facts: ({ folder, counters }) => ({ teacher: folder, counters }),
   });
 }
@@ -158,7 +161,8 @@ async function loadData(session: TrainingSession, plugin: TeacherPlugin, quiet: 
     throw new OptionError('train teacher: a dataset of images needs a tokenizer', {
       hint: `run \`dimo train tokenizer --dataset ${config.dataset}\` first, then give its folder with --tokenizer`,
     });
-  const tokenizer = await readTokenizer(folderWeightSource(source));
+  const tokenizer = await readTokenizer(folderWeightSource(await resolvePart(source, ['tokenizer', 'teacher'])));
+  await tellUnfinished([source], { quiet });
   const definition = await define(
     session,
     plugin,

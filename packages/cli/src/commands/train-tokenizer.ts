@@ -18,6 +18,7 @@ import { writeFileAtomically } from '../run/folder.js';
 import { runEndOf } from '../run/health-file.js';
 import { trainRun, type TrainRunResult } from '../run/train-run.js';
 import { decoderOf } from '../samplers.js';
+import { shellQuoted } from '../resume-command.js';
 import { runTrainingCommand, type TrainingSession } from '../train-command.js';
 import { version } from '../version.js';
 
@@ -38,7 +39,7 @@ export function trainTokenizer(flags: TrainingFlags): Promise<number> {
     health: ({ health }) => health,
     describe: ({ folder, testError }) => [
       `tokenizer ${folder}, mean squared error on test images ${testError.toFixed(5)}`,
-      `next: dimo train teacher --tokenizer ${folder}`,
+      `next: dimo train teacher --tokenizer ${shellQuoted(folder)}`,
     ],
     facts: ({ folder, testError, counters }) => ({ tokenizer: folder, testError, counters }),
   });
