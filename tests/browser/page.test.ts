@@ -323,6 +323,31 @@ describe.skipIf(!found.path)(
       }
     });
 
+    it('has buttons for a folder and a file that look and focus like the others', async () => {
+      const { page, close } = await site.open('?engine=wasm&count=1');
+      await page.waitForFunction(() => document.querySelector('#model-facts')!.textContent!.includes('parameters'));
+      const looks = (selector: string): Promise<unknown> =>
+        page.locator(selector).evaluate((element) => {
+          const { padding, fontSize, fontWeight, borderTopWidth, borderTopColor, color, cursor } =
+            getComputedStyle(element);
+          const height = element.getBoundingClientRect().height;
+          return { padding, fontSize, fontWeight, borderTopWidth, borderTopColor, color, cursor, height };
+        });
+      await page.selectOption('#model', 'url');
+      const button = await looks('#load-url');
+      await page.selectOption('#model', 'files');
+      for (const id of ['pick-folder', 'pick-file']) expect(await looks(`label:has(#${id})`), id).toEqual(button);
+      const outline = (): Promise<string> =>
+        page.locator('label:has(#pick-folder)').evaluate((element) => getComputedStyle(element).outlineStyle);
+      expect(await outline()).toBe('none');
+      await page.focus('#model');
+      await page.keyboard.press('Tab');
+      expect(await page.evaluate(() => document.activeElement!.id)).toBe('pick-folder');
+      expect(await outline()).toBe('solid');
+      await picture(page, 'files');
+      await close();
+    });
+
     const hostile = `</script><img src=x onerror="globalThis.pwned=1"><b>bold</b>`;
 
     it('shows labels of a model as text, whatever they are', async () => {

@@ -1,7 +1,7 @@
 /** What a terminal shows after some output: enough of one for lines that are redrawn. */
 
 /**
- * The lines of an endless screen. Knows line feed, carriage return, and erasing in a line; other sequences of the kind that
+ * The lines of an endless screen, without the spaces that end them unless they are full. Knows line feed, carriage return, and erasing in a line; other sequences of the kind that
  * sets colours or modes are left out.
  *
  * @param columns - longer lines wrap.
@@ -26,5 +26,5 @@ export function screen(output: string, columns: number): string[] {
     if (token === '\n') column = 0;
     lines[row] ??= [];
   }
-  return lines.map((line) => line.join('').trimEnd());
+  return lines.map((line) => (line.length === columns ? line.join('') : line.join('').trimEnd()));
 }

@@ -270,8 +270,12 @@ Environment:
 
   program
     .command('info')
-    .description('Describe a teacher, a generator, a run, the plugins or the configuration.')
-    .argument('[what]', 'plugins, config, the name of a teacher, or a folder', 'plugins')
+    .description('Describe the plugins, the configuration, a model, or a folder that dimo wrote.')
+    .argument(
+      '[what]',
+      'plugins, config, the name of a teacher, or a folder: run, teacher, tokenizer, generator, checkpoint, import, evaluation',
+      'plugins',
+    )
     .option('-c, --config <file>', 'configuration file instead of dimo.config.{yaml,json,ts}')
     .option('--set <key=value>', 'sets any key of the configuration; may be repeated', collect, [])
     .option('--plugin <package|path>', 'adds a plugin; may be repeated', collect, [])

@@ -1,14 +1,21 @@
-/** `dimo info`: plugins, the resolved configuration, a teacher, a generator or a run. */
-import { OptionError, sizeOf, type SpecTree, type TeacherDefinition } from '@dimo/core';
+/** `dimo info`: plugins, the resolved configuration, a model, and every folder that dimo writes. */
+import {
+  generatorFileNames,
+  OptionError,
+  sizeOf,
+  teacherDescriptionName,
+  type SpecTree,
+  type TeacherDefinition,
+} from '@dimo/core';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { exitOk } from '../failure.js';
 import type { TypedSettings } from '../flags.js';
 import { findGenerator, findTeacher, locateModel, presetLocation } from '../models.js';
-import { runConfigName } from '../run/folder.js';
 import { openProject, type Project } from '../session.js';
-import { print } from '../terminal.js';
+import { print, printJson } from '../terminal.js';
+import { folderFacts, importFacts } from './folder-facts.js';
 
 /** Arguments of `info`. */
 export interface InfoArguments {
@@ -23,7 +30,8 @@ export interface InfoArguments {
 export async function info(args: InfoArguments): Promise<number> {
   const project = await openProject(args.typed);
   const facts = await factsOf(args, project);
-  print(args.json ? JSON.stringify(facts, null, 2) : stringify(facts).trimEnd());
+  if (args.json) printJson(facts, 2);
+  else print(stringify(facts).trimEnd());
   return exitOk;
 }
 
@@ -32,20 +40,20 @@ async function factsOf(args: InfoArguments, project: Project): Promise<Record<st
   const { registry, config } = project;
   if (what === 'plugins') return pluginFacts(project);
   if (what === 'config') return { ...config };
-  if (presetLocation(what, registry) || existsSync(join(what, 'teacher.json'))) {
-    const { teacher } = await findTeacher({ source: what, config: {} }, registry);
-    return { teacher: teacher.name, ...definitionFacts(teacher) };
-  }
-  if (existsSync(join(what, 'config.json'))) return generatorFacts(args, project, what);
-  if (existsSync(join(what, runConfigName))) return runFacts(args, project);
+  if (presetLocation(what, registry)) return teacherFacts(project, what);
+  const facts = await folderFacts(what, (folder, kind) =>
+    kind === 'teacher' ? teacherFacts(project, folder) : generatorFacts(args, project, folder),
+  );
+  if (facts) return facts;
+  if (existsSync(join(what, teacherDescriptionName))) return teacherFacts(project, what);
+  if (existsSync(join(what, generatorFileNames.description)) || what.endsWith('.safetensors'))
+    return generatorFacts(args, project, what);
   const located = await locateModel(what, registry);
-  if (located?.kind === 'generator') return generatorFacts(args, project, what);
-  if (located) {
-    const { teacher } = await findTeacher({ source: what, config: {} }, registry);
-    return { teacher: teacher.name, files: located.source.location, ...definitionFacts(teacher) };
-  }
+  const from = existsSync(what) ? await importFacts(what) : {};
+  if (located?.kind === 'generator') return { ...from, ...(await generatorFacts(args, project, what)) };
+  if (located) return { ...from, ...(await teacherFacts(project, what)), files: located.source.location };
   throw new OptionError(
-    `"${what}" is neither plugins, config, a bundled teacher, nor a folder of a teacher, generator, import or run`,
+    `"${what}" is neither plugins, config, a bundled teacher, nor a folder of a run, teacher, tokenizer, generator, checkpoint, import or evaluation`,
   );
 }
 
@@ -101,16 +109,9 @@ async function generatorFacts(
   };
 }
 
-async function runFacts(args: InfoArguments, project: Project): Promise<Record<string, unknown>> {
-  const { folderCheckpointStore } = await import('@dimo/backend-node');
-  const { listCheckpoints } = await import('@dimo/core');
-  const checkpoints = await listCheckpoints(folderCheckpointStore(join(args.what, 'checkpoints')));
-  const generator = join(args.what, 'generator');
-  return {
-    run: args.what,
-    checkpoints: [...checkpoints],
-    ...(existsSync(join(generator, 'config.json')) ? await generatorFacts(args, project, generator) : {}),
-  };
+async function teacherFacts({ registry }: Project, source: string): Promise<Record<string, unknown>> {
+  const { teacher } = await findTeacher({ source, config: {} }, registry);
+  return { teacher: teacher.name, ...definitionFacts(teacher) };
 }
 
 function countParameters(parameters: SpecTree): number {
