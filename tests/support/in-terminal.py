@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import pty
+import signal
 import struct
 import sys
 import termios
@@ -22,6 +23,9 @@ process, terminal = pty.fork()
 if process == 0:
     resize(0, columns)
     os.execvp(command[0], command)
+# A step that never comes: a terminal that goes away ends its command.
+signal.signal(signal.SIGALRM, lambda *_: os.kill(process, signal.SIGKILL))
+signal.alarm(240)
 output, searched = b"", 0
 while True:
     try:
