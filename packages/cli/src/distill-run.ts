@@ -25,9 +25,10 @@ import {
   type DistillationConditions,
 } from './distillation-conditions.js';
 import { distillationOptions } from './distillation-settings.js';
-import { watchHealth } from './health.js';
+import { watchHealth, type FinalSamples, type Health } from './health.js';
 import { findTeacher, type FoundTeacher } from './models.js';
 import { folderInRun, writeFileAtomically } from './run/folder.js';
+import { runEndOf } from './run/health-file.js';
 import { sharedFileBytes, sharedFolderName, writeSharedFile } from './run/shared-files.js';
 import { trainRun, writeResult, type StepTools, type TrainRunResult } from './run/train-run.js';
 import { conditionsFor, decoderOf } from './samplers.js';
@@ -50,7 +51,7 @@ export interface DistillTask {
 export interface DistillResult extends TrainRunResult {
   /** Folder of the generator: the average of the weights as of the last step. */
   readonly generatorFolder: string;
-  readonly health: string | undefined;
+  readonly health: Health;
 }
 
 /** Name of the generator's folder in a run. */
@@ -140,8 +141,11 @@ async function distillWith(given: DistillTask): Promise<DistillResult> {
           await samples.write(report, tools);
       },
     });
-    const generatorFolder = await writeResult(run, result, () => writeGenerator(task, distillation, result));
-    return { ...result, generatorFolder, health: health.summary() };
+    const { folder: generatorFolder, weights } = await writeResult(run, result, () =>
+      writeGenerator(task, distillation, result),
+    );
+    const finalSamples = result.stopped ? undefined : samples.last();
+    return { ...result, generatorFolder, health: health.verdict(runEndOf(result, weights), finalSamples) };
   } finally {
     await samples.dispose();
   }
@@ -164,6 +168,7 @@ function sampleWriter(
   const { generator: model } = distillation.setup.networks;
   const count = 64;
   let ready: Awaited<ReturnType<typeof prepare>> | undefined;
+  let last: FinalSamples | undefined;
 
   async function prepare() {
     const compiled = await compileOneStep(engine, model, {
@@ -190,10 +195,11 @@ function sampleWriter(
         condition: conditions.condition,
         seed: config.seed,
       });
+      const length = tokens.shape[1]!;
+      const rows = Array.from({ length: count }, (_, i) => [...tokens.data.subarray(i * length, (i + 1) * length)]);
+      last = { rows, conditions: conditions.labels };
       const base = join(folder, `step-${String(report.step).padStart(6, '0')}`);
       if (!decoder) {
-        const length = tokens.shape[1]!;
-        const rows = Array.from({ length: count }, (_, i) => [...tokens.data.subarray(i * length, (i + 1) * length)]);
         const named = rows.map((row, i) => ({ condition: conditions.labels[i] ?? '', tokens: row }));
         await writeFileAtomically(`${base}.json`, `${JSON.stringify(named)}\n`);
         return;
@@ -203,6 +209,8 @@ function sampleWriter(
       await writeFileAtomically(`${base}.png`, grid.png);
       tools.summary(report.step, [{ tag: 'samples', ...grid }]);
     },
+    /** The newest samples. */
+    last: () => last,
     async dispose(): Promise<void> {
       await ready?.compiled.dispose();
       await ready?.decoder?.dispose();
@@ -215,7 +223,7 @@ async function writeGenerator(
   { config, found, run, engine }: DistillTask,
   distillation: Distillation,
   result: TrainRunResult,
-): Promise<string> {
+): Promise<{ readonly folder: string; readonly weights: HostTree }> {
   const { teacher } = found;
   const description = describeGenerator(teacher, distillation, {
     training: {
@@ -247,5 +255,5 @@ async function writeGenerator(
     if (isShared) await writeSharedFile(path, bytes, store);
     else await writeFileAtomically(path, bytes);
   }
-  return folder;
+  return { folder, weights };
 }

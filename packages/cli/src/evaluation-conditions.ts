@@ -10,6 +10,7 @@ import {
   type HostTensor,
 } from '@dimo/core';
 import { readFileChecked } from '@dimo/backend-node';
+import { givenLabels } from '@dimo/eval';
 import { conditionsFor, type NamedConditions } from './samplers.js';
 
 /** Conditions of an evaluation. */
@@ -25,7 +26,8 @@ export interface EvaluationConditions extends NamedConditions {
 /**
  * Conditions of an evaluation. Where the dataset describes its images in words: a text of each of `count` random training
  * images. Where the teacher's classes are those of the dataset: the labels of test images in random order, so that the mix
- * of classes is the real one. Else all classes in turn, or random conditions.
+ * of classes is the real one (of training images, where there are none for testing). Else all classes in turn, or random
+ * conditions.
  *
  * @throws OptionError if the teacher takes prompts and there are none.
  */
@@ -36,22 +38,24 @@ export async function evaluationConditions(
 ): Promise<EvaluationConditions> {
   const { classNames } = conditions;
   if (dataset?.train.texts && !classNames) return describedConditions(conditions, count, dataset);
-  if (!dataset || classNames?.length !== dataset.classNames.length)
-    return conditionsFor(conditions, count, { seed: 0 });
-  const ids = testClasses(dataset, count);
+  const isSame = dataset !== undefined && classNames?.length === dataset.classNames.length;
+  const ids = isSame ? testClasses(dataset, count) : undefined;
+  if (!ids) return conditionsFor(conditions, count, { seed: 0 });
   const labels = Array.from(ids, String);
   return {
     condition: await conditions.parse(labels),
     labels,
-    numDifferent: classNames.length,
+    numDifferent: classNames!.length,
     ids: int32([count], ids),
   };
 }
 
-/** Classes of test images in random order. */
-function testClasses({ test }: Dataset, count: number): Int32Array {
-  const order = randomStream(0, 0, 'evaluation/labels').permutation(test.count);
-  return Int32Array.from({ length: count }, (_, i) => test.labels.data[order[i % order.length]!]!);
+/** Classes of test images, of training images where those have none, in random order; undefined without labels. */
+function testClasses({ test, train }: Dataset, count: number): Int32Array | undefined {
+  const known = givenLabels(test) ?? givenLabels(train);
+  if (!known) return undefined;
+  const order = randomStream(0, 0, 'evaluation/labels').permutation(known.length);
+  return Int32Array.from({ length: count }, (_, i) => known[order[i % order.length]!]!);
 }
 
 /** Training images in random order. */
@@ -66,8 +70,9 @@ export function evaluationClasses(
   count: number,
   dataset: Dataset,
 ): Int32Array | undefined {
+  const known = givenLabels(dataset.train);
   if (dataset.train.texts && !classNames)
-    return Int32Array.from(trainingImages(dataset, count), (image) => dataset.train.labels.data[image]!);
+    return known && Int32Array.from(trainingImages(dataset, count), (image) => known[image]!);
   return classNames?.length === dataset.classNames.length ? testClasses(dataset, count) : undefined;
 }
 
@@ -83,14 +88,13 @@ async function describedConditions(
     const list = train.texts![image]!;
     return list[Math.floor(choice[i]! * list.length)]!;
   });
+  const known = givenLabels(train);
+  const ids = known && images.map((image) => known[image]!);
   return {
     condition: await conditions.parse(texts),
     labels: texts,
     numDifferent: 0,
-    ids: int32(
-      [count],
-      images.map((image) => train.labels.data[image]!),
-    ),
+    ...(ids ? { ids: int32([count], ids) } : {}),
     texts,
     images,
   };

@@ -70,7 +70,10 @@ describe('eval.count', () => {
   });
 
   it('asks for a class with two samples', async () => {
-    const many = int32([60], Int32Array.from({ length: 60 }, (_, i) => i));
+    const many = int32(
+      [60],
+      Int32Array.from({ length: 60 }, (_, i) => i),
+    );
     const names = Array.from({ length: 60 }, (_, i) => `class ${i}`);
     const alone = { ...dataset, classNames: names, test: { ...split, labels: many } };
     const conditions = { ...definition.conditions, classNames: names };

@@ -25,6 +25,7 @@ import type { DimoConfig } from './config/schema.js';
 import { modelFolder, openSource, readImport, type ImportedModel } from './imported-model.js';
 import { recognizeModel } from './model-layout.js';
 import { loadRegistry } from './plugins.js';
+import { isRunFolder, partOfRun, withoutPart } from './run/parts.js';
 
 /** A teacher and where it came from. */
 export interface FoundTeacher {
@@ -59,7 +60,9 @@ export async function findTeacher(settings: DimoConfig['teacher'], registry: Plu
       },
     );
   if (located.kind === 'generator')
-    throw new OptionError(`"${name}" is a one-step generator, not a teacher`, { hint: 'name it with --model' });
+    throw new OptionError(`"${name}" is a one-step generator, not a teacher`, {
+      hint: isRunFolder(name) ? 'name the run of `dimo train teacher`' : 'name it with --model',
+    });
   return { teacher: await loadTeacher(located, registry), name };
 }
 
@@ -136,9 +139,15 @@ export async function locateModel(name: string, registry: PluginRegistry): Promi
   if (!isOnHub) {
     const imported = await readImport(name);
     if (imported) return followImport(imported);
-    const run = join(name, 'generator');
-    if (existsSync(join(run, generatorFileNames.description)) && !existsSync(join(name, teacherDescriptionName)))
-      return { kind: 'generator', source: folderWeightSource(await pathInside(name, 'generator'), { boundary: name }) };
+    const part = async (folder: string): Promise<WeightSource> =>
+      folderWeightSource(await pathInside(name, folder), { boundary: name });
+    if (partOfRun(name, 'generator') !== undefined) return { kind: 'generator', source: await part('generator') };
+    if (partOfRun(name, 'teacher') !== undefined) return { kind: 'teacher', source: await part('teacher') };
+    if (isRunFolder(name)) throw await withoutPart(name, 'generator');
+    // A generator beside other things, without the rest of its run.
+    const inside = join(name, 'generator');
+    if (existsSync(join(inside, generatorFileNames.description)) && !existsSync(join(name, teacherDescriptionName)))
+      return { kind: 'generator', source: await part('generator') };
   }
   const source = isOnHub ? await openSource(name) : modelFolder(name);
   const layout = await recognizeModel(source, registry);

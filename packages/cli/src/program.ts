@@ -1,7 +1,7 @@
 /** The commands, their flags and their help. Each command's work is imported when it runs. */
 import { Command, Option } from 'commander';
 import { addConfigFlags, collect, typedSettings, type ConfiguredCommand, type TypedSettings } from './flags.js';
-import { cleanText } from './terminal.js';
+import { cleanText, widthOf } from './terminal.js';
 import { version } from './version.js';
 
 /** Receives the exit code of the command that ran. */
@@ -18,6 +18,8 @@ export interface TrainingFlags {
   readonly resumeOverride: readonly string[];
   readonly quiet: boolean;
   readonly json: boolean;
+  /** Exit with 1 if the result is destroyed. */
+  readonly strictHealth: boolean;
 }
 
 /** The whole command line. */
@@ -33,11 +35,17 @@ export function buildProgram(result: ProgramResult): Command {
   program.configureOutput({
     writeOut: (text) => process.stdout.write(cleanText(text)),
     writeErr: (text) => process.stderr.write(cleanText(text)),
+    // COLUMNS where there is no terminal.
+    getOutHelpWidth: () => widthOf(process.stdout),
+    getErrHelpWidth: () => widthOf(process.stderr),
   });
+
+  program.configureHelp({ minWidthToWrap: 10 });
 
   configured(program, 'demo', 'demo')
     .description('Distil the bundled MNIST teacher, evaluate teacher and generator, write a report with pictures.')
     .option('--quick', 'show the whole path in about a minute')
+    .option('--strict-health', 'exit with 1 if the run ends with a destroyed generator')
     .option('--json', 'print the result as JSON')
     .option('-q, --quiet', 'print only the result')
     .addHelpText('after', examples(['dimo demo', 'dimo demo --quick', 'dimo demo --engine wasm --seed 1']))
@@ -266,8 +274,12 @@ Environment:
 
   program
     .command('info')
-    .description('Describe a teacher, a generator, a run, the plugins or the configuration.')
-    .argument('[what]', 'plugins, config, the name of a teacher, or a folder', 'plugins')
+    .description('Describe the plugins, the configuration, a model, or a folder that dimo wrote.')
+    .argument(
+      '[what]',
+      'plugins, config, the name of a teacher, or a folder: run, teacher, tokenizer, generator, checkpoint, import, evaluation',
+      'plugins',
+    )
     .option('-c, --config <file>', 'configuration file instead of dimo.config.{yaml,json,ts}')
     .option('--set <key=value>', 'sets any key of the configuration; may be repeated', collect, [])
     .option('--plugin <package|path>', 'adds a plugin; may be repeated', collect, [])
@@ -309,6 +321,7 @@ function trainingOptions(command: Command): Command {
   return command
     .option('--resume <run>', 'continue a run from its newest checkpoint')
     .option('--resume-override <keys>', 'keys that may differ from the saved run, separated by commas', collect, [])
+    .option('--strict-health', 'exit with 1 if the run ends with a destroyed result')
     .option('--json', 'print the result as JSON')
     .option('-q, --quiet', 'print only the result');
 }
@@ -320,6 +333,7 @@ function trainingFlags(name: ConfiguredCommand, options: Readonly<Record<string,
     resumeOverride: ((options['resumeOverride'] ?? []) as string[]).flatMap((keys) => keys.split(',')),
     quiet: options['quiet'] === true,
     json: options['json'] === true,
+    strictHealth: options['strictHealth'] === true,
   };
 }
 
@@ -332,8 +346,21 @@ function text(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }
 
-function examples(lines: readonly string[]): string {
-  return `\nExamples:\n${lines.map((line) => `  $ ${line}`).join('\n')}\n`;
+function examples(lines: readonly string[]): () => string {
+  return () => `\nExamples:\n${lines.map((line) => wrappedCommand(line, widthOf(process.stdout))).join('\n')}\n`;
+}
+
+/** A command line in lines of at most `width` characters where its words allow it, as a shell reads them together. */
+function wrappedCommand(command: string, width: number): string {
+  const words = command.match(/(?:'[^']*'|"[^"]*"|[^\s'"]+)+/g) ?? [];
+  const lines = ['  $'];
+  for (const word of words) {
+    const last = lines.length - 1;
+    // Two more for the backslash.
+    if (lines[last]!.length + 1 + word.length <= width - 2 || lines[last] === '  $') lines[last] += ` ${word}`;
+    else lines.push(`      ${word}`);
+  }
+  return lines.join(' \\\n');
 }
 
 /** A command and all below it. */

@@ -5,7 +5,9 @@ import { escapeText, OptionError } from '@dimo/core';
 import { readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { evaluationFileName, pluginCells, readEvaluation } from './evaluation-files.js';
+import { healthLine } from './health.js';
 import { readRunConfig, writeFileAtomically } from './run/folder.js';
+import { readHealth } from './run/health-file.js';
 import { readMetrics, type MetricsLine } from './run/metrics.js';
 import { version } from './version.js';
 
@@ -48,10 +50,11 @@ export async function writeReport(run: string, out: string = join(run, 'report.h
   const config = await readRunConfig(run);
   const metrics = await readMetrics(join(run, 'metrics.jsonl'));
   const evaluation = await readEvaluation(join(run, evaluationFileName));
+  const health = await readHealth(run);
   const name = basename(resolve(run));
   const html = renderReport({
     title: `dimo: ${name}`,
-    summary: `${metrics.at(-1)?.step ?? 0} steps. Made by dimo ${version}.`,
+    summary: `${metrics.at(-1)?.step ?? 0} steps. ${health ? `${capitalized(healthLine(health))}. ` : ''}Made by dimo ${version}.`,
     ...(evaluation && evaluation.rows.length > 0 ? { rows: evaluation.rows } : {}),
     ...(evaluation && evaluation.pluginRows.length > 0 ? { otherMeasures: pluginCells(evaluation.pluginRows) } : {}),
     notes: evaluation?.notes ?? [],
@@ -62,6 +65,10 @@ export async function writeReport(run: string, out: string = join(run, 'report.h
   });
   await writeFileAtomically(out, html);
   return out;
+}
+
+function capitalized(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** Grids of the generator while it was trained: the first, some between, the last. */

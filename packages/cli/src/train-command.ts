@@ -2,12 +2,15 @@
 import type { RunFolder } from '@dimo/backend-node';
 import { OptionError, type Engine } from '@dimo/core';
 import type { DimoConfig } from './config/schema.js';
-import { exitOk } from './failure.js';
+import { exitFailed, exitOk } from './failure.js';
+import { healthLine, type Health } from './health.js';
 import type { TrainingFlags } from './program.js';
 import { openExistingRun, openNewRun, readRunConfig, writeRunConfig } from './run/folder.js';
+import { forgetHealth, writeHealth } from './run/health-file.js';
 import type { TrainRunResult } from './run/train-run.js';
 import { openEngine, openProject, type Project } from './session.js';
-import { print, printError } from './terminal.js';
+import { resumeCommand } from './resume-command.js';
+import { print, printError, printJson } from './terminal.js';
 import { formatDuration } from './run/progress.js';
 
 /** Everything a training command works with. */
@@ -38,6 +41,8 @@ export interface TrainingCommand<R extends TrainRunResult, Inputs> {
   check(project: Project): Promise<(engine: Engine) => Promise<Inputs>>;
   /** Trains. Called with the folder locked, so that nothing is computed for a folder that cannot be written. */
   train(session: TrainingSession, inputs: Inputs): Promise<R>;
+  /** How it ended, as far as that can be said. */
+  health(result: R, session: TrainingSession): Health;
   /** Lines for people about the result, the first one the most important. */
   describe(result: R, session: TrainingSession): string[];
   /** The same for `--json`. */
@@ -65,11 +70,14 @@ export async function runTrainingCommand<R extends TrainRunResult, Inputs>(
       if (!flags.quiet) printError(`${explanation}\nrun folder ${run.path}`);
       const session: TrainingSession = { project, config, run, engine, resume: flags.resume !== undefined };
       if (flags.resume === undefined) await writeRunConfig(run.path, config, name);
+      await forgetHealth(run.path);
       const result = await command.train(session, inputs);
       // Kept as the run's own only now: training refuses settings that were not allowed to differ.
       if (flags.resumeOverride.length > 0) await writeRunConfig(run.path, config, name);
-      finish(command, result, session);
-      return exitOk;
+      const health = command.health(result, session);
+      await writeHealth(run.path, result.step, health);
+      finish(command, { result, health }, session);
+      return exitCodeOfHealth(health, flags);
     } finally {
       await run.release();
     }
@@ -91,21 +99,38 @@ function checkResume({ resume, resumeOverride }: TrainingFlags, { typed }: Proje
   }
 }
 
+/** A destroyed result fails the command where that was asked for. */
+export function exitCodeOfHealth(
+  { verdict }: Pick<Health, 'verdict'>,
+  { strictHealth }: Pick<TrainingFlags, 'strictHealth'>,
+): number {
+  return strictHealth && verdict === 'destroyed' ? exitFailed : exitOk;
+}
+
 function finish<R extends TrainRunResult>(
   command: Pick<TrainingCommand<R, unknown>, 'flags' | 'name' | 'facts' | 'describe'>,
-  result: R,
+  { result, health }: { readonly result: R; readonly health: Health },
   session: TrainingSession,
 ): void {
   const { flags, name } = command;
+  const resume = resumeCommand(name, session.run.path, flags.typed, session.config.plugins);
   if (flags.json) {
     const { step, stopped, seconds } = result;
-    print(JSON.stringify({ run: session.run.path, step, stopped, seconds, ...command.facts(result, session) }));
+    printJson({
+      run: session.run.path,
+      step,
+      stopped,
+      ...(stopped ? { resume } : {}),
+      seconds,
+      ...command.facts(result, session),
+      health,
+    });
+    if (health.verdict === 'destroyed') printError(`warning: ${healthLine(health)}`);
     return;
   }
   if (result.stopped)
-    print(
-      `stopped by ${result.stoppedBy ?? 'request'} after step ${result.step}, saved; continue with: dimo ${name} --resume ${session.run.path}`,
-    );
+    print(`stopped by ${result.stoppedBy ?? 'request'} after step ${result.step}, saved; continue with:\n  ${resume}`);
   else print(`done: ${result.step} steps in ${formatDuration(result.seconds)}`);
   for (const line of command.describe(result, session)) print(line);
+  if (health.verdict !== 'unknown') print(`${health.verdict === 'good' ? '' : 'warning: '}${healthLine(health)}`);
 }

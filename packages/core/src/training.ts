@@ -121,6 +121,7 @@ export async function runTraining<Draws>(
     const specs = specsOf(initial);
     for (const [name, { fn, inputs }] of Object.entries(program.functions))
       compiled.set(name, await engine.compile(fn, { state: specs, inputs }));
+    const letOthersIn = eventLoopTurns();
     let skippedInARow = 0;
     let draws = step < until ? await program.draw(step, engine.makesRandomNumbers) : undefined;
     while (step < until && !signal?.aborted) {
@@ -142,6 +143,7 @@ export async function runTraining<Draws>(
           { hint: 'resume from the last checkpoint with a lower learning rate' },
         );
       await onStep?.({ ...result, step, snapshot, deviceState: state });
+      await letOthersIn();
       draws = await next;
     }
     return { ...(await snapshot()), stopped: step < until };
@@ -164,6 +166,19 @@ function checkOptions({ name, numSteps }: TrainingProgram, options: TrainingOpti
   requireInteger(from.step, `${name}: from.step`, 0);
   for (const [counter, value] of Object.entries(from.counters))
     requireInteger(value, `${name}: from.counters.${counter}`, 0);
+}
+
+/**
+ * An engine that computes on this thread settles its promises without ever returning to the event loop: timers and signals,
+ * and so a stop request, would wait for the end of the run. Ten turns a second let them in.
+ */
+function eventLoopTurns(): () => Promise<void> {
+  let last = performance.now();
+  return async () => {
+    if (performance.now() - last < 100) return;
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    last = performance.now();
+  };
 }
 
 async function runCalls(

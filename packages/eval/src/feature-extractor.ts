@@ -24,12 +24,14 @@ export interface FeatureExtractor {
   readonly imageShape: readonly [height: number, width: number, channels: number];
   /** D, width of the features. */
   readonly featureLength: number;
+  /** 0 for a network that knows no classes: there are no logits, and no metrics that need them. */
   readonly numClasses: number;
   readonly weights: HostTree;
   /**
-   * Features float32 [B, D] and class logits float32 [B, numClasses] of images float32 [B, H, W, C] in [0, 1]. Pure.
+   * Features float32 [B, D] and, with classes, logits float32 [B, numClasses] of images float32 [B, H, W, C] in [0, 1].
+   * Pure.
    */
-  extract(weights: TensorTree, images: Tensor4D): { readonly features: Tensor2D; readonly logits: Tensor2D };
+  extract(weights: TensorTree, images: Tensor4D): { readonly features: Tensor2D; readonly logits?: Tensor2D };
 }
 
 /** Images that are read in batches, so that a whole dataset never has to be held as float32. */
@@ -97,8 +99,8 @@ export function splitSource(
 export interface ImageFeatures {
   /** [count, D]. */
   readonly features: Matrix;
-  /** [count, numClasses]. */
-  readonly logits: Matrix;
+  /** [count, numClasses]; absent where the extractor knows no classes. */
+  readonly logits?: Matrix;
 }
 
 /** Options of `extractFeatures`. */
@@ -132,7 +134,7 @@ export async function extractFeatures(options: ExtractOptions): Promise<ImageFea
   const logits = new Float32Array(count * numClasses);
   const state = await engine.upload(extractor.weights);
   const compiled = await engine.compile(
-    (weights, inputs) => ({ outputs: { ...extractor.extract(weights, inputs['images'] as Tensor4D) } }),
+    (weights, inputs) => ({ outputs: { ...extractor.extract(weights, inputs['images'] as Tensor4D) } as TensorTree }),
     {
       state: specsOf(extractor.weights),
       inputs: { images: { dtype: 'float32', shape: [batchSize, ...imageShape] } },
@@ -149,14 +151,18 @@ export async function extractFeatures(options: ExtractOptions): Promise<ImageFea
         (outputs['features']!.data as Float32Array).subarray(0, number * featureLength),
         first * featureLength,
       );
-      logits.set((outputs['logits']!.data as Float32Array).subarray(0, number * numClasses), first * numClasses);
+      if (numClasses > 0)
+        logits.set((outputs['logits']!.data as Float32Array).subarray(0, number * numClasses), first * numClasses);
       onProgress?.(first + number, count);
     }
   } finally {
     await compiled.dispose();
     await state.dispose();
   }
-  return { features: matrix(features, featureLength), logits: matrix(logits, numClasses) };
+  return {
+    features: matrix(features, featureLength),
+    ...(numClasses > 0 ? { logits: matrix(logits, numClasses) } : {}),
+  };
 }
 
 /** The images with the last one repeated up to `batchSize`. */

@@ -9,12 +9,16 @@ import { checkEvaluation } from '../evaluation-requirements.js';
 import { evaluateModels } from '../evaluation.js';
 import { evaluationFileName, evaluationText, writeEvaluation } from '../evaluation-files.js';
 import { exitOk } from '../failure.js';
+import { healthLine } from '../health.js';
 import type { TrainingFlags } from '../program.js';
 import { writeReport } from '../report.js';
 import { openNewRun, writeRunConfig } from '../run/folder.js';
+import { writeHealth } from '../run/health-file.js';
 import { formatDuration } from '../run/progress.js';
 import { openEngine, openProject } from '../session.js';
-import { print, printError } from '../terminal.js';
+import { resumeCommand, shellQuoted } from '../resume-command.js';
+import { print, printError, printJson } from '../terminal.js';
+import { exitCodeOfHealth } from '../train-command.js';
 
 /** Settings of the demo, under those that were typed; docs/mnist.md compares temperatures. */
 const full = { 'distill.numSteps': '1000', 'eval.count': '5000', 'sample.temperature': '0.75' };
@@ -64,9 +68,12 @@ export async function demo(flags: TrainingFlags & { readonly quick: boolean }): 
         resumeOverride: [],
         quiet: flags.quiet,
       });
-      if (distilled.health) note(distilled.health);
+      await writeHealth(run.path, distilled.step, distilled.health);
       if (distilled.stopped) {
-        print(`stopped after step ${distilled.step}, saved; continue with: dimo distill --resume ${run.path}`);
+        const { step } = distilled;
+        const resume = resumeCommand('distill', run.path, flags.typed, config.plugins);
+        if (flags.json) printJson({ run: run.path, step, stopped: true, resume });
+        else print(`stopped after step ${step}, saved; continue with:\n  ${resume}`);
         return exitOk;
       }
       note(`2/3 evaluating teacher and generator on ${config.eval.count} samples each`);
@@ -78,14 +85,14 @@ export async function demo(flags: TrainingFlags & { readonly quick: boolean }): 
         dataset,
         teacher: found,
         generators: [{ generator, name: run.path }],
+        quiet: flags.quiet,
         onProgress: (line) => note(`    ${line}`),
       });
       await writeEvaluation(join(run.path, evaluationFileName), evaluation, { ...engine.info });
       note('3/3 writing the report');
       const report = await writeReport(run.path);
       const seconds = (performance.now() - started) / 1000;
-      if (flags.json)
-        print(JSON.stringify({ run: run.path, report, seconds, rows: evaluation.rows, health: distilled.health }));
+      if (flags.json) printJson({ run: run.path, report, seconds, rows: evaluation.rows, health: distilled.health });
       else
         print(
           [
@@ -93,11 +100,12 @@ export async function demo(flags: TrainingFlags & { readonly quick: boolean }): 
             evaluationText(evaluation),
             '',
             `${formatDuration(seconds)} in all, ${formatDuration(distilled.seconds)} of them distilling`,
-            `generator: ${distilled.generatorFolder} (dimo sample --model ${distilled.generatorFolder})`,
+            healthLine(distilled.health),
+            `generator: ${distilled.generatorFolder} (dimo sample --model ${shellQuoted(distilled.generatorFolder)})`,
             `report:    ${pathToFileURL(resolve(report)).href}`,
           ].join('\n'),
         );
-      return exitOk;
+      return exitCodeOfHealth(distilled.health, flags);
     } finally {
       await run.release();
     }

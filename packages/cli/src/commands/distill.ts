@@ -1,6 +1,8 @@
 /** `dimo distill`: a teacher into a one-step generator. */
 import { checkDistillation, distillRun, type DistillInputs, type DistillResult } from '../distill-run.js';
 import type { TrainingFlags } from '../program.js';
+import { shellQuoted } from '../resume-command.js';
+import { tellUnfinished } from '../tell-unfinished.js';
 import { printError } from '../terminal.js';
 import { runTrainingCommand } from '../train-command.js';
 
@@ -11,10 +13,13 @@ export function distill(flags: TrainingFlags): Promise<number> {
     flags,
     fallbackName: ({ config }) =>
       `distill-${(config.teacher.plugin ?? config.teacher.source ?? 'mnist').split(/[/\\]/).filter(Boolean).at(-1)}`,
-    check: ({ config, registry }) =>
-      checkDistillation(config, registry, (note) => {
+    check: async ({ config, registry }) => {
+      const inputs = await checkDistillation(config, registry, (note) => {
         if (!flags.quiet) printError(note);
-      }),
+      });
+      await tellUnfinished([config.teacher.source], flags);
+      return inputs;
+    },
     train({ config, run, engine, resume }, inputs) {
       return distillRun({
         ...inputs,
@@ -26,10 +31,10 @@ export function distill(flags: TrainingFlags): Promise<number> {
         quiet: flags.quiet,
       });
     },
+    health: (result) => result.health,
     describe: (result) => [
-      `generator ${result.generatorFolder}; try: dimo sample --model ${result.generatorFolder}`,
-      ...(result.health ? [result.health] : []),
+      `generator ${result.generatorFolder}; try: dimo sample --model ${shellQuoted(result.generatorFolder)}`,
     ],
-    facts: (result) => ({ generator: result.generatorFolder, counters: result.counters, health: result.health }),
+    facts: (result) => ({ generator: result.generatorFolder, counters: result.counters }),
   });
 }

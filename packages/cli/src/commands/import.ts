@@ -11,14 +11,15 @@ import { escapeText, OptionError, type PluginRegistry, type WeightSource } from 
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { exitOk, withExitCode } from '../failure.js';
+import { exitOk } from '../failure.js';
 import { encodeImport, importFileName, modelFolder, readImport } from '../imported-model.js';
 import { recognizeModel, unknownModelError, type ModelLayout } from '../model-layout.js';
 import { locateModel, presetLocation } from '../models.js';
 import { loadRegistry } from '../plugins.js';
 import { createProgress, formatBytes, type Progress } from '../run/progress.js';
 import { writeFileAtomically } from '../run/folder.js';
-import { print, printError } from '../terminal.js';
+import { interruptible } from '../run/interruptible.js';
+import { print, printError, printJson } from '../terminal.js';
 
 /** Arguments of `import`. */
 export interface ImportArguments {
@@ -122,7 +123,7 @@ async function downloadWithProgress(
   files: readonly string[],
   { quiet }: Pick<ImportArguments, 'quiet'>,
 ): Promise<DownloadedFile[]> {
-  let progress: Promise<Progress> | undefined;
+  let progress: Progress | undefined;
   try {
     return await repository.download(files, ({ doneBytes, totalBytes }) => {
       progress ??= createProgress({
@@ -136,28 +137,10 @@ async function downloadWithProgress(
         everySeconds: 5,
         quiet,
       });
-      void progress.then(({ update }) => update({ step: doneBytes, numbers: [] }));
+      progress.update({ step: doneBytes, numbers: [] });
     });
   } finally {
-    (await progress)?.finish();
-  }
-}
-
-/** Runs `work` with a signal that Ctrl-C gives, so that the terminal is left tidy and the reader knows what is kept. */
-async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const controller = new AbortController();
-  let code = 130;
-  const stop = (signal: NodeJS.Signals): void => {
-    code = signal === 'SIGTERM' ? 143 : 130;
-    controller.abort();
-  };
-  process.once('SIGINT', stop).once('SIGTERM', stop);
-  try {
-    return await work(controller.signal);
-  } catch (error) {
-    throw controller.signal.aborted ? withExitCode(error, code) : error;
-  } finally {
-    process.off('SIGINT', stop).off('SIGTERM', stop);
+    progress?.finish();
   }
 }
 
@@ -216,7 +199,7 @@ function report({ json, quiet }: ImportArguments, { model, folder, written }: Ou
     printError(`the hub gives no hash of ${unchecked.join(', ')}: only the length could be checked`);
   if (json) {
     const facts = { folder, kind: layout.kind, description: layout.description, source: place, bytes, transferred };
-    print(JSON.stringify({ ...facts, written: written ? [join(folder, importFileName)] : [] }));
+    printJson({ ...facts, written: written ? [join(folder, importFileName)] : [] });
     return;
   }
   if (quiet) return;

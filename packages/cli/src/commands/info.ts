@@ -1,5 +1,12 @@
-/** `dimo info`: plugins, the resolved configuration, a teacher, a generator or a run. */
-import { OptionError, sizeOf, type SpecTree, type TeacherDefinition } from '@dimo/core';
+/** `dimo info`: plugins, the resolved configuration, a model, and every folder that dimo writes. */
+import {
+  generatorFileNames,
+  OptionError,
+  sizeOf,
+  teacherDescriptionName,
+  type SpecTree,
+  type TeacherDefinition,
+} from '@dimo/core';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
@@ -10,7 +17,8 @@ import { findGenerator, findTeacher, locateModel, presetLocation, presetNames } 
 import { withArchitectures } from '../resolved-architectures.js';
 import { readRunConfig, runConfigName } from '../run/folder.js';
 import { openProject, type Project } from '../session.js';
-import { print } from '../terminal.js';
+import { print, printJson } from '../terminal.js';
+import { folderFacts, importFacts } from './folder-facts.js';
 
 /** Arguments of `info`. */
 export interface InfoArguments {
@@ -31,7 +39,8 @@ export async function info(args: InfoArguments): Promise<number> {
     throw new OptionError(`--allow-nonfinite has no effect on \`dimo info ${args.what}\``, { hint: 'leave it out' });
   const project = await openProject(args.typed, { onlyEffective: false });
   const facts = await factsOf(args, project);
-  print(args.json ? JSON.stringify(facts, null, 2) : stringify(facts).trimEnd());
+  if (args.json) printJson(facts, 2);
+  else print(stringify(facts).trimEnd());
   return exitOk;
 }
 
@@ -40,22 +49,22 @@ async function factsOf(args: InfoArguments, project: Project): Promise<Record<st
   const { registry, config } = project;
   if (what === 'plugins') return pluginFacts(project);
   if (what === 'config') return { ...(await withArchitectures(config, registry)) };
-  if (presetLocation(what, registry) || existsSync(join(what, 'teacher.json'))) {
-    const { teacher } = await findTeacher({ source: what, config: {} }, registry);
-    return { teacher: teacher.name, ...definitionFacts(teacher) };
-  }
+  if (presetLocation(what, registry)) return teacherFacts(project, what);
   // Both: the folder is neither, and reading it as a run says so.
   if (existsSync(join(what, 'config.json')) && existsSync(join(what, runConfigName))) await readRunConfig(what);
-  if (existsSync(join(what, 'config.json'))) return generatorFacts(args, project, what);
-  if (existsSync(join(what, runConfigName))) return runFacts(args, project);
+  const facts = await folderFacts(what, (folder, kind) =>
+    kind === 'teacher' ? teacherFacts(project, folder) : generatorFacts(args, project, folder),
+  );
+  if (facts) return facts;
+  if (existsSync(join(what, teacherDescriptionName))) return teacherFacts(project, what);
+  if (existsSync(join(what, generatorFileNames.description)) || what.endsWith('.safetensors'))
+    return generatorFacts(args, project, what);
   const located = await locateModel(what, registry);
-  if (located?.kind === 'generator') return generatorFacts(args, project, what);
-  if (located) {
-    const { teacher } = await findTeacher({ source: what, config: {} }, registry);
-    return { teacher: teacher.name, files: located.source.location, ...definitionFacts(teacher) };
-  }
+  const from = existsSync(what) ? await importFacts(what) : {};
+  if (located?.kind === 'generator') return { ...from, ...(await generatorFacts(args, project, what)) };
+  if (located) return { ...from, ...(await teacherFacts(project, what)), files: located.source.location };
   throw new OptionError(
-    `"${what}" is neither plugins, config, a bundled teacher, nor a folder of a teacher, generator, import or run${didYouMeanPath(what, ['plugins', 'config', ...presetNames(registry)])}`,
+    `"${what}" is neither plugins, config, a bundled teacher, nor a folder of a run, teacher, tokenizer, generator, checkpoint, import or evaluation${didYouMeanPath(what, ['plugins', 'config', ...presetNames(registry)])}`,
   );
 }
 
@@ -111,16 +120,9 @@ async function generatorFacts(
   };
 }
 
-async function runFacts(args: InfoArguments, project: Project): Promise<Record<string, unknown>> {
-  const { folderCheckpointStore, pathInside } = await import('@dimo/backend-node');
-  const { listCheckpoints } = await import('@dimo/core');
-  const checkpoints = await listCheckpoints(folderCheckpointStore(join(args.what, 'checkpoints'), args.what));
-  const generator = await pathInside(args.what, 'generator');
-  return {
-    run: args.what,
-    checkpoints: [...checkpoints],
-    ...(existsSync(join(generator, 'config.json')) ? await generatorFacts(args, project, generator) : {}),
-  };
+async function teacherFacts({ registry }: Project, source: string): Promise<Record<string, unknown>> {
+  const { teacher } = await findTeacher({ source, config: {} }, registry);
+  return { teacher: teacher.name, ...definitionFacts(teacher) };
 }
 
 function countParameters(parameters: SpecTree): number {

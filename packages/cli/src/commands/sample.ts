@@ -24,7 +24,8 @@ import {
   type NamedConditions,
 } from '../samplers.js';
 import { openEngine, openProject, type Project } from '../session.js';
-import { print, printError } from '../terminal.js';
+import { print, printError, printJson } from '../terminal.js';
+import { tellUnfinished } from '../tell-unfinished.js';
 
 /** Arguments of `sample`. */
 export interface SampleArguments {
@@ -60,6 +61,7 @@ export async function sample(args: SampleArguments): Promise<number> {
   const started = performance.now();
   const source = await openSource(args, project);
   checkSampleOptions(args, source, project);
+  await tellUnfinished([args.model ?? config.teacher.source], args);
   const { engine, explanation } = await openEngine(config.engine, project.registry);
   try {
     const { labels, numDifferent, tokens, numSteps, decode } = await draw(source, engine, { args, project, count });
@@ -68,12 +70,22 @@ export async function sample(args: SampleArguments): Promise<number> {
       ? await writeImages(args, images, { tokens, labels, numDifferent, columns })
       : await writeSequences(args, tokens, labels);
     const seconds = (performance.now() - started) / 1000;
-    if (args.json) print(JSON.stringify({ written, count, model: source.name, steps: numSteps, seconds }));
-    else if (!args.quiet) {
+    if (args.json) {
+      const { classNames } = (source.generator?.definition ?? source.teacher!).conditions;
+      printJson({
+        written,
+        count,
+        model: source.name,
+        steps: numSteps,
+        seconds,
+        labels,
+        ...(classNames ? { classNames } : {}),
+      });
+    } else if (!args.quiet) {
       printError(explanation);
-      print(
-        `${count} samples of ${source.name} in ${numSteps} step${numSteps === 1 ? '' : 's'}: ${written.join(', ')}`,
-      );
+      const some = written.length > 4 ? [...written.slice(0, 2), `and ${written.length - 2} more`] : written;
+      const plural = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`;
+      print(`${plural(count, 'sample')} of ${source.name} in ${plural(numSteps, 'step')}: ${some.join(', ')}`);
     }
     return exitOk;
   } finally {
@@ -230,7 +242,9 @@ async function writeImages(
   const out = args.out ?? 'samples.png';
   const count = images.shape[0]!;
   const files = new Map<string, Uint8Array>();
-  files.set(out, encodeGrid(images, columns ?? gridColumns(count, numDifferent)).png);
+  // One image is an image, not a grid: its own size, as a program would take it.
+  const isGrid = count > 1 || columns !== undefined;
+  files.set(out, isGrid ? encodeGrid(images, columns ?? gridColumns(count, numDifferent)).png : encodeImage(images, 0));
   if (args.images !== undefined) {
     const digits = String(count - 1).length;
     for (let i = 0; i < count; i++)
@@ -275,6 +289,5 @@ async function writeFiles(files: ReadonlyMap<string, Uint8Array>): Promise<strin
   const folders = new Set([...files.keys()].map((path) => dirname(path)));
   for (const folder of folders) await mkdir(folder, { recursive: true });
   for (const [path, bytes] of files) await writeFileAtomically(path, bytes);
-  const names = [...files.keys()];
-  return names.length > 4 ? [...names.slice(0, 2), `and ${names.length - 2} more`] : names;
+  return [...files.keys()];
 }

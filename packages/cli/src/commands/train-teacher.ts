@@ -26,16 +26,22 @@ import { findTokenDataset, requireDataset } from '../datasets.js';
 import { teacherTrainingOptions } from '../distillation-settings.js';
 import { requireTeacherPlugin } from '../models.js';
 import type { TrainingFlags } from '../program.js';
+import { teacherHealth, type Health } from '../health.js';
 import { folderInRun, writeFileAtomically } from '../run/folder.js';
+import { runEndOf } from '../run/health-file.js';
+import { resolvePart } from '../run/parts.js';
+import { tellUnfinished } from '../tell-unfinished.js';
 import { trainRun, writeResult, type TrainRunResult } from '../run/train-run.js';
 import type { Project } from '../session.js';
 import { teacherFolderFiles } from '../teacher-folder.js';
+import { shellQuoted } from '../resume-command.js';
 import { runTrainingCommand, type TrainingSession } from '../train-command.js';
 import { printError } from '../terminal.js';
 import { version } from '../version.js';
 
 interface TeacherResult extends TrainRunResult {
   readonly folder: string;
+  readonly health: Health;
 }
 
 /** What a teacher is trained on. */
@@ -53,12 +59,16 @@ export function trainTeacher(flags: TrainingFlags): Promise<number> {
     name: 'train teacher',
     flags,
     fallbackName: ({ config }) => `teacher-${config.dataset}`,
-    check: (project) =>
-      checkInputs(project, (note) => {
+    check: async (project) => {
+      const inputs = await checkInputs(project, (note) => {
         if (!flags.quiet) printError(note);
-      }),
+      });
+      await tellUnfinished([project.config.train.teacher.tokenizer], flags);
+      return inputs;
+    },
     train: (session, data) => train(session, data, flags),
-    describe: ({ folder }) => [`teacher ${folder}; next: dimo distill --teacher ${folder}`],
+    health: ({ health }) => health,
+    describe: ({ folder }) => [`teacher ${folder}; next: dimo distill --teacher ${shellQuoted(folder)}`],
     facts: ({ folder, counters }) => ({ teacher: folder, counters }),
   });
 }
@@ -67,6 +77,7 @@ async function train(session: TrainingSession, data: TeacherData, flags: Trainin
   const { config, engine, run } = session;
   const { plugin, definition } = data;
   const program = teacherTrainingProgram(definition, data, teacherTrainingOptions(config));
+  const losses: number[] = [];
   const result = await trainRun({
     label: 'train teacher',
     unit: definition.decoder ? 'images/s' : 'sequences/s',
@@ -95,6 +106,7 @@ async function train(session: TrainingSession, data: TeacherData, flags: Trainin
       ['maskedNll', 'nll'],
       ['learningRate', 'lr'],
     ],
+    onStep: ({ metrics }) => void losses.push(metrics['maskedNll'] ?? NaN),
   });
   // Picks names; host tensors do as well as device tensors.
   const pick = teacherTrainingResult(definition).weights as unknown as (state: HostTree) => HostTree;
@@ -117,7 +129,29 @@ async function train(session: TrainingSession, data: TeacherData, flags: Trainin
     for (const name of [...names, teacherDescriptionName]) await writeFileAtomically(join(place, name), files[name]!);
     return place;
   });
-  return { ...result, folder };
+  const { codebookSize } = definition.model.tokenSpace;
+  const health = teacherHealth(runEndOf(result, teacher.weights), {
+    first: meanOf(losses.slice(0, 10)),
+    last: meanOf(losses.slice(-50)),
+    frequencies: frequencyEntropy(data.tokens.data),
+    numTokens: codebookSize,
+  });
+  return { ...result, folder, health };
+}
+
+function meanOf(values: readonly number[]): number {
+  const finite = values.filter((value) => Number.isFinite(value));
+  return finite.reduce((sum, value) => sum + value, 0) / finite.length;
+}
+
+/** Entropy of the tokens by their frequencies alone, nats: what a model that looks at nothing reaches. */
+function frequencyEntropy(tokens: Int32Array): number {
+  const counts = new Map<number, number>();
+  for (const token of tokens) counts.set(token, (counts.get(token) ?? 0) + 1);
+  return [...counts.values()].reduce((sum, count) => {
+    const part = count / tokens.length;
+    return sum - part * Math.log(part);
+  }, 0);
 }
 
 /** Reads and checks what a teacher is trained on; the rest needs an engine: tokens of images, conditions of texts. */
@@ -136,7 +170,7 @@ async function checkInputs(
     throw new OptionError('train teacher: a dataset of images needs a tokenizer', {
       hint: `run \`dimo train tokenizer --dataset ${config.dataset}\` first, then give its folder with --tokenizer`,
     });
-  const tokenizer = await readTokenizer(folderWeightSource(source));
+  const tokenizer = await readTokenizer(folderWeightSource(await resolvePart(source, ['tokenizer', 'teacher'])));
   const definition = await define(
     config,
     plugin,

@@ -14,10 +14,13 @@ import { join } from 'node:path';
 import { requireDataset } from '../datasets.js';
 import { tokenizerTrainingOptions } from '../distillation-settings.js';
 import type { TrainingFlags } from '../program.js';
+import { tokenizerHealth, type Health } from '../health.js';
 import { folderInRun, writeFileAtomically } from '../run/folder.js';
+import { runEndOf } from '../run/health-file.js';
 import { trainRun, writeResult, type TrainRunResult } from '../run/train-run.js';
 import { decoderOf } from '../samplers.js';
 import type { Project } from '../session.js';
+import { shellQuoted } from '../resume-command.js';
 import { runTrainingCommand, type TrainingSession } from '../train-command.js';
 import { version } from '../version.js';
 
@@ -25,6 +28,7 @@ interface TokenizerResult extends TrainRunResult {
   readonly folder: string;
   /** Mean squared error of test images in [0, 1]. */
   readonly testError: number;
+  readonly health: Health;
 }
 
 /** Trains a tokenizer, or continues. */
@@ -38,9 +42,10 @@ export function trainTokenizer(flags: TrainingFlags): Promise<number> {
       return () => Promise.resolve(inputs);
     },
     train: (session, inputs) => train(session, inputs, flags),
+    health: ({ health }) => health,
     describe: ({ folder, testError }) => [
       `tokenizer ${folder}, mean squared error on test images ${testError.toFixed(5)}`,
-      `next: dimo train teacher --tokenizer ${folder}`,
+      `next: dimo train teacher --tokenizer ${shellQuoted(folder)}`,
     ],
     facts: ({ folder, testError, counters }) => ({ tokenizer: folder, testError, counters }),
   });
@@ -73,6 +78,7 @@ async function train(
   flags: TrainingFlags,
 ): Promise<TokenizerResult> {
   const { config, engine, run } = session;
+  let perplexity: number | undefined;
   const result = await trainRun({
     label: 'train tokenizer',
     unit: 'images/s',
@@ -94,6 +100,9 @@ async function train(
       ['squaredError', 'error'],
       ['perplexity', 'perplexity'],
     ],
+    onStep({ metrics }) {
+      perplexity = metrics['perplexity'] ?? perplexity;
+    },
   });
   const weights = tokenizerTrainingResult(result.state);
   const folder = await writeResult(run, result, async () => {
@@ -102,11 +111,12 @@ async function train(
       await writeFileAtomically(join(place, name), bytes);
     return place;
   });
-  const testError = await reconstruct(session, dataset, { tokenizer, weights });
-  return { ...result, folder, testError };
+  const { testError, variance } = await reconstruct(session, dataset, { tokenizer, weights });
+  const health = tokenizerHealth(runEndOf(result, weights), { testError, variance, perplexity });
+  return { ...result, folder, testError, health };
 }
 
-/** Reconstructs test images: a picture of some, and the error of a thousand. */
+/** Reconstructs test images: a picture of some, the error of a thousand, and their variance about the mean image. */
 async function reconstruct(
   { engine, run }: TrainingSession,
   dataset: Dataset,
@@ -114,7 +124,7 @@ async function reconstruct(
     tokenizer,
     weights,
   }: Pick<ReturnType<typeof defineTokenizer>, 'tokenizer'> & { weights: Record<string, HostTensor> },
-): Promise<number> {
+): Promise<{ readonly testError: number; readonly variance: number }> {
   const count = Math.min(1000, dataset.test.count);
   const size = dataset.imageShape.reduce((product, n) => product * n, 1);
   const images = { count, pixels: dataset.test.pixels.subarray(0, count * size) };
@@ -134,8 +144,16 @@ async function reconstruct(
     }
     const grid = encodeGrid({ dtype: 'float32', shape: [2 * shown, ...dataset.imageShape], data }, 8);
     await writeFileAtomically(join(await folderInRun(run.path, 'samples'), 'reconstructions.png'), grid.png);
-    return sum / originals.data.length;
+    return { testError: sum / originals.data.length, variance: varianceOf(originals.data, size) };
   } finally {
     await decoder?.dispose();
   }
+}
+
+/** Mean squared distance of images from their mean image. */
+function varianceOf(images: Float32Array, size: number): number {
+  const count = images.length / size;
+  const mean = new Float64Array(size);
+  images.forEach((value, i) => (mean[i % size]! += value / count));
+  return images.reduce((sum, value, i) => sum + (value - mean[i % size]!) ** 2, 0) / images.length;
 }

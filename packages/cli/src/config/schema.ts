@@ -249,6 +249,22 @@ export const configSchema = z.strictObject({
       .describe('k of precision and recall; with 5, real images score about 0.95.'),
     densityNeighbors: whole(1, 100).default(5).describe('k of density and coverage.'),
     batchSize: whole(1, 65536).default(50).describe('Samples computed at once.'),
+    judge: section({
+      kind: z
+        .enum(['auto', 'trained', 'random'])
+        .default('auto')
+        .describe(
+          'A classifier trained on the images of the dataset, or a random network; auto: trained where there are classes. MNIST has a bundled one, used while all of these settings are the defaults.',
+        ),
+      numSteps: whole(1, 2 ** 32 - 1)
+        .optional()
+        .describe('Training steps. Absent: three passes over the images, at least 1400, at most 5000.'),
+      batchSize: whole(1, 65536).default(128).describe('Images per training step.'),
+      learningRate: positive().default(2e-3).describe('Peak learning rate of its training.'),
+      dropout: belowOne().default(0.3).describe('Dropout rate of its features in training.'),
+      featureLength: whole(2, 4096).default(128).describe('Width of its features.'),
+      seed: whole(0).default(0).describe('Seed of its weights and training.'),
+    }).describe('The network by whose features images are judged (FID and the rest); kept for the next time.'),
   }).describe('dimo eval, and the evaluation after a distillation.'),
   checkpoint: section({
     everySteps: whole(0).default(200).describe('Steps between checkpoints; 0: no such rule.'),

@@ -31,6 +31,17 @@ export async function openMetricsLog(path: string, firstStep: number): Promise<M
   };
 }
 
+/** Adds values to the last line of a log, if there is one. */
+export async function amendMetrics(path: string, values: Readonly<Record<string, string | number>>): Promise<void> {
+  const lines = await readMetrics(path);
+  const last = lines.pop();
+  if (!last) return;
+  await writeFileAtomically(
+    path,
+    [...lines, { ...last, ...values }].map((line) => `${JSON.stringify(line)}\n`).join(''),
+  );
+}
+
 /**
  * Reads a log; a last line that was cut by a kill is left out. No log is an empty one.
  *

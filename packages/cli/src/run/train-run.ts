@@ -19,6 +19,7 @@ import type { RunFolder } from '@dimo/backend-node';
 import { join } from 'node:path';
 import type { DimoConfig } from '../config/schema.js';
 import { exitFailed, withExitCode } from '../failure.js';
+import { shellQuoted } from '../resume-command.js';
 import { printError } from '../terminal.js';
 import { openMetricsLog } from './metrics.js';
 import { createProgress, type Progress } from './progress.js';
@@ -75,17 +76,19 @@ export interface TrainRunResult extends TrainingSnapshot {
  */
 export async function trainRun<Draws>(task: TrainRun<Draws>): Promise<TrainRunResult> {
   const { program, run, config } = task;
-  const stop = listenForStop();
   let lastSaved: string | undefined;
   let rescue: Rescue | undefined;
   const progressBox: { progress?: Progress; events?: EventWriter } = {};
+  const stop = listenForStop(undefined, undefined, (line) =>
+    progressBox.progress ? progressBox.progress.note(line) : printError(line),
+  );
   try {
     const from = task.resume ? await restore(task) : undefined;
     const firstStep = from?.step ?? 0;
     if (from) lastSaved = `step-${firstStep}`;
     const log = await openMetricsLog(join(run.path, 'metrics.jsonl'), firstStep);
     const events = config.log.tensorboard ? (await import('./tensorboard.js')).createEventWriter(run.path) : undefined;
-    const progress = await createProgress({
+    const progress = createProgress({
       label: task.label,
       numSteps: program.numSteps,
       firstStep,
@@ -281,7 +284,7 @@ function duringTraining(
       ? undefined
       : `the state${rescue.step === undefined ? '' : ` after step ${rescue.step}`} could not be saved: ${rescue.failure}`;
   const continued = lastSaved
-    ? `the last good checkpoint is ${lastSaved}${rescue && !lost ? ', saved just now' : ''}; continue with --resume ${path}`
+    ? `the last good checkpoint is ${lastSaved}${rescue && !lost ? ', saved just now' : ''}; continue with --resume ${shellQuoted(path)}`
     : undefined;
   const described = DimoError.isInstance(error) ? error : unexpected(error);
   const hint = [described.hint, lost, continued].filter((part) => part !== undefined).join('; ');
