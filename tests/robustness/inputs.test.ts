@@ -149,7 +149,7 @@ describe('a run that fails', { timeout: 120_000 }, () => {
 
   it('and tells both errors where that fails too', async () => {
     const running = run('unlucky', { TOY_THROW_AFTER: '9', TOY_STEP_DELAY: '300' });
-    while (!(await readdir(at('unlucky')).catch(() => [])).includes('metrics.jsonl'))
+    while (!(await readdir(at('unlucky')).catch((): string[] => [])).includes('metrics.jsonl'))
       await new Promise((resolve) => setTimeout(resolve, 50));
     await rm(at('unlucky', 'checkpoints'), { recursive: true });
     await writeFile(at('unlucky', 'checkpoints'), 'in the way');

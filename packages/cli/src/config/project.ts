@@ -25,7 +25,7 @@ export async function whyNoProject(folder: string): Promise<string | undefined> 
 
 /** A file of a model or a run in a folder, or undefined if it has none. */
 export async function modelFileIn(folder: string): Promise<string | undefined> {
-  const names = await readdir(folder).catch((): string[] => []);
+  const names: readonly string[] = await readdir(folder).catch(() => []);
   if (names.includes('config.yaml') && names.includes('checkpoints')) return 'checkpoints';
   return names.find((name) => modelFile.test(name));
 }
