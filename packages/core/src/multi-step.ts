@@ -5,6 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
+import { requireInteger, sizeLimits } from './check-options.js';
 import { numRows, takeRows } from './batches.js';
 import type { CompiledFunction, DeviceTree, Engine, PureFunction } from './engine.js';
 import { OptionError, ShapeError } from './errors.js';
@@ -59,6 +60,7 @@ export function resolveMultiStep(options: MultiStepOptions = {}, where = 'sample
     reference: options.reference ?? false,
   };
   checkSampling(resolved, where);
+  requireInteger(resolved.numSteps, `${where}.numSteps`, 1, undefined, sizeLimits.samplerSteps);
   tokensPerStep(resolved.schedule, resolved.numSteps, 1);
   const { guidanceScale, guidanceRamp, confidence, choiceTemperature, finalChoiceTemperature } = resolved;
   if (!Number.isFinite(guidanceScale))

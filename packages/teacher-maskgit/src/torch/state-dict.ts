@@ -54,10 +54,7 @@ function openStateDict(
   const file = openTorchFile(bytes, path);
   const chosen = new Map<string, TensorReference>();
   for (const [name, value] of stateDictOf(file.root, path)) {
-    if (!only(name)) continue;
-    if (!(value instanceof TensorReference))
-      throw new WeightError(`torch file: "${escapeText(name)}" in the state dict is no tensor`, { path });
-    chosen.set(name, value);
+    if (only(name)) chosen.set(name, value);
   }
   return { file, chosen };
 }
@@ -68,20 +65,21 @@ function specsOf(chosen: ReadonlyMap<string, TensorReference>): SpecTree {
   );
 }
 
-function stateDictOf(root: PickleValue, path: string | undefined): Map<string, PickleValue> {
+function stateDictOf(root: PickleValue, path: string | undefined): Map<string, TensorReference> {
   if (!(root instanceof PickleDict))
     throw new WeightError('torch file: holds something other than a dictionary', {
       path,
       hint: 'save the state dict of the model: torch.save(model.state_dict(), file)',
     });
   const inner = containers.map((key) => root.entries.get(key)).find((value) => value instanceof PickleDict);
-  const entries = (inner instanceof PickleDict ? inner : root).entries;
-  const named = new Map<string, PickleValue>();
-  for (const [name, value] of entries) if (typeof name === 'string') named.set(name, value);
-  if (named.size !== entries.size || ![...named.values()].some((value) => value instanceof TensorReference))
+  const chosen = inner instanceof PickleDict ? inner : root;
+  const named = new Map<string, TensorReference>();
+  collectTensors(chosen, '', 0, named);
+  if (named.size === 0)
     throw new WeightError(
       `torch file: found no state dict; the keys are ${
-        [...named.keys()]
+        [...chosen.entries.keys()]
+          .filter((key) => typeof key === 'string')
           .slice(0, 10)
           .map((key) => escapeText(key, 40))
           .join(', ') || 'none'
@@ -89,4 +87,22 @@ function stateDictOf(root: PickleValue, path: string | undefined): Map<string, P
       { path, hint: `expected named tensors, at the top or under ${containers.join(' or ')}` },
     );
   return named;
+}
+
+/** Dictionaries within dictionaries are followed this far. */
+const maximumDepth = 4;
+
+/** The tensors of a dictionary, and those of the dictionaries in it under names with dots, as modules are named. */
+function collectTensors(
+  { entries }: PickleDict,
+  prefix: string,
+  depth: number,
+  found: Map<string, TensorReference>,
+): void {
+  for (const [key, value] of entries) {
+    if (typeof key !== 'string') continue;
+    if (value instanceof TensorReference) found.set(prefix + key, value);
+    else if (value instanceof PickleDict && depth < maximumDepth)
+      collectTensors(value, `${prefix}${key}.`, depth + 1, found);
+  }
 }
