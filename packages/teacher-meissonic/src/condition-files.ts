@@ -12,6 +12,7 @@ import {
   type SafetensorsWriteOptions,
   type WeightSource,
 } from '@dimo/core';
+import { readMergeLines } from './clip/tokenizer-files.js';
 
 /** Beginning of the encoder's file names, as `readModelWeights` takes it. */
 export const textEncoderBase = 'text_encoder';
@@ -47,7 +48,9 @@ export async function readTokenizerFiles(source: WeightSource, folder: string): 
   const at = (name: string) => (folder === '' ? name : `${folder}/${name}`);
   const files: Record<string, Uint8Array> = {
     'tokenizer.json': names.includes(at('vocab.json'))
-      ? encodeJson({ model: { type: 'BPE', vocab: await vocabulary(), merges: await merges() } })
+      ? encodeJson({
+          model: { type: 'BPE', vocab: await vocabulary(), merges: await readMergeLines(source, at('merges.txt')) },
+        })
       : await source.read(at('tokenizer.json')),
   };
   for (const name of settingsNames) if (names.includes(at(name))) files[name] = await source.read(at(name));
@@ -56,11 +59,6 @@ export async function readTokenizerFiles(source: WeightSource, folder: string): 
   async function vocabulary(): Promise<unknown> {
     const name = at('vocab.json');
     return requireObject(await readJsonFile(source, name, { maximumBytes }), escapeText(`${source.location}/${name}`));
-  }
-
-  async function merges(): Promise<string[]> {
-    const lines = new TextDecoder().decode(await source.read(at('merges.txt'))).split(/\r?\n/);
-    return lines.filter((line, index) => line !== '' && !(index === 0 && line.startsWith('#version')));
   }
 }
 
