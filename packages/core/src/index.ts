@@ -33,6 +33,7 @@ export * from './storage/safetensors-header.js';
 export * from './storage/safetensors-write.js';
 export * from './storage/safetensors.js';
 export * from './storage/sha256.js';
+export * from './storage/stray-files.js';
 export * from './storage/weight-names.js';
 export * from './storage/weights.js';
 export * from './batches.js';
