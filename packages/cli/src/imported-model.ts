@@ -7,6 +7,7 @@ import { cachedHubSource, folderWeightSource, isHubReference, parseHubReference 
 import { escapeText, OptionError, readJsonFile, type WeightSource } from '@dimo/core';
 import { existsSync } from 'node:fs';
 import { join, resolve, sep } from 'node:path';
+import { withTorchWeights } from './torch-weights.js';
 
 /** Name of the file. */
 export const importFileName = 'dimo.json';
@@ -87,7 +88,7 @@ export async function openSource(place: string): Promise<WeightSource> {
  */
 export function modelFolder(path: string): WeightSource {
   const boundary = /^(.*[/\\]models--[^/\\]+)[/\\]snapshots[/\\]/.exec(resolve(path) + sep)?.[1];
-  return folderWeightSource(path, boundary === undefined ? {} : { boundary });
+  return withTorchWeights(folderWeightSource(path, boundary === undefined ? {} : { boundary }));
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -139,6 +139,12 @@ export function buildProgram(result: ProgramResult): Command {
       '--teacher <folder|hf:...>',
       'for a released generator: its teacher, whose decoder and text encoder it uses',
     )
+    .option(
+      '--set <key=value>',
+      'says what the files do not hold, such as transformer.heads=8; may be repeated',
+      collect,
+      [],
+    )
     .option('--plugin <package|path>', 'adds a plugin; may be repeated', collect, [])
     .option('--json', 'print what was imported as JSON')
     .option('-q, --quiet', 'print nothing')
@@ -148,6 +154,7 @@ export function buildProgram(result: ProgramResult): Command {
         'dimo import hf:meissonflow/meissonic',
         'dimo import hf:Yuanzhi/DiMO/meissonic --teacher models/meissonic --out models/one-step',
         'dimo import ~/downloads/maskgit --out models/imagenet',
+        'dimo import ~/downloads/other --set transformer.heads=8 --out models/other',
         'HF_HUB_OFFLINE=1 dimo import hf:meissonflow/meissonic    # from the cache alone',
       ]),
     )
@@ -167,6 +174,7 @@ Environment:
         what,
         out: text(options['out']),
         teacher: text(options['teacher']),
+        settings: options['set'] as string[],
         plugins: options['plugin'] as string[],
         quiet: options['quiet'] === true,
         json: options['json'] === true,

@@ -204,7 +204,7 @@ export async function inspectCheckpoint(
     files: [file],
     bytes: opened.length,
     parameters: Object.values(model.parameters).reduce((sum, { shape }) => sum + sizeOf(shape), 0),
-    leftOut: [names.prefix, ...names.wrappers].filter((word) => word !== ''),
+    leftOut: [names.prefix, ...names.wrappers.map((word) => `${word}.`)].filter((word) => word !== ''),
     unused: names.unused,
     fileNames: names.fileNames,
   };

@@ -89,7 +89,7 @@ export async function inspectPart(
     files,
     bytes,
     parameters: Object.values(options.model.parameters).reduce((sum, { shape }) => sum + sizeOf(shape), 0),
-    leftOut: [names.prefix, ...names.wrappers].filter((word) => word !== ''),
+    leftOut: [names.prefix, ...names.wrappers.map((word) => `${word}.`)].filter((word) => word !== ''),
     unused: names.unused,
   };
 }
