@@ -76,6 +76,38 @@ export async function matrixProductRate(engine: Engine, seconds = 1): Promise<nu
   return best;
 }
 
+/** Elements of the tensor that `elementwiseRate` works on: more than a cache holds. */
+const probeElements = 2 ** 22;
+
+/**
+ * How fast an engine moves numbers through operators that compute little.
+ *
+ * @param seconds - how long to measure, about.
+ * @returns bytes read and written per second, of the fastest call.
+ */
+export async function elementwiseRate(engine: Engine, seconds = 0.3): Promise<number> {
+  const state = await engine.upload({ x: float32([probeElements]) });
+  // Unlike operators in turn, so that nothing is joined: each reads and writes the whole tensor.
+  const chain: PureFunction = ({ x }) => {
+    const y = tf.sigmoid(tf.reverse(tf.exp(tf.reverse(x!, 0)), 0));
+    return { outputs: { corner: tf.slice(y, [0], [1]) } };
+  };
+  const compiled = await engine.compile(chain, { state: specsOf({ x: float32([probeElements]) }), inputs: {} });
+  try {
+    let callTime = Infinity;
+    const deadline = performance.now() + seconds * 1000;
+    do {
+      const start = performance.now();
+      await compiled.run(state, {});
+      callTime = Math.min(callTime, performance.now() - start);
+    } while (performance.now() < deadline);
+    return (4 * 2 * 4 * probeElements * 1000) / callTime;
+  } finally {
+    await compiled.dispose();
+    await state.dispose();
+  }
+}
+
 async function measure(engine: Engine, size: number, deadline: number): Promise<{ rate: number; callTime: number }> {
   const matrix = float32([size, size]);
   for (let i = 0; i < size; i++) matrix.data[i * size + ((i * 7) % size)] = 1; // products stay bounded

@@ -276,6 +276,7 @@ Environment:
     .option('--set <key=value>', 'sets any key of the configuration; may be repeated', collect, [])
     .option('--plugin <package|path>', 'adds a plugin; may be repeated', collect, [])
     .option('--json', 'print as JSON')
+    .option('--no-bench', 'leave out the one-second measurement of the engine, and with it the times of the plan')
     .option('--allow-nonfinite', 'describe weights that hold NaN or infinity too')
     .addHelpText(
       'after',
@@ -288,6 +289,7 @@ Environment:
         typed: typedSettings('demo', options),
         json: options['json'] === true,
         allowNonFinite: options['allowNonfinite'] === true,
+        bench: options['bench'] !== false,
       });
     });
 
