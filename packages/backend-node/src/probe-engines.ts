@@ -76,8 +76,10 @@ export async function matrixProductRate(engine: Engine, seconds = 1): Promise<nu
   return best;
 }
 
-/** Elements of the tensor that `elementwiseRate` works on: more than a cache holds. */
-const probeElements = 2 ** 22;
+/** Elements of the tensors that `elementwiseRate` works on: those of a batch in a small model. */
+const probeElements = 2 ** 18;
+/** Rounds of four operators in one call. */
+const probeRounds = 8;
 
 /**
  * How fast an engine moves numbers through operators that compute little.
@@ -86,13 +88,16 @@ const probeElements = 2 ** 22;
  * @returns bytes read and written per second, of the fastest call.
  */
 export async function elementwiseRate(engine: Engine, seconds = 0.3): Promise<number> {
-  const state = await engine.upload({ x: float32([probeElements]) });
-  // Unlike operators in turn, so that nothing is joined: each reads and writes the whole tensor.
-  const chain: PureFunction = ({ x }) => {
-    const y = tf.sigmoid(tf.reverse(tf.exp(tf.reverse(x!, 0)), 0));
-    return { outputs: { corner: tf.slice(y, [0], [1]) } };
+  const weights = { x: float32([probeElements]), y: float32([probeElements]) };
+  const state = await engine.upload(weights);
+  const chain: PureFunction = ({ x, y }) => {
+    let value = x!;
+    for (let round = 0; round < probeRounds; round++) value = tf.mul(tf.relu(tf.add(tf.mul(value, y!), x!)), y!);
+    return { outputs: { corner: tf.slice(value, [0], [1]) } };
   };
-  const compiled = await engine.compile(chain, { state: specsOf({ x: float32([probeElements]) }), inputs: {} });
+  // Three operators read two tensors and write one, the fourth reads one.
+  const bytesPerCall = probeRounds * (3 * 3 + 2) * 4 * probeElements;
+  const compiled = await engine.compile(chain, { state: specsOf(weights), inputs: {} });
   try {
     let callTime = Infinity;
     const deadline = performance.now() + seconds * 1000;
@@ -101,7 +106,7 @@ export async function elementwiseRate(engine: Engine, seconds = 0.3): Promise<nu
       await compiled.run(state, {});
       callTime = Math.min(callTime, performance.now() - start);
     } while (performance.now() < deadline);
-    return (4 * 2 * 4 * probeElements * 1000) / callTime;
+    return (bytesPerCall * 1000) / callTime;
   } finally {
     await compiled.dispose();
     await state.dispose();

@@ -1,5 +1,6 @@
 /** `dimo import`: a model of a hub or a folder, made usable by the folder that this command writes. */
 import {
+  folderWeightSource,
   formatHubReference,
   isHubReference,
   openHubRepository,
@@ -162,7 +163,7 @@ async function openFolder(
     source,
     place: resolve(what),
     async fetch() {
-      const behind = torchFilesByName(await source.list());
+      const behind = torchFilesByName(await folderWeightSource(what).list());
       const sizes = layout.files.map(async (file) => (await stat(join(what, behind.get(file) ?? file))).size);
       return { bytes: (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0), downloaded: [] };
     },
