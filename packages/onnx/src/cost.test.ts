@@ -1,5 +1,5 @@
 /** Costs worked by hand. */
-import { linear, type PureFunction, type SpecTree } from '@dimo/core';
+import { attention, linear, type PureFunction, type SpecTree } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { graphCost } from './cost.js';
@@ -26,6 +26,14 @@ describe('graphCost', () => {
       outputs: { y: tf.conv2d(x as tf.Tensor4D, w as tf.Tensor4D, 1, 'same') },
     });
     expect(costOf(fn, {}, { x: spec(1, 5, 5, 2), w: spec(3, 3, 2, 4) }).matrixOperations).toBe(3600);
+  });
+
+  it('of attention from 3 to 5 positions of width 8 is 2 * 3 * 5 * 8 for scores and as much for values', () => {
+    const fn: PureFunction = (_, { q, k, v }) => ({
+      outputs: { y: attention(q as tf.Tensor3D, k as tf.Tensor3D, v as tf.Tensor3D, { numHeads: 2 }) },
+    });
+    const inputs = { q: spec(1, 3, 8), k: spec(1, 5, 8), v: spec(1, 5, 8) };
+    expect(costOf(fn, {}, inputs).matrixOperations).toBe(2 * 240);
   });
 
   it('counts what other operators move, and how much is alive at once', () => {

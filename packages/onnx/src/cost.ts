@@ -41,10 +41,10 @@ function matrixOperationsOf({ op, inputs, outputs, attributes }: GraphNode): num
   if (!a || !b || !out) return 0;
   switch (op) {
     case 'MatMul':
-    case 'FusedMatMul': {
-      const inner = flag(attributes, 'transA') ? a.shape.at(-2) : a.shape.at(-1);
-      return 2 * sizeOf(out.shape) * (inner ?? 1);
-    }
+      return 2 * sizeOf(out.shape) * (a.shape.at(-1) ?? 1);
+    case 'MultiHeadAttention':
+      // Queries [batch, rows, width] with keys [batch, columns, width], and the probabilities with values as wide as `out`.
+      return 2 * b.shape[1]! * (sizeOf(a.shape) + sizeOf(out.shape));
     case 'Gemm':
       return 2 * sizeOf(out.shape) * a.shape[flag(attributes, 'transA') ? 0 : 1]!;
     case 'Conv':
