@@ -7,6 +7,7 @@ import { cachedHubSource, folderWeightSource, isHubReference, parseHubReference 
 import { escapeText, OptionError, readJsonFile, type WeightSource } from '@dimo/core';
 import { existsSync, realpathSync } from 'node:fs';
 import { join, resolve, sep } from 'node:path';
+import { withTorchWeights } from './torch-weights.js';
 
 /** Name of the file. */
 export const importFileName = 'dimo.json';
@@ -88,7 +89,7 @@ export async function openSource(place: string): Promise<WeightSource> {
 export function modelFolder(path: string): WeightSource {
   const real = existsSync(path) ? realpathSync(path) : resolve(path);
   const boundary = /^(.*[/\\]models--[^/\\]+)[/\\]snapshots[/\\]/.exec(real + sep)?.[1];
-  return boundary === undefined ? folderWeightSource(path) : folderWeightSource(real, { boundary });
+  return withTorchWeights(boundary === undefined ? folderWeightSource(path) : folderWeightSource(real, { boundary }));
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -204,6 +204,15 @@ export async function findModel(
         : `"${name}" is not a generator: neither a folder of one nor of a run${didYouMeanPath(name, presetNames(registry))}`,
       { hint: 'name the generator/ folder of a run, made by `dimo distill`, or a folder written by `dimo import`' },
     );
+  return loadLocatedModel(located, registry, options);
+}
+
+/** Reads a model that was found. @throws OptionError, WeightError, NonFiniteError */
+export async function loadLocatedModel(
+  located: LocatedModel,
+  registry: PluginRegistry,
+  options: { readonly allowNonFinite?: boolean } = {},
+): Promise<FoundModel> {
   if (located.kind === 'teacher') return { kind: 'teacher', teacher: await loadTeacher(located, registry) };
   return { kind: 'generator', generator: await readLocatedGenerator(located, registry, options) };
 }

@@ -147,6 +147,12 @@ export function buildProgram(result: ProgramResult): Command {
       '--teacher <folder|hf:...>',
       'for a released generator: its teacher, whose decoder and text encoder it uses',
     )
+    .option(
+      '--set <key=value>',
+      'says what the files do not hold, such as transformer.heads=8; may be repeated',
+      collect,
+      [],
+    )
     .option('--plugin <package|path>', 'adds a plugin; may be repeated', collect, [])
     .option('--json', 'print what was imported as JSON')
     .option('-q, --quiet', 'print nothing')
@@ -156,6 +162,7 @@ export function buildProgram(result: ProgramResult): Command {
         'dimo import hf:meissonflow/meissonic',
         'dimo import hf:Yuanzhi/DiMO/meissonic --teacher models/meissonic --out models/one-step',
         'dimo import ~/downloads/maskgit --out models/imagenet',
+        'dimo import ~/downloads/other --set transformer.heads=8 --out models/other',
         'HF_HUB_OFFLINE=1 dimo import hf:meissonflow/meissonic    # from the cache alone',
       ]),
     )
@@ -175,6 +182,7 @@ Environment:
         what,
         out: text(options['out']),
         teacher: text(options['teacher']),
+        settings: options['set'] as string[],
         plugins: options['plugin'] as string[],
         quiet: options['quiet'] === true,
         json: options['json'] === true,
@@ -284,6 +292,7 @@ Environment:
     .option('--set <key=value>', 'sets any key of the configuration; may be repeated', collect, [])
     .option('--plugin <package|path>', 'adds a plugin; may be repeated', collect, [])
     .option('--json', 'print as JSON')
+    .option('--no-bench', 'leave out the one-second measurement of the engine, and with it the times of the plan')
     .option('--allow-nonfinite', 'describe weights that hold NaN or infinity too')
     .addHelpText(
       'after',
@@ -296,6 +305,7 @@ Environment:
         typed: typedSettings('demo', options),
         json: options['json'] === true,
         allowNonFinite: options['allowNonfinite'] === true,
+        bench: options['bench'] !== false,
       });
     });
 

@@ -6,10 +6,10 @@
 import { OptionError } from './errors.js';
 import { parseGeneratorDescription, type GeneratorDescription } from './generator.js';
 import type { TeacherDefinition, TokenDecoder } from './model.js';
-import type { TeacherPlugin, WeightSource } from './plugin.js';
+import type { InspectedModel, InspectedPart, TeacherPlugin, WeightSource } from './plugin.js';
 import { escapeText } from './storage/escape-text.js';
 import { readJsonFile } from './storage/json-file.js';
-import { readModelWeights } from './storage/model-weights.js';
+import { inspectPart, readModelWeights, type ModelWeightsOptions } from './storage/model-weights.js';
 import type { SafetensorsReadOptions } from './storage/safetensors.js';
 import { writeSafetensors, type SafetensorsWriteOptions } from './storage/safetensors-write.js';
 import type { HostTree } from './tensors.js';
@@ -69,33 +69,80 @@ export async function readGenerator(
   teachers: ReadonlyMap<string, TeacherPlugin>,
   options: Pick<SafetensorsReadOptions, 'allowNonFinite'> = {},
 ): Promise<LoadedGenerator> {
+  const { description, plugin } = await readDescription(source, teachers);
+  const { config } = description.teacher;
+  const definition = plugin.defineFrom ? await plugin.defineFrom(config, source) : plugin.define(config);
+  checkModelName(definition, description, source);
+  const { model, decoder } = definition;
+  // Tensor by tensor, and what is in 16 bits stays so: a large model must not be in memory several times.
+  const read = (file: string, of: SizedModel): Promise<HostTree> =>
+    readModelWeights(source, { ...weightFile(file, of), keepHalf: true, ...options });
+  const weights = await read(generatorFileNames.weights, model);
+  if (!decoder) return { description, definition, weights };
+  const decoderWeights = await read(generatorFileNames.decoder, decoder);
+  return { description, definition, weights, decoderWeights };
+}
+
+/** A generator whose files were checked without reading the weights. */
+export interface InspectedGenerator extends InspectedModel {
+  readonly description: GeneratorDescription;
+}
+
+/**
+ * Checks a generator directory as `readGenerator` does, but for the numbers: small files and headers alone are read.
+ *
+ * @throws OptionError, WeightError as `readGenerator`.
+ */
+export async function inspectGenerator(
+  source: WeightSource,
+  teachers: ReadonlyMap<string, TeacherPlugin>,
+): Promise<InspectedGenerator> {
+  const { description, plugin } = await readDescription(source, teachers);
+  const { config } = description.teacher;
+  const definition = plugin.define(config);
+  checkModelName(definition, description, source);
+  const { model, decoder } = definition;
+  const { weights, decoder: decoderFile } = generatorFileNames;
+  const inspect = (name: string, file: string, of: SizedModel): Promise<InspectedPart> =>
+    inspectPart(source, { name, ...weightFile(file, of) });
+  const parts = [
+    await inspect('generator', weights, model),
+    ...(decoder ? [await inspect('decoder', decoderFile, decoder)] : []),
+    ...((await plugin.inspectConditions?.(config, source)) ?? []),
+  ];
+  return { description, definition, parts };
+}
+
+type SizedModel = Pick<TokenDecoder, 'name' | 'parameters'>;
+
+function weightFile(file: string, model: SizedModel): ModelWeightsOptions {
+  return { folder: '', base: file.replace(/\.safetensors$/, ''), model };
+}
+
+async function readDescription(
+  source: WeightSource,
+  teachers: ReadonlyMap<string, TeacherPlugin>,
+): Promise<{ readonly description: GeneratorDescription; readonly plugin: TeacherPlugin }> {
   const where = escapeText(`${source.location}/${generatorFileNames.description}`);
   const description = parseGeneratorDescription(await readJsonFile(source, generatorFileNames.description), where);
-  const { name, config } = description.teacher;
+  const { name } = description.teacher;
   const plugin = teachers.get(name);
   if (!plugin)
     throw new OptionError(
       `${where}: made with the teacher "${escapeText(name)}", which no plugin provides; known are ${[...teachers.keys()].join(', ') || 'none'}`,
       { path: source.location, hint: 'name the plugin of that teacher in your own configuration, or with --plugin' },
     );
-  const definition = plugin.defineFrom ? await plugin.defineFrom(config, source) : plugin.define(config);
-  const { model, decoder } = definition;
-  if (model.name !== description.model)
+  return { description, plugin };
+}
+
+function checkModelName(
+  { model }: TeacherDefinition,
+  { model: name, teacher }: GeneratorDescription,
+  { location }: WeightSource,
+): void {
+  if (model.name !== name)
     throw new OptionError(
-      `${where}: holds a generator of the model "${escapeText(description.model)}", the teacher plugin "${name}" defines "${model.name}"`,
-      { path: source.location },
+      `${escapeText(`${location}/${generatorFileNames.description}`)}: holds a generator of the model "${escapeText(name)}", the teacher plugin "${teacher.name}" defines "${model.name}"`,
+      { path: location },
     );
-  // Tensor by tensor, and what is in 16 bits stays so: a large model must not be in memory several times.
-  const read = (file: string, of: Pick<TokenDecoder, 'name' | 'parameters'>): Promise<HostTree> =>
-    readModelWeights(source, {
-      folder: '',
-      base: file.replace(/\.safetensors$/, ''),
-      model: of,
-      keepHalf: true,
-      ...options,
-    });
-  const weights = await read(generatorFileNames.weights, model);
-  if (!decoder) return { description, definition, weights };
-  const decoderWeights = await read(generatorFileNames.decoder, decoder);
-  return { description, definition, weights, decoderWeights };
 }

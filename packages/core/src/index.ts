@@ -30,10 +30,13 @@ export {
   type SafetensorsLimits,
 } from './storage/safetensors-format.js';
 export * from './storage/model-weights.js';
+export * from './storage/safetensors-file.js';
 export * from './storage/safetensors-header.js';
 export * from './storage/safetensors-write.js';
 export * from './storage/safetensors.js';
 export * from './storage/sha256.js';
+export * from './storage/stray-files.js';
+export * from './storage/weight-names.js';
 export * from './storage/weights.js';
 export * from './batches.js';
 export * from './check-conditions.js';

@@ -7,7 +7,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
 import { numRows, takeRows } from './batches.js';
 import { checkConditions } from './check-conditions.js';
-import { requireInteger } from './check-options.js';
+import { requireInteger, sizeLimits } from './check-options.js';
 import { checkHostTree, checkValues } from './check-tensors.js';
 import { checkTree } from './check-tree.js';
 import type { CompiledFunction, DeviceTree, Engine, PureFunction } from './engine.js';
@@ -71,6 +71,7 @@ export function resolveMultiStep(options: MultiStepOptions = {}, where = 'sample
     reference: options.reference ?? false,
   };
   checkSampling(resolved, where);
+  requireInteger(resolved.numSteps, `${where}.numSteps`, 1, undefined, sizeLimits.samplerSteps);
   tokensPerStep(resolved.schedule, resolved.numSteps, 1);
   const { guidanceScale, guidanceRamp, confidence, choiceTemperature, finalChoiceTemperature } = resolved;
   if (!Number.isFinite(guidanceScale))

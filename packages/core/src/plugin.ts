@@ -85,10 +85,26 @@ export interface TeacherPlugin {
    * Recognizes a public layout of weights that comes without a description of ours, by file names and small files; what
    * `dimo import` asks. Reading a file may mean fetching it, so nothing large is read unless the names fit.
    *
+   * @param given - what a person says about the model: settings that the files do not hold, or that override what is
+   *   found in them; keys as in the recognized `config`.
    * @returns undefined if the files are of another kind.
-   * @throws OptionError if they are of this kind, but incomplete or of an unsupported version.
+   * @throws OptionError if they are of this kind, but incomplete, of an unsupported version or ambiguous.
    */
-  recognize?(source: WeightSource): Promise<RecognizedWeights | undefined>;
+  recognize?(source: WeightSource, given?: Readonly<Record<string, unknown>>): Promise<RecognizedWeights | undefined>;
+  /**
+   * Checks everything about the files that `load` reads but the numbers in them: names and shapes of all tensors, and
+   * that all parts belong together. Reads small files and headers alone; what `dimo import` asks before it fetches.
+   *
+   * @param teacher - for what `recognize` calls a `generator`: the files of its teacher.
+   * @throws OptionError, WeightError as `load` and `loadReleasedGenerator`.
+   */
+  inspect?(
+    config: Readonly<Record<string, unknown>>,
+    source: WeightSource,
+    teacher?: WeightSource,
+  ): Promise<InspectedModel>;
+  /** The `conditionFiles` of a folder, checked in the same way; for `inspectGenerator`. */
+  inspectConditions?(config: Readonly<Record<string, unknown>>, source: WeightSource): Promise<InspectedPart[]>;
   /**
    * A one-step generator in a public layout, one that `recognize` calls `generator`.
    *
@@ -112,6 +128,39 @@ export interface RecognizedWeights {
   readonly config: Readonly<Record<string, unknown>>;
   /** Names of all files that `load` will read. */
   readonly files: readonly string[];
+  /** Settings that the files do not hold. */
+  readonly assumed?: readonly AssumedSetting[];
+}
+
+/** A setting that weights do not show, with the value that was taken. */
+export interface AssumedSetting {
+  /** In the recognized configuration: `transformer.heads`. */
+  readonly key: string;
+  readonly value: unknown;
+  /** Why this value. */
+  readonly reason: string;
+}
+
+/** A model whose files were checked without reading the weights. */
+export interface InspectedModel {
+  readonly definition: TeacherDefinition;
+  readonly parts: readonly InspectedPart[];
+}
+
+/** A part of a model, as its files show it. */
+export interface InspectedPart {
+  /** `transformer`, `decoder`, `text encoder`. */
+  readonly name: string;
+  /** Files with its weights. */
+  readonly files: readonly string[];
+  /** Bytes of those files. */
+  readonly bytes: number;
+  /** Number of its parameters. */
+  readonly parameters: number;
+  /** What stands before the names of its tensors in the files, and what wrappers put into them. */
+  readonly leftOut: readonly string[];
+  /** Tensors in the files that are not used. */
+  readonly unused: readonly string[];
 }
 
 /** A bundled teacher. */

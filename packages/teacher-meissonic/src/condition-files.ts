@@ -14,6 +14,7 @@ import {
   type SafetensorsWriteOptions,
   type WeightSource,
 } from '@dimo/core';
+import { readMergeLines } from './clip/tokenizer-files.js';
 
 /** Beginning of the encoder's file names, as `readModelWeights` takes it. */
 export const textEncoderBase = 'text_encoder';
@@ -49,7 +50,9 @@ export async function readTokenizerFiles(source: WeightSource, folder: string): 
   const at = (name: string) => (folder === '' ? name : `${folder}/${name}`);
   const files: Record<string, Uint8Array> = {
     'tokenizer.json': names.includes(at('vocab.json'))
-      ? encodeJson({ model: { type: 'BPE', vocab: await vocabulary(), merges: await merges() } })
+      ? encodeJson({
+          model: { type: 'BPE', vocab: await vocabulary(), merges: await readMergeLines(source, at('merges.txt')) },
+        })
       : await readSmallFile(source, at('tokenizer.json'), maximumBytes),
   };
   for (const name of settingsNames)
@@ -59,11 +62,6 @@ export async function readTokenizerFiles(source: WeightSource, folder: string): 
   async function vocabulary(): Promise<unknown> {
     const name = at('vocab.json');
     return requireObject(await readJsonFile(source, name, { maximumBytes }), escapeText(`${source.location}/${name}`));
-  }
-
-  async function merges(): Promise<string[]> {
-    const lines = await readTextLines(source, at('merges.txt'));
-    return lines.filter((line, index) => line !== '' && !(index === 0 && line.startsWith('#version')));
   }
 }
 

@@ -1,5 +1,5 @@
 /** Weight files in a folder. */
-import { DimoError, escapeText, type WeightSource } from '@dimo/core';
+import { DimoError, escapeText, isStrayFile, type WeightSource } from '@dimo/core';
 import { readdir } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,7 +16,7 @@ export interface FolderWeightSourceOptions {
 }
 
 /**
- * The files of a folder, with `/` in the names of those in subfolders. No name leads out of the folder: absolute names,
+ * The files of a folder, with `/` in the names of those in subfolders, without those that systems leave there. No name leads out of the folder: absolute names,
  * `..` and symbolic links to outside are refused.
  *
  * @param folder - a path or a `file:` URL (`TeacherPreset.location`).
@@ -37,6 +37,7 @@ async function listFiles(root: string, prefix: string, depth: number): Promise<s
   const names: string[] = [];
   for (const entry of await readdir(join(root, prefix), { withFileTypes: true })) {
     const name = prefix === '' ? entry.name : `${prefix}/${entry.name}`;
+    if (isStrayFile(entry.isDirectory() ? `${name}/` : name)) continue;
     if (entry.isDirectory() && depth < maximumDepth) names.push(...(await listFiles(root, name, depth + 1)));
     else if (entry.isFile() || entry.isSymbolicLink()) names.push(name);
   }

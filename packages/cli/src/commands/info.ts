@@ -13,7 +13,11 @@ import { stringify } from 'yaml';
 import { didYouMeanPath } from '../config/nearest.js';
 import { exitOk } from '../failure.js';
 import type { TypedSettings } from '../flags.js';
+import { modelFolder } from '../imported-model.js';
+import { inspectModel, type ModelToInspect } from '../inspect-model.js';
 import { findGenerator, findTeacher, locateModel, presetLocation, presetNames } from '../models.js';
+import { makePlan, type PlanRequest } from '../plan/plan.js';
+import { measuredRates, readablePlan } from '../plan/plan-facts.js';
 import { withArchitectures } from '../resolved-architectures.js';
 import { readRunConfig, runConfigName } from '../run/folder.js';
 import { openProject, type Project } from '../session.js';
@@ -27,6 +31,8 @@ export interface InfoArguments {
   readonly typed: TypedSettings;
   readonly json: boolean;
   readonly allowNonFinite: boolean;
+  /** Measure the engine, so that the plan has times. */
+  readonly bench: boolean;
 }
 
 /** Prints facts. */
@@ -38,31 +44,67 @@ export async function info(args: InfoArguments): Promise<number> {
   if ((args.what === 'config' || args.what === 'plugins') && args.allowNonFinite)
     throw new OptionError(`--allow-nonfinite has no effect on \`dimo info ${args.what}\``, { hint: 'leave it out' });
   const project = await openProject(args.typed, { onlyEffective: false });
-  const facts = await factsOf(args, project);
-  if (args.json) printJson(facts, 2);
-  else print(stringify(facts).trimEnd());
+  const { facts, subject } = await describe(args, project);
+  const planned = subject ? await planFacts(subject, project, args) : {};
+  const all = { ...facts, ...planned };
+  if (args.json) printJson(all, 2);
+  else print(stringify(all).trimEnd());
   return exitOk;
 }
 
-async function factsOf(args: InfoArguments, project: Project): Promise<Record<string, unknown>> {
+/** What a plan is made for. */
+interface Subject extends Pick<PlanRequest, 'definition' | 'tokenInit'> {
+  /** Where its files are. */
+  readonly model?: ModelToInspect | undefined;
+}
+
+interface Described {
+  readonly facts: Record<string, unknown>;
+  readonly subject?: Subject;
+}
+
+/** Parts on the disk and the plan; numbers for programs, units for people. */
+async function planFacts(
+  { model, ...subject }: Subject,
+  { registry, config }: Project,
+  { json, bench }: InfoArguments,
+): Promise<Record<string, unknown>> {
+  const parts = model && (await inspectModel(model, registry))?.parts;
+  const rates = bench ? await measuredRates(config.engine, registry) : undefined;
+  const plan = await makePlan({ ...subject, config, rates });
+  return json ? { ...(parts ? { parts } : {}), plan } : readablePlan(parts, plan);
+}
+
+async function describe(args: InfoArguments, project: Project): Promise<Described> {
   const { what } = args;
   const { registry, config } = project;
-  if (what === 'plugins') return pluginFacts(project);
-  if (what === 'config') return { ...(await withArchitectures(config, registry)) };
+  if (what === 'plugins') return { facts: pluginFacts(project) };
+  if (what === 'config') return { facts: { ...(await withArchitectures(config, registry)) } };
   if (presetLocation(what, registry)) return teacherFacts(project, what);
   // Both: the folder is neither, and reading it as a run says so.
   if (existsSync(join(what, 'config.json')) && existsSync(join(what, runConfigName))) await readRunConfig(what);
-  const facts = await folderFacts(what, (folder, kind) =>
-    kind === 'teacher' ? teacherFacts(project, folder) : generatorFacts(args, project, folder),
-  );
-  if (facts) return facts;
+  let subject: Subject | undefined;
+  const facts = await folderFacts(what, async (folder, kind) => {
+    const model = kind === 'teacher' ? await teacherFacts(project, folder) : await generatorFacts(args, project, folder);
+    subject ??= model.subject;
+    return model.facts;
+  });
+  if (facts) return { facts, ...(subject ? { subject } : {}) };
   if (existsSync(join(what, teacherDescriptionName))) return teacherFacts(project, what);
   if (existsSync(join(what, generatorFileNames.description)) || what.endsWith('.safetensors'))
     return generatorFacts(args, project, what);
   const located = await locateModel(what, registry);
   const from = existsSync(what) ? await importFacts(what) : {};
-  if (located?.kind === 'generator') return { ...from, ...(await generatorFacts(args, project, what)) };
-  if (located) return { ...from, ...(await teacherFacts(project, what)), files: located.source.location };
+  if (located?.kind === 'generator') {
+    const described = await generatorFacts(args, project, what);
+    return { ...described, facts: { ...from, ...described.facts } };
+  }
+  if (located) {
+    const { source, teacher: layout } = located;
+    const model: ModelToInspect = { source, layout: { kind: 'teacher', ...(layout ? { teacher: layout } : {}) } };
+    const described = await teacherFacts(project, what, model);
+    return { ...described, facts: { ...from, ...described.facts, files: source.location } };
+  }
   throw new OptionError(
     `"${what}" is neither plugins, config, a bundled teacher, nor a folder of a run, teacher, tokenizer, generator, checkpoint, import or evaluation${didYouMeanPath(what, ['plugins', 'config', ...presetNames(registry)])}`,
   );
@@ -104,25 +146,35 @@ function definitionFacts({ model, decoder, conditions, config }: TeacherDefiniti
   };
 }
 
-async function generatorFacts(
-  args: InfoArguments,
-  { registry }: Project,
-  folder: string,
-): Promise<Record<string, unknown>> {
+async function generatorFacts(args: InfoArguments, { registry }: Project, folder: string): Promise<Described> {
   const { description, definition } = await findGenerator(folder, registry, { allowNonFinite: args.allowNonFinite });
+  const located = await locateModel(folder, registry);
+  const model: ModelToInspect | undefined = located && {
+    source: located.source,
+    teacherSource: located.teacherSource,
+    layout: { kind: 'generator', ...(located.teacher ? { teacher: located.teacher } : {}) },
+  };
   return {
-    generator: folder,
-    teacher: description.teacher.name,
-    tokenInit: description.tokenInit,
-    ...(description.temperature === undefined ? {} : { temperature: description.temperature }),
-    ...(description.training ? { training: description.training } : {}),
-    ...definitionFacts(definition),
+    facts: {
+      generator: folder,
+      teacher: description.teacher.name,
+      tokenInit: description.tokenInit,
+      ...(description.temperature === undefined ? {} : { temperature: description.temperature }),
+      ...(description.training ? { training: description.training } : {}),
+      ...definitionFacts(definition),
+    },
+    subject: { definition, tokenInit: description.tokenInit, model },
   };
 }
 
-async function teacherFacts({ registry }: Project, source: string): Promise<Record<string, unknown>> {
-  const { teacher } = await findTeacher({ source, config: {} }, registry);
-  return { teacher: teacher.name, ...definitionFacts(teacher) };
+async function teacherFacts({ registry }: Project, name: string, located?: ModelToInspect): Promise<Described> {
+  const { teacher } = await findTeacher({ source: name, config: {} }, registry);
+  const preset = presetLocation(name, registry);
+  const model: ModelToInspect = located ?? {
+    source: modelFolder(preset?.folder ?? name),
+    layout: { kind: 'teacher', ...(preset ? { teacher: { name: preset.plugin.name, config: {} } } : {}) },
+  };
+  return { facts: { teacher: teacher.name, ...definitionFacts(teacher) }, subject: { definition: teacher, model } };
 }
 
 function countParameters(parameters: SpecTree): number {

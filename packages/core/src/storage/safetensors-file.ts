@@ -10,6 +10,8 @@ export interface OpenSafetensors {
   /** Name in the source. */
   readonly file: string;
   readonly path: string;
+  /** Bytes of the file. */
+  readonly bytes: number;
   /** What each tensor becomes: floating-point numbers float32, integers int32. */
   readonly specs: SpecTree;
   /** Reads tensors, one after another. */
@@ -34,6 +36,7 @@ export async function openSafetensors(
     return {
       file: name,
       path,
+      bytes: file.length,
       specs: Object.fromEntries(
         [...entries].map(([key, { dtype, shape }]) => [key, { dtype: hostType(dtype), shape }]),
       ),
