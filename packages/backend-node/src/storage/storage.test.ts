@@ -88,6 +88,13 @@ describe('openRunFolder', () => {
     await run.release();
   });
 
+  it.skipIf(process.platform !== 'linux')('tries to write where checkpoints go, whoever asks', async () => {
+    const run = await mkdtemp(join(tmpdir(), 'dimo-probe-'));
+    await symlink('/proc/self/fdinfo', join(run, 'checkpoints')); // a folder that takes no files, not even root's
+    await expect(openRunFolder(run)).rejects.toMatchObject({ code: 'io' });
+    await rm(run, { recursive: true });
+  });
+
   it('refuses folders that cannot be written, before any work', async () => {
     await writeFile(join(folder, 'file'), '');
     await symlink('loop', join(folder, 'loop'));
