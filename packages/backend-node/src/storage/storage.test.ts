@@ -178,6 +178,14 @@ describe('folderWeightSource', () => {
     expect((await failure(folderWeightSource(root).open!('absent'))).code).toBe('io');
   });
 
+  it.each(['100% sure', '%41', 'a b', 'Käse-🎲', '-x', 'a#b?c'])('takes a folder called %j as it is', async (name) => {
+    const parent = await mkdtemp(join(tmpdir(), 'dimo-names-'));
+    await mkdir(join(parent, name));
+    await writeFile(join(parent, name, 'x'), 'y');
+    expect(await folderWeightSource(join(parent, name)).list()).toEqual(['x']);
+    await rm(parent, { recursive: true });
+  });
+
   it('refuses every name that leads out of the folder', async () => {
     const root = join(folder, 'weights');
     await mkdir(join(root, 'sub'), { recursive: true });
