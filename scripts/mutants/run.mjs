@@ -1,7 +1,7 @@
 /**
- * Plants each mistake of list.mjs in a copy of the tree, one at a time, and runs the test that must turn red.
+ * Plants each mistake of list.json in a copy of the tree, one at a time, and runs the test that must turn red.
  *
- *     node scripts/mutants/run.mjs [--row A3] [--keep]
+ *     node scripts/mutants/run.mjs [--row A3 | --row A] [--keep]
  *
  * Prints a table and exits with 1 if a mistake survives, or if a test is red without any.
  */
@@ -21,11 +21,16 @@ import { tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { mutants } from './list.mjs';
 
+/**
+ * `find` occurs exactly once in `file`. `test`: a folder with a vitest configuration, a file in it, a pattern of test names.
+ *
+ * @type {{ row: string, mistake: string, file: string, find: string, replace: string, test: string[] }[]}
+ */
+const mutants = JSON.parse(readFileSync(new URL('list.json', import.meta.url), 'utf8'));
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const { values } = parseArgs({ options: { row: { type: 'string' }, keep: { type: 'boolean' } } });
-const chosen = mutants.filter(({ row }) => values.row === undefined || row === values.row);
+const chosen = mutants.filter(({ row }) => values.row === undefined || row === values.row || row[0] === values.row);
 if (chosen.length === 0) {
   console.error(`no mutant for row ${values.row}; rows are ${[...new Set(mutants.map(({ row }) => row))].join(', ')}`);
   process.exit(2);

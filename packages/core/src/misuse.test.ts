@@ -278,6 +278,11 @@ describe('wrong numbers and arrays', () => {
     await expectRefusal(call);
   });
 
+  it.each([4, -1])('conditions: label %i is refused before the device sees it', async (label) => {
+    await expect(sampleWith({}, labels(0, label))).rejects.toMatchObject({ code: 'option' });
+    await expect(sampleSteps({ condition: labels(0, label) })).rejects.toMatchObject({ code: 'option' });
+  });
+
   it('leave the samplers as they were', async () => {
     const tokens = await core.sampleOneStep(oneStep, { weights: state, condition: labels(0, 1, 2), seed: 1 });
     expect(tokens.shape).toEqual([3, 6]);

@@ -6,6 +6,7 @@
 import { requireInteger } from './check-options.js';
 import type { CompiledFunction, DeviceTree, Engine, FunctionSignature, PureFunction } from './engine.js';
 import { DimoError, NonFiniteError } from './errors.js';
+import { explainMemory } from './out-of-memory.js';
 import { specsOf, type HostTree } from './tensors.js';
 
 /** Host numbers that a checkpoint keeps: optimizer updates made, steps skipped. */
@@ -101,14 +102,16 @@ export interface TrainingResult extends TrainingSnapshot {
 /**
  * Runs a training program.
  *
+ * @throws DimoError with code `device` if memory runs out, naming the batch and what to lower.
  * @throws NonFiniteError if a step is not finite and the program's policy is to throw, or too many are skipped in a row.
  */
 export async function runTraining<Draws>(
   program: TrainingProgram<Draws>,
   options: TrainingOptions,
 ): Promise<TrainingResult> {
-  const { engine, onStep, onFailure, signal, maxSkippedInARow = 10 } = options;
+  const { onStep, onFailure, signal, maxSkippedInARow = 10 } = options;
   checkOptions(program, options);
+  const engine = explainMemory(options.engine, program);
   const until = Math.min(options.until ?? program.numSteps, program.numSteps);
   let { step, counters } = options.from ?? { step: 0, counters: program.initialCounters };
   const initial = options.from?.state ?? program.initialState();

@@ -88,6 +88,13 @@ describe('openRunFolder', () => {
     await run.release();
   });
 
+  it.skipIf(process.platform !== 'linux')('tries to write where checkpoints go, whoever asks', async () => {
+    const run = await mkdtemp(join(tmpdir(), 'dimo-probe-'));
+    await symlink('/proc/self/fdinfo', join(run, 'checkpoints')); // a folder that takes no files, not even root's
+    await expect(openRunFolder(run)).rejects.toMatchObject({ code: 'io' });
+    await rm(run, { recursive: true });
+  });
+
   it('refuses folders that cannot be written, before any work', async () => {
     await writeFile(join(folder, 'file'), '');
     await symlink('loop', join(folder, 'loop'));
@@ -199,6 +206,14 @@ describe('folderWeightSource', () => {
     }
     expect((await failure(folderWeightSource(root).read('absent'))).code).toBe('io');
     expect((await failure(folderWeightSource(root).open!('absent'))).code).toBe('io');
+  });
+
+  it.each(['100% sure', '%41', 'a b', 'Käse-🎲', '-x', 'a#b?c'])('takes a folder called %j as it is', async (name) => {
+    const parent = await mkdtemp(join(tmpdir(), 'dimo-names-'));
+    await mkdir(join(parent, name));
+    await writeFile(join(parent, name, 'x'), 'y');
+    expect(await folderWeightSource(join(parent, name)).list()).toEqual(['x']);
+    await rm(parent, { recursive: true });
   });
 
   it('refuses every name that leads out of the folder', async () => {
