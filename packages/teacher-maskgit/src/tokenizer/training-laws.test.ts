@@ -49,7 +49,7 @@ function tensors(tree: HostTree): TensorTree {
 function lossOf(state: HostTree, batch: HostTree[string], commitment: number) {
   return tf.tidy(() => {
     const { [codebookName]: codebook, ...weights } = tensors(subtree('tokenizer', state));
-    const pixels: tf.Tensor = tf.tensor(batch.data.slice(), [...batch.shape]);
+    const pixels = tf.tensor(batch.data.slice(), [...batch.shape]) as tf.Tensor;
     const input = pixels as Tensor4D;
     const names = Object.keys(weights);
     const vectorsOf = (values: TensorTree) => tokenizer.encodeVectors(values, input);
