@@ -3,7 +3,10 @@
  * 1,000 hostile requests and 10,000 connections; its memory and the time of a good request are compared with those of
  * before. Prints one JSON object; ratios, since times depend on the machine.
  *
- *   node bench/serve-soak.mjs [hostile=1000] [connections=10000]
+ * With `minutes`, the attack is repeated for so long while a client goes on asking; how many of its requests were answered
+ * is printed too.
+ *
+ *   node bench/serve-soak.mjs [hostile=1000] [connections=10000] [minutes=0]
  */
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -12,7 +15,11 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { options } from './lib/statistics.mjs';
 
-const { hostile: numHostile, connections: numConnections } = options({ hostile: 1000, connections: 10_000 });
+const {
+  hostile: numHostile,
+  connections: numConnections,
+  minutes,
+} = options({ hostile: 1000, connections: 10_000, minutes: 0 });
 const main = fileURLToPath(new URL('../packages/cli/dist/main.js', import.meta.url));
 
 // Garbage is collected before memory is read: what is left is held.
@@ -111,7 +118,26 @@ const before = {
   text: (await goodRequest()).text,
   megabytes: await residentMegabytes(),
 };
-const peak = await attack(numHostile, numConnections);
+let peak = 0;
+const during = { asked: 0, answered: 0, rounds: 0 };
+const end = performance.now() + minutes * 60_000;
+let isAttacking = true;
+const client = (async () => {
+  while (isAttacking) {
+    during.asked++;
+    during.answered += await goodRequest().then(
+      () => 1,
+      () => 0,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+})();
+do {
+  peak = Math.max(peak, await attack(numHostile, numConnections));
+  during.rounds++;
+} while (performance.now() < end);
+isAttacking = false;
+await client;
 
 // Connections close, timers of the slow ones end, garbage goes.
 let after;
@@ -128,6 +154,8 @@ const round = (value) => Math.round(value * 100) / 100;
 const result = {
   hostileRequests: numHostile,
   connections: numConnections,
+  rounds: during.rounds,
+  goodRequestsMeanwhile: { asked: during.asked, answered: during.answered },
   residentMegabytes: { before: round(before.megabytes), peak: round(peak), after: round(after.megabytes) },
   memoryRatio: round(after.megabytes / before.megabytes),
   goodRequestMilliseconds: { before: round(before.milliseconds), after: round(after.milliseconds) },

@@ -1,9 +1,10 @@
 /**
  * `npm test`: set-up, build, static checks and every test, from a fresh clone. The last line is `N passed, N failed`.
- * `npm test -- --fast` leaves out the checks of the packed packages.
+ * `npm test -- --fast` leaves out the checks of the packed packages and those on other versions of Node.
  */
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
+import { checkNodeVersions } from './check-node-versions.mjs';
 import { build, install, root, run, runBinary } from './set-up.mjs';
 
 const fast = process.argv.includes('--fast');
@@ -21,7 +22,10 @@ passed++;
 check('typecheck', runBinary('nx', ['run-many', '-t', 'typecheck', '--outputStyle=static']));
 check('lint', run('npm', ['run', '--silent', 'lint']));
 check('format', run('npm', ['run', '--silent', 'format:check']));
-if (!fast) check('packages', run(process.execPath, ['scripts/check-packages.mjs']));
+if (!fast) {
+  check('packages', run(process.execPath, ['scripts/check-packages.mjs']));
+  checkNodeVersions(check);
+}
 
 const results = path.join(root, 'node_modules', '.cache', 'dimo', 'test-results.json');
 mkdirSync(path.dirname(results), { recursive: true });

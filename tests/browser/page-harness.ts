@@ -1,5 +1,5 @@
 /** The page for tests: built from the sources, served by `dimo serve`'s server, with observers in every page. */
-import { openPage, startServer, type RunningServer } from '@dimo/cli';
+import { openPage, startServer, type RunningServer, type ServeOptions } from '@dimo/cli';
 import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
@@ -39,15 +39,15 @@ export interface Observed {
   readonly layoutShift: number;
 }
 
-/** Builds and serves the page. */
-export async function startPageSite(): Promise<PageSite> {
+/** Builds and serves the page; alone, unless models are given. */
+export async function startPageSite({ models = [], ...options }: Partial<ServeOptions> = {}): Promise<PageSite> {
   const cache = path.join(root, 'node_modules', '.cache', 'dimo');
   await mkdir(cache, { recursive: true });
   await mkdir(screenshots, { recursive: true });
   const folder = await mkdtemp(path.join(cache, 'page-'));
   execFileSync(process.execPath, ['collect-models.mjs'], { cwd: app });
   await build({ root: app, logLevel: 'error', build: { outDir: folder, emptyOutDir: true } });
-  const server = await startServer({ models: [], port: 0, page: await openPage(folder) });
+  const server = await startServer({ ...options, models, port: 0, page: await openPage(folder) });
   const browser = await startChromium();
   return {
     server,

@@ -323,6 +323,26 @@ describe.skipIf(!found.path)(
       }
     });
 
+    it('has buttons for a folder and a file that look and focus like the others', async () => {
+      const { page, close } = await site.open('?engine=wasm&count=1');
+      await page.waitForFunction(() => document.querySelector('#model-facts')!.textContent!.includes('parameters'));
+      const looks = (selector: string): Promise<unknown> =>
+        page.locator(selector).evaluate((element) => {
+          const { padding, font, borderTop, color } = getComputedStyle(element);
+          return { padding, font, borderTop, color, height: element.getBoundingClientRect().height };
+        });
+      await page.selectOption('#model', 'url');
+      const button = await looks('#load-url');
+      await page.selectOption('#model', 'files');
+      for (const id of ['pick-folder', 'pick-file']) expect(await looks(`label:has(#${id})`), id).toEqual(button);
+      await page.focus('#model');
+      await page.keyboard.press('Tab');
+      expect(await page.evaluate(() => document.activeElement!.id)).toBe('pick-folder');
+      const label = page.locator('label:has(#pick-folder)');
+      expect(await label.evaluate((element) => getComputedStyle(element).outlineStyle)).toBe('solid');
+      await close();
+    });
+
     const hostile = `</script><img src=x onerror="globalThis.pwned=1"><b>bold</b>`;
 
     it('shows labels of a model as text, whatever they are', async () => {

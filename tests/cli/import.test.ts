@@ -147,8 +147,8 @@ describe('from a hub', { timeout: 120_000 }, () => {
     hub!.content = {
       files: { 'config.json': Buffer.from(JSON.stringify(config)), 'model.safetensors': Buffer.alloc(8) },
     };
-    await succeed(['import', 'hf:maker/model', '--out', at('out')]);
-    expect(await fails(['sample', '--model', at('out')])).toContain('which no plugin provides');
+    expect(await fails(['import', 'hf:maker/model', '--out', at('out')])).toContain('which no plugin provides');
+    expect(existsSync(at('out'))).toBe(false);
   });
 });
 

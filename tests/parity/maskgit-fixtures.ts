@@ -63,7 +63,7 @@ export const transformerFolders = configs.filter(({ config }) => 'hidden_dim' in
 export const vqganFolders = configs.filter(({ config }) => 'ddconfig' in config).map(({ folder }) => folder);
 
 /** Weights of a VQGAN, from a safetensors file or the original's checkpoint. */
-export function vqganWeights(folder: string): HostTree {
+export async function vqganWeights(folder: string): Promise<HostTree> {
   if (existsSync(join(maskgitRoot, folder, 'model.safetensors'))) return readTensors(folder, 'model.safetensors');
   return readTorchStateDict(readBytes(folder, 'last.ckpt'), { only: (name) => !name.startsWith('loss.') });
 }

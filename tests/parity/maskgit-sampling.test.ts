@@ -71,7 +71,7 @@ const numbers = (tensor: HostTensor) => Array.from(tensor.data);
 async function decodeRaw(engine: Engine, folder: string, tokens: HostTensor, side: number): Promise<HostTensor> {
   const { config } = vqganConfig(folder);
   const tokenizer = vqganTokenizer(config);
-  const weights = vqganWeights(folder);
+  const weights = await vqganWeights(folder);
   const fn: PureFunction = (state, inputs) => {
     const vectors = tf.gather(state['quantize.embedding.weight']!, inputs['codes'] as tf.Tensor1D);
     const onGrid: Tensor4D = tf.reshape(vectors, [-1, side, side, tokenizer.codeWidth]);

@@ -34,7 +34,8 @@ describe.each(engines)('on $name', ({ create }) => {
     const { config, grid } = vqganConfig(folder);
     const tokenizer = vqganTokenizer({ ...config, imageSize: grid * 2 ** (config.ddconfig.ch_mult.length - 1) });
     const io = readTensors(folder, 'io.safetensors');
-    const weights = vqganWeights(folder);
+    let weights: HostTree;
+    beforeAll(async () => void (weights = await vqganWeights(folder)));
 
     /** Images of codes on any grid: the network's own range, and the decoder's [0, 1]. */
     async function decode(codes: HostTensor): Promise<HostTree> {

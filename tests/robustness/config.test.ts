@@ -105,11 +105,48 @@ describe('messages', () => {
     ['depth', `${'['.repeat(100_000)}${']'.repeat(100_000)}`, 'deeper than 32'],
     ['block depth', '- '.repeat(100_000), 'deeper than 32'],
     ['free-form depth', `teacher: { config: ${'{a: '.repeat(40)}1${'}'.repeat(40)} }`, 'deeper than 32'],
+    ['a second document', 'seed: 5\n---\nseed: 6\n', 'dimo.config.yaml:2: a second document begins here'],
+    ['an empty second document', 'seed: 5\n---\n', 'dimo.config.yaml:2: a second document begins here'],
+    ['a document after the end', 'seed: 5\n...\nseed: 6\n', 'dimo.config.yaml:3: a second document begins here'],
+    ['a directive', '# mine\n%YAML 1.1\n---\nseed: 5\n', 'dimo.config.yaml:2: directives'],
+    ['a tag directive', '%TAG ! tag:x,2000:\n---\nseed: 5\n', 'dimo.config.yaml:1: directives'],
+    ['a tab as indentation', 'run:\n\tname: x\n', 'dimo.config.yaml:2: Tabs are not allowed'],
+    ['a line of an old Mac behind a comment', '# mine\rsede: 5\r', 'dimo.config.yaml:2 sede is not a known key'],
+    ['half of a surrogate pair', 'dataset: "a\\ud800b"\n', 'must be text'],
+    ['a megabyte of commas', `a: [${','.repeat(900_000)}]\n`, 'more than 65536 words and signs'],
+    ['a megabyte of lines', '\n'.repeat(1_000_000), 'more than 65536 words and signs'],
+    ['a long list of anchors', `a: [${'&a x,'.repeat(10_000)}]\n`, 'has 20 problems'],
     ['size', `# ${'x'.repeat(maximumConfigBytes)}\n`, 'bytes'],
   ])('%s is refused', async (_name, text, expected) => {
     const error = await failure(text);
     expect(error?.message).toContain(expected);
     expect(({} as Record<string, unknown>)['polluted']).toBeUndefined();
+  });
+
+  it('compares the first 50 of thousands of unknown keys, and counts the others', { timeout: 60_000 }, async () => {
+    const keys = Array.from({ length: 8000 }, (_, i) => `${'sdeetaxbq'.slice(i % 5)}${i.toString(36)}`);
+    const error = await failure(keys.map((key) => `${key}:`).join('\n'));
+    expect(error?.message.split('\n').length).toBeLessThan(55);
+    expect(error?.message).toContain('and 7950 more problems');
+    const long = await failure(`${'k'.repeat(1000)}: 1\n`);
+    expect(long?.message).toMatch(/is not a known key; known here: seed/);
+  });
+
+  it('names the nearest of the choices', async () => {
+    const error = await failure('distill: { divergence: { kind: forwrd-kl } }\n');
+    expect(error?.message).toContain('got "forwrd-kl"; did you mean "forward-kl"?');
+  });
+
+  it('is UTF-8 in every kind of file', async () => {
+    const latin1 = Buffer.from('run: { name: "caf\xe9" }\n', 'latin1');
+    for (const name of ['dimo.config.yaml', 'my.json', 'mine.yml', 'mine.mjs']) {
+      await writeFile(join(folder, name), latin1);
+      await expect(loadConfig({ folder, file: name })).rejects.toThrow(`${name}:1: is not UTF-8 (byte 17 is 0xe9)`);
+      await rm(join(folder, name));
+    }
+    await writeFile(join(folder, 'bom.yaml'), '\ufeffseed: 7\n');
+    expect((await loadConfig({ folder, file: 'bom.yaml' })).config.seed).toBe(7);
+    await rm(join(folder, 'bom.yaml'));
   });
 
   it('says so for flags and --set', async () => {
@@ -136,13 +173,15 @@ describe('messages', () => {
     expect(config).toMatchObject({ seed: 4, run: { name: '123' }, distill: { numSteps: 5 } });
   });
 
-  it('runs a TypeScript configuration, and reports one that throws', async () => {
+  it('runs the TypeScript configuration of a project, and reports one that throws', async () => {
+    await writeFile(join(folder, 'package.json'), '{}');
     await writeFile(
       join(folder, 'dimo.config.ts'),
       'const steps: number = 5 + 6;\nexport default { distill: { numSteps: steps } };\n',
     );
     expect((await loadConfig({ folder })).config.distill.numSteps).toBe(11);
     await rm(join(folder, 'dimo.config.ts'));
+    await rm(join(folder, 'package.json'));
     expect((await failure('throw new Error("boom")', 'other.ts'))?.message).toContain(
       'other.ts failed while it was run: boom',
     );

@@ -7,7 +7,7 @@ import { definePlugin, PluginError } from '@dimo/core';
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { runDimo } from '../support/run-dimo.js';
 
 let outside: string;
@@ -105,6 +105,50 @@ describe('hostile specifiers', () => {
       expect(good.code).toBe(0);
     },
   );
+});
+
+describe('packages whose entry is not their own', () => {
+  const evil = (entry: object) => ({ name: 'climber', version: '1.0.0', type: 'module', ...entry });
+  it.each([
+    ['main above node_modules', evil({ main: '../../../evil.js' })],
+    ['main in the project', evil({ main: '../../plugins/inside.js' })],
+    ['main in another package', evil({ main: '../good-plugin/index.js' })],
+    ['main without an ending', evil({ main: '../../../evil' })],
+    ['module', evil({ module: '../../../evil.js', main: '../../../evil.js' })],
+    ['exports as text', evil({ exports: './../../../evil.js' })],
+    ['exports without a dot', evil({ exports: '../../../evil.js' })],
+    ['exports by condition', evil({ exports: { '.': { import: './../../../evil.js' } } })],
+    ['exports with escapes', evil({ exports: './%2e%2e/%2e%2e/%2e%2e/evil.js' })],
+    ['exports as a URL', evil({ exports: 'file:///etc/hosts.js' })],
+    ['exports as a path', evil({ main: join('/', 'etc', 'hosts.js') })],
+    ['exports through a link', evil({ exports: './link.js' })],
+    ['a data URL', evil({ exports: 'data:text/javascript,console.error("IMPORTED data")' })],
+  ])('%s: refused, and nothing is imported', async (_name, content) => {
+    const folder = join(project, 'node_modules', 'climber');
+    await rm(folder, { recursive: true, force: true });
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, 'package.json'), JSON.stringify(content));
+    await symlink(join(outside, 'evil.js'), join(folder, 'link.js'));
+    const said = vi.spyOn(console, 'error');
+    await expect(loadPlugin('climber', project)).rejects.toThrow(PluginError);
+    expect(said).not.toHaveBeenCalled();
+    said.mockRestore();
+  });
+
+  it('a linked package of a workspace, one above the project, and one with a scope are fine', async () => {
+    const workspace = join(outside, 'workspace');
+    await mkdir(join(workspace, 'lib'), { recursive: true });
+    await writeFile(join(workspace, 'package.json'), '{"name":"linked","type":"module","main":"./lib/index.js"}');
+    await writeFile(join(workspace, 'lib', 'index.js'), 'export default { contract: 1, name: "linked" };\n');
+    await symlink(workspace, join(project, 'node_modules', 'linked'));
+    await mkdir(join(project, 'node_modules', '@mine'));
+    await symlink(workspace, join(project, 'node_modules', '@mine', 'linked'));
+    await mkdir(join(project, 'below'), { recursive: true });
+    expect((await loadPlugin('linked', project)).name).toBe('linked');
+    expect((await loadPlugin('@mine/linked', project)).name).toBe('linked');
+    expect((await loadPlugin('linked', join(project, 'below'))).name).toBe('linked');
+    expect((await loadPlugin('linked/lib/index.js', project)).name).toBe('linked');
+  });
 });
 
 describe('plugins that may be named', () => {

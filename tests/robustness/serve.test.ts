@@ -4,14 +4,22 @@
  * before. A hundred requests here; `DIMO_HOSTILE=1000` for the full figure.
  */
 import { chooseEngine, nodeEngines } from '@dimo/backend-node';
-import { findModel, loadRegistry, run, serveModel, startServer, type RunningServer, type ServedModel } from '@dimo/cli';
+import {
+  findModel,
+  loadRegistry,
+  openPage,
+  run,
+  serveModel,
+  startServer,
+  type RunningServer,
+  type ServedModel,
+} from '@dimo/cli';
 import type { Engine } from '@dimo/core';
 import { decode } from 'fast-png';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import sirv from 'sirv';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { get, good, hostileRequests, post, send, type Answer } from './hostile-requests.js';
 
@@ -38,7 +46,7 @@ beforeAll(async () => {
   server = await startServer({
     models: [model],
     port: 0,
-    page: sirv(path.join(folder, 'page'), { dev: false }),
+    page: await openPage(path.join(folder, 'page')),
     limits: { headersMilliseconds: 600, requestMilliseconds: 900, queue: 2, connections: 60 },
     log: (line) => logged.push(line),
   });
@@ -189,6 +197,24 @@ describe('other machines', { timeout: 60_000 }, () => {
   ])('%s is refused', async (_name, args, message) => {
     const { code, stderr } = await runServe(...args);
     expect([code, stderr]).toEqual([2, expect.stringContaining(message)]);
+  });
+
+  it('a port that is taken is named, with one that is free', async () => {
+    const { code, stderr } = await runServe('--port', String(server.port));
+    expect(code).toBe(2);
+    expect(stderr).toContain(`cannot listen on port ${server.port} of 127.0.0.1: EADDRINUSE`);
+    const free = Number(/--port ([0-9]+)/.exec(stderr)?.[1]);
+    expect(free).toBeGreaterThan(server.port);
+    const other = await startServer({ models: [model], port: free });
+    await other.close();
+  });
+
+  it.each([
+    ['an address of another machine', '203.0.113.7', 'does not have the address'],
+    ['a name that is none', 'no-such-host.invalid', '--host'],
+  ])('%s: what to do is said', async (_name, host, hint) => {
+    const { code, stderr } = await runServe('--host', host, '--token', token, '--port', '0');
+    expect([code, stderr]).toEqual([2, expect.stringContaining(hint)]);
   });
 
   it('only the right token is let in, and it is in no log', async () => {

@@ -283,6 +283,30 @@ describe('A5: names', () => {
   });
 });
 
+describe('budgets of headers and tensors', () => {
+  const entriesOf = (count: number, length: number) =>
+    Array.from({ length: count }, (_, i) => `"${i}":"${'x'.repeat(length)}"`).join(',');
+  it('count the metadata', () => {
+    expect(readSafetensors(fileOf(`{"__metadata__":{${entriesOf(10_000, 1)}}}`, 0)).tensors).toEqual({});
+    expect(errorOf(() => readSafetensors(fileOf(`{"__metadata__":{${entriesOf(10_001, 1)}}}`, 0))).message).toMatch(
+      /more than 10000 entries/,
+    );
+    expect(errorOf(() => readSafetensors(fileOf(`{"__metadata__":{${entriesOf(100, 200_000)}}}`, 0))).message).toMatch(
+      /more than 16777216 characters/,
+    );
+  });
+
+  it.each([
+    ['U8', 33 * 2 ** 20],
+    ['I8', 33 * 2 ** 20],
+  ])('count what %s becomes', (dtype, count) => {
+    const file = (length: number) =>
+      fileOf(headerOf({ x: { dtype, shape: `[${length}]`, offsets: `[0,${length}]` } }), length);
+    expect(readSafetensors(file(1000)).tensors['x']?.data).toHaveLength(1000);
+    expect(errorOf(() => readSafetensors(file(count))).message).toMatch(/become \d+ bytes/);
+  });
+});
+
 describe('A6: control characters in names and metadata', () => {
   it('load, and are escaped in messages', () => {
     const name = '\u001b]52;c;ZXZpbA==\u0007\u001b[2J\r\u009b31m\u202egnp.exe\ud83d\ude42';

@@ -165,20 +165,24 @@ export async function startHub(content: HubContent): Promise<HubServer> {
     options: AnswerOptions,
   ): void {
     const etag = hub.etag ?? `"store-${sha256(content ?? Buffer.alloc(0)).slice(0, 16)}"`;
-    const from = Number(/^bytes=(\d+)-$/.exec(seen.range ?? '')?.[1] ?? -1);
+    const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(seen.range ?? '') ?? [];
+    const from = Number(first ?? -1);
     const total = content?.length ?? 0;
     let status = options.status ?? (content ? 200 : 404);
     let body = Buffer.from(options.body ?? content ?? '');
     const headers: Record<string, string> = { etag, 'accept-ranges': 'bytes', 'content-type': 'binary/octet-stream' };
-    const isRange = from >= 0 && !options.ignoreRange && (options.ignoreIfRange || seen.ifRange === etag);
+    // A range with an end is asked for without a condition, to look at a header.
+    const isSame = options.ignoreIfRange || (last ? seen.ifRange === undefined : seen.ifRange === etag);
+    const isRange = from >= 0 && !options.ignoreRange && isSame;
     if (options.status === undefined && content && isRange) {
       if (from >= total) {
         response.writeHead(416, { 'content-range': `bytes */${total}` }).end();
         return;
       }
       status = 206;
-      body = body.subarray(from);
-      headers['content-range'] = `bytes ${from}-${total - 1}/${total}`;
+      const end = last ? Math.min(total, Number(last) + 1) : total;
+      body = body.subarray(from, end);
+      headers['content-range'] = `bytes ${from}-${end - 1}/${total}`;
     }
     response.writeHead(status, { ...headers, 'content-length': String(body.length), ...options.headers });
     const stop = options.cutAfter ?? options.stallAfter;

@@ -32,13 +32,19 @@ export interface RunningDimo {
   printed(text: string): Promise<void>;
 }
 
-/** Starts a command. */
-export function startDimo(args: readonly string[], options: RunDimoOptions = {}): RunningDimo {
-  const imports = [loader, ...(options.importCounter ? [counter] : [])].flatMap((path) => [
+/** The program and the arguments of a command. */
+export function dimoCommand(args: readonly string[], importCounter = false): [string, ...string[]] {
+  const imports = [loader, ...(importCounter ? [counter] : [])].flatMap((path) => [
     '--import',
     pathToFileURL(path).href,
   ]);
-  const child = spawn(process.execPath, ['--conditions=@dimo/source', ...imports, main, ...args], {
+  return [process.execPath, '--conditions=@dimo/source', ...imports, main, ...args];
+}
+
+/** Starts a command. */
+export function startDimo(args: readonly string[], options: RunDimoOptions = {}): RunningDimo {
+  const [program, ...command] = dimoCommand(args, options.importCounter);
+  const child = spawn(program, command, {
     stdio: ['ignore', 'pipe', 'pipe'],
     cwd: options.cwd,
     env: { ...process.env, NO_COLOR: '1', ...options.env },

@@ -3,7 +3,7 @@
  * the cpu engine. It is "trained" by its seed alone: what is tested is the machinery around it.
  *
  * Environment: `TOY_STEP_DELAY` milliseconds that each draw of conditions takes; `TOY_NAN_AFTER` draws of conditions after
- * which they hold NaN.
+ * which they hold NaN; `TOY_THROW_AFTER` draws of conditions after which they throw a plain error.
  */
 import {
   definePlugin,
@@ -82,6 +82,7 @@ const conditions = {
   async sample(random, count) {
     const delay = Number(process.env.TOY_STEP_DELAY ?? 0);
     if (delay > 0) await new Promise((resolve) => setTimeout(resolve, delay));
+    if (numDraws >= Number(process.env.TOY_THROW_AFTER ?? Infinity)) throw new Error('toy: out of luck');
     const strength = ++numDraws > Number(process.env.TOY_NAN_AFTER ?? Infinity) ? NaN : 1;
     return {
       label: int32([count], random.integers(count, classNames.length)),

@@ -63,7 +63,7 @@ export function setUpGenerate(session: Session, settings: Settings): GenerateTab
     if (model) {
       byId('classes-field').hidden = model.classNames === undefined;
       byId('prompt-field').hidden = model.classNames !== undefined;
-      byId('steps-field').hidden = model.teacher === undefined;
+      byId('steps-field').hidden = model.teacher === undefined || session.served() !== undefined;
       const chosen = settings.classes;
       classes.replaceChildren(
         ...(model.classNames ?? []).slice(0, 200).map((name, id) => {
@@ -84,8 +84,9 @@ export function setUpGenerate(session: Session, settings: Settings): GenerateTab
       if (settings.count === undefined) count.value = model.classNames ? '10' : '5';
       steps.value = String(settings.steps ?? Math.min(16, model.teacher?.numSteps ?? 16));
       showSteps();
-      byId('generator-title').textContent = model.generator ? 'Generator' : 'Generator (not in this folder)';
-      byId('teacher-title').textContent = model.teacher ? 'Teacher' : 'Teacher (not in this folder)';
+      const absent = session.served() ? '(not on this server)' : '(not in this folder)';
+      byId('generator-title').textContent = model.generator ? 'Generator' : `Generator ${absent}`;
+      byId('teacher-title').textContent = model.teacher ? 'Teacher' : `Teacher ${absent}`;
     }
     layOut();
     for (const part of Object.keys(parts) as Part[]) reset(part);
@@ -112,7 +113,7 @@ export function setUpGenerate(session: Session, settings: Settings): GenerateTab
     const progress = byId<HTMLProgressElement>(`${part}-progress`);
     const numSteps = Number(steps.value);
     const generated = await session.survivingLoss(() =>
-      session.worker.generate(
+      session.generate(
         {
           model: session.model()!.id,
           sampler: part,

@@ -23,7 +23,7 @@ await nextTask();
 let isFirst = true;
 /** The first images come by themselves, as soon as there is both. */
 function drawFirst(): void {
-  if (!isFirst || !session.model() || !session.engine() || settings.tab !== 'generate') return;
+  if (!isFirst || !session.model() || !(session.engine() || session.served()) || settings.tab !== 'generate') return;
   isFirst = false;
   generate.draw();
 }

@@ -1,8 +1,16 @@
 /** The choice of the model: bundled, a folder or file of the visitor, or an address. */
 import type { LoadedModel, ModelLocation } from '@dimo/backend-web/worker-client';
+import { listServedModels, TokenNeeded, type ServedModel } from './served-models.js';
 import { clearProblem, showProblem, type Session } from './session.js';
 import { writeSettings } from './settings.js';
-import { byId } from './ui/elements.js';
+import { byId, make } from './ui/elements.js';
+
+/** Marks models of the server among the values of the choice. */
+const servedPrefix = 'server:';
+
+function servedValue(name: string): string {
+  return servedPrefix + name;
+}
 
 /** A bundled model, as `collect-models.mjs` lists it. */
 export interface OfferedModel {
@@ -27,7 +35,7 @@ export async function setUpModels(
     loading?.abort();
     const current = (loading = new AbortController());
     clearProblem();
-    const before = session.model();
+    const before = session.served() ? undefined : session.model();
     session.setModel(undefined);
     facts.textContent = 'Loading …';
     try {
@@ -53,12 +61,57 @@ export async function setUpModels(
   const offers = (response.ok ? await response.json() : []) as OfferedModel[];
   select.prepend(...offers.map(({ id, title }) => new Option(title, id)));
 
+  /** The models of the server that the page comes from, if that is a `dimo serve`. */
+  let served: readonly ServedModel[] = [];
+  const list = response.headers.get('dimo-models');
+  const token = byId<HTMLInputElement>('token');
+  async function offerServed(): Promise<void> {
+    if (list === null) return;
+    served = await listServedModels(list, token.value.trim() || undefined);
+    const group = make('optgroup', { label: 'On this server' });
+    group.append(...served.map(({ name }) => new Option(name, servedValue(name))));
+    select.prepend(group);
+    byId('token-field').hidden = true;
+  }
+  const useServed = async (chosen: ServedModel): Promise<void> => {
+    const { name, model } = chosen;
+    loading?.abort();
+    clearProblem();
+    const before = session.served() ? undefined : session.model();
+    session.setModel(undefined);
+    if (before) await session.worker.unload(before);
+    const [height, width] = model.imageShape;
+    facts.textContent = `The ${model.generator ? 'one-step generator' : 'teacher'} ${name}, images of ${width} × ${height}; it stays on the server, which draws`;
+    onOffered(undefined);
+    session.setModel(model, chosen);
+  };
+  await offerServed().catch((error: unknown) => {
+    if (!(error instanceof TokenNeeded)) return showProblem(error);
+    byId('token-field').hidden = false;
+  });
+  byId('use-token').addEventListener('click', () => {
+    clearProblem();
+    offerServed().then(() => {
+      select.value = servedValue(served[0]?.name ?? '');
+      choose(select.value);
+    }, showProblem);
+  });
+
+  /** What was asked to be served comes first, unless the page has it too: that draws its teacher beside it. */
+  const own = served.find(({ name }) => offers.every(({ id }) => id !== name));
+  const initial = own ? servedValue(own.name) : (offers[0]?.id ?? 'files');
+
   function choose(value: string): void {
     byId('files-field').hidden = value !== 'files';
     byId('url-field').hidden = value !== 'url';
+    const onServer = served.find(({ name }) => servedValue(name) === value);
+    if (onServer) {
+      writeSettings({ model: value });
+      return void useServed(onServer).catch(showProblem);
+    }
     const offered = offers.find(({ id }) => id === value);
     if (!offered) return;
-    writeSettings({ model: value === offers[0]?.id ? undefined : value });
+    writeSettings({ model: value === initial ? undefined : value });
     void load({ kind: 'url', url: new URL(`./models/${value}/`, document.baseURI).href }, offered);
   }
 
@@ -84,8 +137,9 @@ export async function setUpModels(
     loadUrl();
   });
 
-  const isAddress = first !== undefined && URL.canParse(first);
-  const wanted = isAddress ? 'url' : offers.some(({ id }) => id === first) ? first! : (offers[0]?.id ?? 'files');
+  const isAddress = first !== undefined && !first.startsWith(servedPrefix) && URL.canParse(first);
+  const values = [...offers.map(({ id }) => id), ...served.map(({ name }) => servedValue(name))];
+  const wanted = isAddress ? 'url' : first !== undefined && values.includes(first) ? first : initial;
   select.value = wanted;
   choose(wanted);
   if (isAddress) {

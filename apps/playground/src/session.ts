@@ -6,13 +6,19 @@ import {
   type OpenedEngine,
   WorkerError,
 } from '@dimo/backend-web/worker-client';
+import type { ServedModel } from './served-models.js';
 import { byId, make } from './ui/elements.js';
 
 /** Shared state. */
 export interface Session {
   readonly worker: DimoWorker;
   readonly model: () => LoadedModel | undefined;
-  setModel(model: LoadedModel | undefined): void;
+  /** `served`: the server draws it, and not the worker. */
+  setModel(model: LoadedModel | undefined, served?: ServedModel): void;
+  /** The model, if the server draws it. */
+  readonly served: () => ServedModel | undefined;
+  /** Draws images of the model, wherever it is. */
+  readonly generate: DimoWorker['generate'];
   /** Called with each new model. */
   onModel(listener: (model: LoadedModel | undefined) => void): void;
   /** Opens an engine by name or `auto`. */
@@ -32,6 +38,7 @@ export function createSession(): Session {
   // A worker that fails to start ends every call with an error, which is shown.
   const worker = connectWorker(new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' }));
   let model: LoadedModel | undefined;
+  let served: ServedModel | undefined;
   let engine: OpenedEngine | undefined;
   let engineName = 'auto';
   const modelListeners: ((model: LoadedModel | undefined) => void)[] = [];
@@ -48,10 +55,15 @@ export function createSession(): Session {
   return {
     worker,
     model: () => model,
-    setModel(next) {
-      model = next;
+    setModel(next, nextServed) {
+      [model, served] = [next, nextServed];
       for (const listener of modelListeners) listener(next);
     },
+    served: () => served,
+    generate: (parameters, options) =>
+      served
+        ? served.draw(parameters, options?.signal ?? new AbortController().signal)
+        : worker.generate(parameters, options),
     onModel: (listener) => modelListeners.push(listener),
     engine: () => engine,
     onEngine: (listener) => engineListeners.push(listener),

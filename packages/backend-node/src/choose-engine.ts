@@ -11,6 +11,7 @@ import {
   type EngineOptions,
 } from '@dimo/core';
 import { engineMemoryKey, fileEngineMemory } from './engine-memory.js';
+import { hasOnnxruntime, installCommand } from './onnxruntime-package.js';
 import { nodeEngines } from './plugin.js';
 
 export type { ChosenEngine } from '@dimo/core';
@@ -59,7 +60,7 @@ export async function chooseEngine(name: string, options: ChooseEngineOptions = 
     names.flatMap((wanted) => engines.filter((factory) => factory.name === wanted).map(knowingItsAdapter)),
   );
   const names = groups.flat().map((factory) => factory.name);
-  return chooseFastestEngine({
+  const chosen = await chooseFastestEngine({
     groups,
     options: engineOptions,
     memory: memory === false ? undefined : (memory ?? fileEngineMemory()),
@@ -68,6 +69,12 @@ export async function chooseEngine(name: string, options: ChooseEngineOptions = 
     onProgress,
     ...(remeasure === undefined ? {} : { remeasure }),
   });
+  if (chosen.engine.info.name !== 'wasm' || hasOnnxruntime()) return chosen;
+  // In a line of its own: an installation that went wrong without a word is easily mended.
+  const warning =
+    'warning: the package onnxruntime-node is not installed, so this runs several times slower; to fix: ' +
+    `run \`${installCommand()}\``;
+  return { ...chosen, explanation: `${chosen.explanation}\n${warning}` };
 }
 
 /** Our engines on WebGPU are started only where the adapter is known to be a GPU; others are taken as they are. */

@@ -1,10 +1,10 @@
 /** Where a machine remembers which engine is fastest, and what such an answer depends on. */
 import type { EngineMemory } from '@dimo/core';
 import { readdirSync } from 'node:fs';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { arch, cpus, homedir, platform, release } from 'node:os';
 import { dirname, join } from 'node:path';
 import { versionOf } from './optional-package.js';
+import { makeFolders, readFileChecked, writeFileAtomically } from './storage/files.js';
 
 /** Answers kept; older ones go. */
 const maximumAnswers = 16;
@@ -24,7 +24,7 @@ export function engineMemoryFile(): string {
 /** Answers in a JSON file. A damaged file is an empty one. */
 export function fileEngineMemory(file = engineMemoryFile()): EngineMemory {
   async function read(): Promise<Record<string, string>> {
-    const parsed: unknown = JSON.parse(await readFile(file, 'utf8'));
+    const parsed: unknown = JSON.parse(new TextDecoder().decode(await readFileChecked(file, 2 ** 20)));
     if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return {};
     return Object.fromEntries(Object.entries(parsed).filter(([, value]) => typeof value === 'string'));
   }
@@ -33,15 +33,9 @@ export function fileEngineMemory(file = engineMemoryFile()): EngineMemory {
     async set(key, value) {
       const { [key]: _, ...others } = await read().catch((): Record<string, string> => ({}));
       const kept = Object.entries(others).slice(-(maximumAnswers - 1));
-      await mkdir(dirname(file), { recursive: true });
-      const temporary = `${file}.${process.pid}`;
-      try {
-        await writeFile(temporary, `${JSON.stringify(Object.fromEntries([...kept, [key, value]]), null, 2)}\n`);
-        await rename(temporary, file); // whole, or not at all: other processes read it
-      } catch (error) {
-        await rm(temporary, { force: true });
-        throw error;
-      }
+      await makeFolders(dirname(file));
+      // Whole, or not at all: other processes read it.
+      await writeFileAtomically(file, `${JSON.stringify(Object.fromEntries([...kept, [key, value]]), null, 2)}\n`);
     },
   };
 }

@@ -23,7 +23,7 @@ for (const factory of nodeEngines) {
       engine = await factory.create();
     });
     afterAll(() => engine?.dispose());
-    for (const check of engineChecks(differences[factory.name]))
+    for (const check of engineChecks({ ...differences[factory.name], create: () => factory.create() }))
       it.skipIf(check.skip)(
         check.skip ? `${check.name}, skipped: ${check.skip}` : check.name,
         () => check.run(engine),

@@ -3,6 +3,12 @@ export * from './hub/index.js';
 export { engineMemoryFile, fileEngineMemory } from './engine-memory.js';
 export { createOnnxEngine, type ModelBytes, type ModelEmitter, type OnnxEngineOptions } from './onnx-engine.js';
 export { nodeBackendPlugin, nodeEngines, type NodeEngineName } from './plugin.js';
-export { matrixProductRate, probeEngines, type EngineReport, type ProbeEnginesOptions } from './probe-engines.js';
+export {
+  elementwiseRate,
+  matrixProductRate,
+  probeEngines,
+  type EngineReport,
+  type ProbeEnginesOptions,
+} from './probe-engines.js';
 export * from './storage/index.js';
 export { resolveThreads } from './threads.js';

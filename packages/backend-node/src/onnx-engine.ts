@@ -4,8 +4,8 @@
  */
 import { BackendUnavailableError, type Engine, type EngineOptions } from '@dimo/core';
 import type { ModelEmitter, Residence } from '@dimo/onnx/sessions';
-import { createRequire } from 'node:module';
 import { onnxProviders, type OnnxProvider, type ProviderDescription } from './onnx-providers.js';
+import { hasOnnxruntime, installCommand } from './onnxruntime-package.js';
 import { startOnnxWorker, type OnnxWorker } from './onnx-worker-client.js';
 import { resolveThreads } from './threads.js';
 
@@ -23,8 +23,6 @@ export interface OnnxEngineOptions extends EngineOptions {
   /** @default the tracer of @dimo/onnx */
   readonly emit?: ModelEmitter;
 }
-
-const installCommand = 'npm install onnxruntime-node';
 
 /**
  * Makes an engine that runs traced graphs on onnxruntime.
@@ -71,14 +69,10 @@ export async function createOnnxEngine(options: OnnxEngineOptions = {}): Promise
 
 /** Fails early, and without a thread, when the package is not there. */
 function requirePackage(engine: string): void {
-  try {
-    createRequire(import.meta.url).resolve('onnxruntime-node/package.json');
-  } catch (cause) {
-    throw new BackendUnavailableError(`${engine} engine: the package onnxruntime-node is not installed`, {
-      cause,
-      hint: `run \`${installCommand}\`; where its download host is blocked, \`ONNXRUNTIME_NODE_INSTALL=skip ${installCommand}\``,
-    });
-  }
+  if (hasOnnxruntime()) return;
+  throw new BackendUnavailableError(`${engine} engine: the package onnxruntime-node is not installed`, {
+    hint: `run \`${installCommand()}\``,
+  });
 }
 
 async function loadRuntime(
@@ -95,10 +89,17 @@ async function loadRuntime(
   try {
     loaded = await worker.call('load', { inPlace: !residence });
   } catch (cause) {
-    return fail(`onnxruntime-node cannot be loaded: ${firstLine(cause)}`, {
-      cause,
-      hint: `reinstall it for this platform: \`npm uninstall onnxruntime-node && ${installCommand}\``,
-    });
+    const reason = firstLine(cause);
+    const hasNoBuild = /Cannot find module .*onnxruntime_binding\.node/.test(reason);
+    return fail(
+      hasNoBuild
+        ? `onnxruntime-node has no build for ${process.platform} ${process.arch}`
+        : `onnxruntime-node cannot be loaded: ${reason}`,
+      {
+        cause,
+        hint: `${hasNoBuild ? '' : 'reinstall it for this platform, or '}use the engine wasm, which runs everywhere`,
+      },
+    );
   }
   if (!loaded.backends.includes(backend))
     return fail(`this onnxruntime-node has no ${backend} provider, only ${loaded.backends.join(', ')}`, { hint });

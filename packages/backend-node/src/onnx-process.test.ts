@@ -123,25 +123,40 @@ describe('where onnxruntime-node does not work', () => {
   });
   afterAll(() => rmSync(elsewhere, { recursive: true }));
 
+  /** A package whose main file is this program. */
+  function breakPackage(program: string): void {
+    const broken = path.join(elsewhere, 'node_modules/onnxruntime-node');
+    mkdirSync(broken, { recursive: true });
+    writeFileSync(path.join(broken, 'package.json'), '{"name":"onnxruntime-node","main":"index.js"}');
+    writeFileSync(path.join(broken, 'index.js'), program);
+  }
+
   it('says that it is missing and how to install it', () => {
     expect(run(report, {}, elsewhere)).toEqual({
       ...success,
       stdout:
-        'backend-unavailable|onnx engine: the package onnxruntime-node is not installed|run `npm install onnxruntime-node`; ' +
-        'where its download host is blocked, `ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node`',
+        'backend-unavailable|onnx engine: the package onnxruntime-node is not installed|' +
+        `run \`cd "${elsewhere}" && npm install --include=optional --ignore-scripts\``,
     });
   });
 
   it('says why its native library does not load', () => {
-    const broken = path.join(elsewhere, 'node_modules/onnxruntime-node');
-    mkdirSync(broken, { recursive: true });
-    writeFileSync(path.join(broken, 'package.json'), '{"name":"onnxruntime-node","main":"index.js"}');
-    writeFileSync(path.join(broken, 'index.js'), 'throw new Error("libexample.so.1: cannot open shared object file");');
+    breakPackage('throw new Error("libexample.so.1: cannot open shared object file");');
     expect(run(report, {}, elsewhere)).toEqual({
       ...success,
       stdout:
         'backend-unavailable|onnx engine: onnxruntime-node cannot be loaded: libexample.so.1: cannot open shared object file|' +
-        'reinstall it for this platform: `npm uninstall onnxruntime-node && npm install onnxruntime-node`',
+        'reinstall it for this platform, or use the engine wasm, which runs everywhere',
+    });
+  });
+
+  it('says that there is none for this platform', () => {
+    breakPackage('require("./bin/napi-v6/" + process.platform + "/riscv64/onnxruntime_binding.node");');
+    expect(run(report, {}, elsewhere)).toEqual({
+      ...success,
+      stdout:
+        `backend-unavailable|onnx engine: onnxruntime-node has no build for ${process.platform} ${process.arch}|` +
+        'use the engine wasm, which runs everywhere',
     });
   });
 });

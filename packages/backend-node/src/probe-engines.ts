@@ -76,6 +76,43 @@ export async function matrixProductRate(engine: Engine, seconds = 1): Promise<nu
   return best;
 }
 
+/** Elements of the tensors that `elementwiseRate` works on: those of a batch in a small model. */
+const probeElements = 2 ** 18;
+/** Rounds of four operators in one call. */
+const probeRounds = 8;
+
+/**
+ * How fast an engine moves numbers through operators that compute little.
+ *
+ * @param seconds - how long to measure, about.
+ * @returns bytes read and written per second, of the fastest call.
+ */
+export async function elementwiseRate(engine: Engine, seconds = 0.3): Promise<number> {
+  const weights = { x: float32([probeElements]), y: float32([probeElements]) };
+  const state = await engine.upload(weights);
+  const chain: PureFunction = ({ x, y }) => {
+    let value = x!;
+    for (let round = 0; round < probeRounds; round++) value = tf.mul(tf.relu(tf.add(tf.mul(value, y!), x!)), y!);
+    return { outputs: { corner: tf.slice(value, [0], [1]) } };
+  };
+  // Three operators read two tensors and write one, the fourth reads one.
+  const bytesPerCall = probeRounds * (3 * 3 + 2) * 4 * probeElements;
+  const compiled = await engine.compile(chain, { state: specsOf(weights), inputs: {} });
+  try {
+    let callTime = Infinity;
+    const deadline = performance.now() + seconds * 1000;
+    do {
+      const start = performance.now();
+      await compiled.run(state, {});
+      callTime = Math.min(callTime, performance.now() - start);
+    } while (performance.now() < deadline);
+    return (bytesPerCall * 1000) / callTime;
+  } finally {
+    await compiled.dispose();
+    await state.dispose();
+  }
+}
+
 async function measure(engine: Engine, size: number, deadline: number): Promise<{ rate: number; callTime: number }> {
   const matrix = float32([size, size]);
   for (let i = 0; i < size; i++) matrix.data[i * size + ((i * 7) % size)] = 1; // products stay bounded

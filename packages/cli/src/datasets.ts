@@ -1,5 +1,6 @@
 /** Datasets by name, and the tokens and conditions that teachers are trained on. */
 import { OptionError, type Dataset, type PluginRegistry, type TokenDataset, type TokenDecoder } from '@dimo/core';
+import { didYouMean } from './config/nearest.js';
 import type { Project } from './session.js';
 
 /** Loads a dataset of images. @throws OptionError if no plugin has one of that name. */
@@ -38,7 +39,11 @@ export async function findTokenDataset(name: string, registry: PluginRegistry): 
 }
 
 function unknownDataset(name: string, known: readonly string[], kind: string): OptionError {
-  return new OptionError(`no plugin provides the ${kind} "${name}"; known are ${known.join(', ') || 'none'}`, {
-    hint: 'add the package or file that provides it with --plugin, or under `plugins` of your configuration',
-  });
+  const nearest = didYouMean(name, known);
+  return new OptionError(
+    `no plugin provides the ${kind} "${name}"; known are ${known.join(', ') || 'none'}${nearest}`,
+    {
+      hint: 'add the package or file that provides it with --plugin, or under `plugins` of your configuration',
+    },
+  );
 }

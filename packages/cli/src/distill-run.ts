@@ -13,19 +13,24 @@ import {
   type Distillation,
   type Engine,
   type HostTree,
+  type PluginRegistry,
   type StepReport,
   type Teacher,
 } from '@dimo/core';
-import { mkdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { DimoConfig } from './config/schema.js';
-import { distillationConditions, type DistillationConditions } from './distillation-conditions.js';
+import {
+  distillationConditions,
+  readDistillationPrompts,
+  type DistillationConditions,
+} from './distillation-conditions.js';
 import { distillationOptions } from './distillation-settings.js';
-import { watchHealth } from './health.js';
-import type { FoundTeacher } from './models.js';
-import { writeFileAtomically } from './run/folder.js';
+import { watchHealth, type FinalSamples, type Health } from './health.js';
+import { findTeacher, type FoundTeacher } from './models.js';
+import { folderInRun, writeFileAtomically } from './run/folder.js';
+import { runEndOf } from './run/health-file.js';
 import { sharedFileBytes, sharedFolderName, writeSharedFile } from './run/shared-files.js';
-import { trainRun, type StepTools, type TrainRunResult } from './run/train-run.js';
+import { trainRun, writeResult, type StepTools, type TrainRunResult } from './run/train-run.js';
 import { conditionsFor, decoderOf } from './samplers.js';
 import { version } from './version.js';
 
@@ -33,6 +38,8 @@ import { version } from './version.js';
 export interface DistillTask {
   readonly config: DimoConfig;
   readonly found: FoundTeacher;
+  /** Of the teacher, on the engine; disposed at the end. */
+  readonly conditions: DistillationConditions;
   readonly engine: Engine;
   readonly run: RunFolder;
   readonly resume: boolean;
@@ -44,7 +51,7 @@ export interface DistillTask {
 export interface DistillResult extends TrainRunResult {
   /** Folder of the generator: the average of the weights as of the last step. */
   readonly generatorFolder: string;
-  readonly health: string | undefined;
+  readonly health: Health;
 }
 
 /** Name of the generator's folder in a run. */
@@ -55,25 +62,51 @@ function stepProgram({ program, settings }: Distillation): Distillation['program
   return settings.accumulation === 1 && settings.auxiliaryRounds === 1 ? mergeCalls(program) : program;
 }
 
+/** What a distillation needs beside a folder. */
+export type DistillInputs = Pick<DistillTask, 'found' | 'conditions'>;
+
+/**
+ * Reads and checks everything that a distillation needs, before it makes its folder.
+ *
+ * @param onNote - called with what a person should know about the inputs.
+ * @returns what makes the rest on an engine.
+ * @throws OptionError, WeightError naming the input at fault.
+ */
+export async function checkDistillation(
+  config: DimoConfig,
+  registry: PluginRegistry,
+  onNote: (line: string) => void,
+): Promise<(engine: Engine) => Promise<DistillInputs>> {
+  const found = await findTeacher(config.teacher, registry);
+  const prompts = await readDistillationPrompts(config, found.teacher);
+  for (const note of prompts.notes) onNote(note);
+  return async (engine) => {
+    const conditions = await distillationConditions(config, found.teacher, prompts, engine);
+    // Says what is wrong with the settings; the run makes its own.
+    distillationOf(config, conditions);
+    return { found, conditions };
+  };
+}
+
+function distillationOf(config: DimoConfig, { teacher, negativeCondition }: DistillationConditions): Distillation {
+  return createDistillation(teacher, distillationOptions(config), negativeCondition ? { negativeCondition } : {});
+}
+
 /** Distils; when this returns, checkpoint and generator are on the disk, also after a stop request. */
 export async function distillRun(task: DistillTask): Promise<DistillResult> {
-  const conditions = await distillationConditions(task.config, task.found.teacher, task.engine);
   try {
-    return await distillWith(conditions, task);
+    return await distillWith(task);
   } finally {
-    await conditions.dispose();
+    await task.conditions.dispose();
   }
 }
 
-async function distillWith(conditions: DistillationConditions, given: DistillTask): Promise<DistillResult> {
-  const { teacher, negativeCondition } = conditions;
+async function distillWith(given: DistillTask): Promise<DistillResult> {
+  const { conditions } = given;
+  const { teacher } = conditions;
   const task: DistillTask = { ...given, found: { ...given.found, teacher } };
   const { config, engine, run } = task;
-  const distillation = createDistillation(
-    teacher,
-    distillationOptions(config),
-    negativeCondition ? { negativeCondition } : {},
-  );
+  const distillation = distillationOf(config, conditions);
   const health = watchHealth(distillation.settings.numSteps);
   const samples = sampleWriter(distillation, task, conditions.prompts);
   try {
@@ -108,8 +141,11 @@ async function distillWith(conditions: DistillationConditions, given: DistillTas
           await samples.write(report, tools);
       },
     });
-    const generatorFolder = await writeGenerator(task, distillation, result);
-    return { ...result, generatorFolder, health: health.summary() };
+    const { folder: generatorFolder, weights } = await writeResult(run, result, () =>
+      writeGenerator(task, distillation, result),
+    );
+    const finalSamples = result.stopped ? undefined : samples.last();
+    return { ...result, generatorFolder, health: health.verdict(runEndOf(result, weights), finalSamples) };
   } finally {
     await samples.dispose();
   }
@@ -132,6 +168,7 @@ function sampleWriter(
   const { generator: model } = distillation.setup.networks;
   const count = 64;
   let ready: Awaited<ReturnType<typeof prepare>> | undefined;
+  let last: FinalSamples | undefined;
 
   async function prepare() {
     const compiled = await compileOneStep(engine, model, {
@@ -145,23 +182,24 @@ function sampleWriter(
       prompts: prompts.slice(0, count),
       seed: config.seed,
     });
-    await mkdir(join(run.path, 'samples'), { recursive: true });
-    return { compiled, decoder, conditions };
+    const folder = await folderInRun(run.path, 'samples');
+    return { folder, compiled, decoder, conditions };
   }
 
   return {
     async write(report: StepReport, tools: StepTools): Promise<void> {
       ready ??= await prepare();
-      const { compiled, decoder, conditions } = ready;
+      const { folder, compiled, decoder, conditions } = ready;
       const tokens = await sampleOneStep(compiled, {
         weights: report.deviceState,
         condition: conditions.condition,
         seed: config.seed,
       });
-      const base = join(run.path, 'samples', `step-${String(report.step).padStart(6, '0')}`);
+      const length = tokens.shape[1]!;
+      const rows = Array.from({ length: count }, (_, i) => [...tokens.data.subarray(i * length, (i + 1) * length)]);
+      last = { rows, conditions: conditions.labels };
+      const base = join(folder, `step-${String(report.step).padStart(6, '0')}`);
       if (!decoder) {
-        const length = tokens.shape[1]!;
-        const rows = Array.from({ length: count }, (_, i) => [...tokens.data.subarray(i * length, (i + 1) * length)]);
         const named = rows.map((row, i) => ({ condition: conditions.labels[i] ?? '', tokens: row }));
         await writeFileAtomically(`${base}.json`, `${JSON.stringify(named)}\n`);
         return;
@@ -171,6 +209,8 @@ function sampleWriter(
       await writeFileAtomically(`${base}.png`, grid.png);
       tools.summary(report.step, [{ tag: 'samples', ...grid }]);
     },
+    /** The newest samples. */
+    last: () => last,
     async dispose(): Promise<void> {
       await ready?.compiled.dispose();
       await ready?.decoder?.dispose();
@@ -183,7 +223,7 @@ async function writeGenerator(
   { config, found, run, engine }: DistillTask,
   distillation: Distillation,
   result: TrainRunResult,
-): Promise<string> {
+): Promise<{ readonly folder: string; readonly weights: HostTree }> {
   const { teacher } = found;
   const description = describeGenerator(teacher, distillation, {
     training: {
@@ -206,8 +246,7 @@ async function writeGenerator(
     ...(teacher.decoderWeights ? { decoderWeights: teacher.decoderWeights } : {}),
     conditionFiles,
   });
-  const folder = join(run.path, generatorFolderName);
-  await mkdir(folder, { recursive: true });
+  const folder = await folderInRun(run.path, generatorFolderName);
   const store = join(dirname(resolve(run.path)), sharedFolderName);
   // The description last: a folder without it is not taken for a generator.
   for (const [name, bytes] of Object.entries(files).reverse()) {
@@ -216,5 +255,5 @@ async function writeGenerator(
     if (isShared) await writeSharedFile(path, bytes, store);
     else await writeFileAtomically(path, bytes);
   }
-  return folder;
+  return { folder, weights };
 }

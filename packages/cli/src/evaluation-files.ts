@@ -1,9 +1,9 @@
 /** The files of an evaluation: `eval.json` with the numbers and `eval-samples/` with one grid per row. */
-import { OptionError } from '@dimo/core';
-import { readFileChecked } from '@dimo/backend-node';
+import { decodeText, escapeText, OptionError } from '@dimo/core';
+import { isAbsentFile, makeFolders, pathInside, readFileChecked } from '@dimo/backend-node';
 import { formatTable, type EvaluationRow } from '@dimo/eval';
-import { mkdir, readdir, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readdir, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import type { Evaluation, PluginRow } from './evaluation.js';
 import { formatNumber } from './run/progress.js';
 import { writeFileAtomically } from './run/folder.js';
@@ -44,11 +44,11 @@ export async function writeEvaluation(
     grids: grids.map(({ title }) => title),
     engine,
   };
-  await mkdir(dirname(file), { recursive: true });
-  const folder = gridFolder(file);
+  await makeFolders(dirname(file));
+  const folder = await pathInside(dirname(file), basename(gridFolder(file)));
   if (grids.length > 0) {
-    await mkdir(folder, { recursive: true });
-    const old = (await readdir(folder)).filter((name) => /^[0-9]{2}\.png$/.test(name));
+    await makeFolders(folder);
+    const old = (await readdir(folder)).filter((name) => /^[0-9]{2,}\.png$/.test(name));
     for (const name of old) await rm(join(folder, name));
   }
   for (const [i, { png }] of grids.entries()) await writeFileAtomically(join(folder, gridName(i)), png);
@@ -59,26 +59,71 @@ export async function writeEvaluation(
 export async function readEvaluation(
   file: string,
 ): Promise<(EvaluationFile & { readonly pictures: readonly { title: string; png: Uint8Array }[] }) | undefined> {
-  let text: string;
+  let bytes: Uint8Array;
   try {
-    text = new TextDecoder().decode(await readFileChecked(file, 2 ** 24));
-  } catch {
-    return undefined;
+    bytes = await readFileChecked(file, 2 ** 24, dirname(file));
+  } catch (error) {
+    if (isAbsentFile(error)) return undefined;
+    throw error;
   }
+  const text = decodeText(bytes, file);
   let content: EvaluationFile;
   try {
     content = JSON.parse(text) as EvaluationFile;
   } catch (cause) {
     throw new OptionError(`${file} is not JSON`, { path: file, cause });
   }
-  if (content.format !== 'dimo-evaluation' || content.version !== 1 || !Array.isArray(content.rows))
-    throw new OptionError(`${file} is not an evaluation of this version`, { path: file });
+  const wrong = wrongPart(content);
+  if (wrong !== undefined)
+    throw new OptionError(`${escapeText(file)} is not an evaluation of this version: ${wrong}`, {
+      path: file,
+      hint: 'run `dimo eval` again, or remove the file',
+    });
   const pictures: { title: string; png: Uint8Array }[] = [];
   for (const [i, title] of content.grids.entries()) {
-    const png = await readFileChecked(join(gridFolder(file), gridName(i)), 2 ** 26).catch(() => undefined);
+    const png = await readGrid(file, i);
     if (png) pictures.push({ title: String(title), png });
   }
   return { ...content, pictures };
+}
+
+/** Rows, notes and pictures beyond this number are no evaluation. */
+const maximumEntries = 1000;
+
+/** What is wrong with a file that anybody may have written; undefined if nothing is. */
+function wrongPart(content: unknown): string | undefined {
+  const isRecord = (value: unknown): value is Record<string, unknown> =>
+    typeof value === 'object' && value !== null && !Array.isArray(value);
+  const areAll = (value: unknown, isGood: (item: unknown) => boolean): boolean =>
+    Array.isArray(value) && value.length <= maximumEntries && value.every(isGood);
+  const isText = (value: unknown): boolean => typeof value === 'string';
+  const isNumber = (value: unknown): boolean => typeof value === 'number' || value === null || value === undefined;
+  const isRow = (row: unknown): boolean =>
+    isRecord(row) &&
+    Object.entries(row).every(([name, value]) => (name === 'method' ? isText(value) : isNumber(value)));
+  const isPluginRow = (row: unknown): boolean =>
+    isRecord(row) &&
+    isText(row['method']) &&
+    [row['steps'], row['samplesPerSecond']].every(isNumber) &&
+    isRecord(row['metrics']) &&
+    Object.values(row['metrics']).every(isNumber);
+  if (!isRecord(content) || content['format'] !== 'dimo-evaluation') return 'its format is another';
+  if (content['version'] !== 1) return 'its version is another';
+  if (!areAll(content['rows'], (row) => isRow(row) && isText((row as { method?: unknown }).method))) return 'rows';
+  if (!areAll(content['pluginRows'], isPluginRow)) return 'pluginRows';
+  if (!areAll(content['notes'], isText)) return 'notes';
+  if (!areAll(content['grids'], isText)) return 'grids';
+  return isRecord(content['engine']) ? undefined : 'engine';
+}
+
+/** A grid; undefined if somebody has removed it. */
+async function readGrid(file: string, index: number): Promise<Uint8Array | undefined> {
+  try {
+    return await readFileChecked(join(gridFolder(file), gridName(index)), 2 ** 26, dirname(file));
+  } catch (error) {
+    if (isAbsentFile(error)) return undefined;
+    throw error;
+  }
 }
 
 function gridName(index: number): string {

@@ -1,72 +1,77 @@
-/** The feature network of a dataset, and what generated images are compared with; both are kept in a cache folder. */
+/** The judge of a dataset, and what generated images are compared with; both are kept in a cache folder. */
 import { readFileChecked } from '@dimo/backend-node';
-import { DimoError, type Dataset, type Engine } from '@dimo/core';
+import type { Dataset, Engine } from '@dimo/core';
 import {
-  classifierSizeOf,
   createReference,
   mnistClassifierLocation,
+  planJudge,
+  randomJudge,
   readClassifier,
+  readJudge,
   readReference,
   referenceKey,
-  trainClassifier,
-  writeClassifier,
+  trainJudge,
   writeReference,
   type EvaluationReference,
   type FeatureExtractor,
 } from '@dimo/eval';
-import { mkdir } from 'node:fs/promises';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { DimoConfig } from './config/schema.js';
-import { writeFileAtomically } from './run/folder.js';
+import { cached } from './content-cache.js';
+import { interruptible } from './run/interruptible.js';
+import { createProgress, type ProgressOptions } from './run/progress.js';
 
 /** What making them needs. */
 export interface ReferenceContext {
   readonly engine: Engine;
   readonly config: DimoConfig;
+  readonly quiet: boolean;
   readonly onProgress: (line: string) => void;
 }
 
-/** Folder for what can be made again: `DIMO_CACHE`, else `dimo` in the user's cache folder. */
-export function cacheFolder(): string {
-  return process.env['DIMO_CACHE'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'dimo');
+/** A feature network. */
+export interface LoadedJudge {
+  readonly extractor: FeatureExtractor;
+  /** What a reader of its numbers has to know. */
+  readonly remark?: string;
 }
 
-/** Larger images need another network than this one. */
-const largestSide = 64;
-/** Steps that the classifier of a small dataset is trained for. */
-const leastSteps = 1400;
-
-/**
- * The feature network of a dataset: the bundled classifier for mnist; for other datasets of small images and several
- * classes one that is trained here once. Undefined where there is none.
- */
-export async function loadExtractor(
-  dataset: Dataset,
-  context: ReferenceContext,
-): Promise<FeatureExtractor | undefined> {
-  if (dataset.name === 'mnist') {
+/** The network whose features the images of a dataset are judged by. @throws OptionError */
+export async function loadJudge(dataset: Dataset, context: ReferenceContext): Promise<LoadedJudge> {
+  const { engine, config, onProgress } = context;
+  const { numSteps, ...others } = config.eval.judge;
+  const settings = { ...others, ...(numSteps === undefined ? {} : { numSteps }) };
+  const plan = await planJudge(dataset, settings);
+  const remark = plan.remark === undefined ? {} : { remark: plan.remark };
+  if (plan.kind === 'random') return { extractor: randomJudge(plan, settings.seed), ...remark };
+  if (plan.kind === 'bundled') {
     const path = fileURLToPath(mnistClassifierLocation);
-    return readClassifier(await readFileChecked(path), path);
+    return { extractor: readClassifier(await readFileChecked(path), path) };
   }
-  const size = classifierSizeOf(dataset);
-  const [height, width] = size.imageShape;
-  const sides = [height, width];
-  if (sides.some((side) => side < 8 || side > largestSide) || size.numClasses < 2) return undefined;
-  const name = `${dataset.name.replace(/[^a-z0-9-]/gi, '-')}-classifier`;
-  const path = join(cacheFolder(), `${name}.safetensors`);
-  const cached = await readIfGood(path, (bytes) => readClassifier(bytes, path, name, size));
-  if (cached) return cached;
-  context.onProgress(`training a classifier of ${dataset.name}, whose features the images are judged by (once) ...`);
-  const { weights } = await trainClassifier({
-    engine: context.engine,
-    dataset,
-    epochs: Math.max(3, (leastSteps * 128) / dataset.train.count),
+  const extractor = await cached({
+    kind: 'judge',
+    key: plan.key,
+    read: (bytes, path) => readJudge(plan, bytes, path),
+    onProblem: onProgress,
+    make() {
+      onProgress(`training ${plan.name}, whose features the images are judged by (once, eval.judge) ...`);
+      const { batchSize } = plan;
+      return withProgress(
+        context,
+        { label: 'judge', numSteps: plan.numSteps, batchSize, unit: 'images/s' },
+        (update, signal) =>
+          trainJudge(plan, {
+            ...{ engine, dataset, settings, signal },
+            onProgress: ({ step, metrics }) =>
+              update(step, [
+                ['loss', metrics['loss']!],
+                ['accuracy', metrics['accuracy']!],
+              ]),
+          }),
+      );
+    },
   });
-  const bytes = writeClassifier(weights);
-  await keep(path, bytes, context);
-  return readClassifier(bytes, path, name, size);
+  return { extractor, ...remark };
 }
 
 /** The reference of a dataset for the number of samples that the configuration asks for. */
@@ -76,34 +81,40 @@ export async function loadReference(
   context: ReferenceContext,
 ): Promise<EvaluationReference> {
   const options = { dataset, extractor, sampleCount: context.config.eval.count };
-  const key = await referenceKey(options);
-  const path = join(cacheFolder(), `reference-${key}.safetensors`);
-  const cached = await readIfGood(path, (bytes) => readReference(bytes, path));
-  if (cached?.key === key) return cached;
-  context.onProgress(`features of the ${dataset.train.count} training images of ${dataset.name} (once) ...`);
-  const reference = await createReference({ ...options, engine: context.engine });
-  await keep(path, writeReference(reference), context);
-  return reference;
+  const { count } = dataset.train;
+  return cached({
+    kind: 'reference',
+    key: await referenceKey(options),
+    read: readReference,
+    onProblem: context.onProgress,
+    async make() {
+      context.onProgress(`features of the ${count} training images of ${dataset.name} (once) ...`);
+      const reference = await withProgress(
+        context,
+        { label: 'features', numSteps: count, batchSize: 1, unit: 'images/s' },
+        (update, signal) =>
+          createReference({ ...options, engine: context.engine, signal, onProgress: (done) => update(done) }),
+      );
+      return writeReference(reference);
+    },
+  });
 }
 
-/** A file of the cache, or undefined if it is absent or damaged: it is made again. */
-async function readIfGood<T>(path: string, read: (bytes: Uint8Array) => T): Promise<T | undefined> {
-  try {
-    return read(await readFileChecked(path));
-  } catch (error) {
-    if (DimoError.isInstance(error)) return undefined;
-    throw error;
-  }
-}
+type Update = (step: number, numbers?: readonly (readonly [string, number])[]) => void;
 
-/** A cache that cannot be written costs time, not the evaluation. */
-async function keep(path: string, bytes: Uint8Array, { onProgress }: ReferenceContext): Promise<void> {
-  try {
-    await mkdir(cacheFolder(), { recursive: true });
-    await writeFileAtomically(path, bytes);
-  } catch (error) {
-    onProgress(
-      `note: ${path} could not be kept for the next time: ${error instanceof Error ? error.message : 'unknown'}`,
-    );
-  }
+/** Long work with a progress line, which Ctrl-C ends. */
+function withProgress<T>(
+  { quiet, config }: ReferenceContext,
+  shown: Pick<ProgressOptions, 'label' | 'numSteps' | 'batchSize' | 'unit'>,
+  work: (update: Update, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  return interruptible(async (signal) => {
+    const { everySeconds } = config.log;
+    const progress = createProgress({ ...shown, firstStep: 0, everySeconds, quiet });
+    try {
+      return await work((step, numbers = []) => progress.update({ step, numbers }), signal);
+    } finally {
+      progress.finish();
+    }
+  });
 }

@@ -22,6 +22,7 @@ import {
   type EvaluationRow,
   type FeatureExtractor,
 } from '@dimo/eval';
+import { didYouMean } from './config/nearest.js';
 import type { DimoConfig } from './config/schema.js';
 import { evaluationConditions, type EvaluationConditions } from './evaluation-conditions.js';
 import {
@@ -32,7 +33,7 @@ import {
   type EvaluationMethod,
 } from './evaluation-methods.js';
 import { promptPage, type PromptPage } from './evaluation-page.js';
-import { loadExtractor, loadReference } from './evaluation-reference.js';
+import { loadJudge, loadReference, type LoadedJudge } from './evaluation-reference.js';
 import { encodeGrid } from './images.js';
 
 /** What is evaluated. */
@@ -44,6 +45,7 @@ export interface EvaluationTask {
   readonly dataset: Dataset | undefined;
   readonly teacher: { readonly teacher: Teacher; readonly name: string } | undefined;
   readonly generators: readonly { readonly generator: LoadedGenerator; readonly name: string }[];
+  readonly quiet: boolean;
   readonly onProgress: (line: string) => void;
 }
 
@@ -74,11 +76,17 @@ export async function evaluateModels(task: EvaluationTask): Promise<Evaluation> 
   const definition = teacher?.teacher ?? generators[0]?.generator.definition;
   if (!definition) throw new OptionError('eval: name a teacher or a generator', { hint: 'dimo eval --help' });
   const metrics = selectMetrics(task);
-  const extractor = definition.decoder && dataset ? await loadExtractor(dataset, task) : undefined;
+  // Before minutes are spent on a judge.
+  if (definition.decoder && dataset && config.eval.count > dataset.train.count)
+    throw new OptionError(
+      `eval.count: ${config.eval.count} samples cannot be compared with the ${dataset.train.count} training images of ${dataset.name}; ask for as many at most`,
+    );
+  const judge = definition.decoder && dataset ? await loadJudge(dataset, task) : undefined;
+  const extractor = judge?.extractor;
   if (!extractor && metrics.length === 0)
     throw new OptionError(
-      `eval: there is no feature network for ${dataset ? `the dataset ${dataset.name}` : 'this teacher'}, and no plugin adds a metric`,
-      { hint: 'add a plugin with metrics, or choose the dataset mnist or fashion-mnist' },
+      'eval: there are no images to compare with those of this teacher, and no plugin adds a metric',
+      { hint: 'add a plugin with metrics, or name a dataset of images of this size with --dataset' },
     );
   const reference = extractor && dataset ? await loadReference(dataset, extractor, task) : undefined;
   const prepared = await prepareTeacher(engine, definition);
@@ -99,7 +107,7 @@ export async function evaluateModels(task: EvaluationTask): Promise<Evaluation> 
       rows,
       pluginRows,
       grids: [...grids, ...(page?.grids() ?? [])],
-      notes: notesOf(task, extractor, conditions),
+      notes: notesOf(task, judge, conditions),
     };
   } finally {
     await prepared.dispose();
@@ -171,7 +179,7 @@ async function measure(
         pluginRows.push({ ...described, ...(isReal ? {} : { samplesPerSecond: perSecond }), metrics: values });
       }
       if (!images) continue;
-      grid ??= gridOf(images, conditions, extractor?.numClasses ?? 0);
+      grid ??= gridOf(images, conditions, task.dataset?.classNames.length ?? 0);
       if (extractor && reference)
         rows.push(
           await evaluateSamples({
@@ -211,14 +219,18 @@ function gridOf(images: HostTensor<'float32'>, { ids, texts }: EvaluationConditi
 }
 
 /** Metrics that were asked for by name; without names, all of them for teachers without images. */
-function selectMetrics({ config, registry, dataset }: EvaluationTask): MetricPlugin[] {
+export function selectMetrics({
+  config,
+  registry,
+  dataset,
+}: Pick<EvaluationTask, 'config' | 'registry' | 'dataset'>): MetricPlugin[] {
   const { metrics } = config.eval;
   if (metrics.length === 0) return dataset ? [] : [...registry.metrics.values()];
   return metrics.map((name) => {
     const metric = registry.metrics.get(name);
     if (metric) return metric;
     throw new OptionError(
-      `eval.metrics: no plugin provides the metric "${name}"; known are ${[...registry.metrics.keys()].join(', ') || 'none'}`,
+      `eval.metrics: no plugin provides the metric "${name}"; known are ${[...registry.metrics.keys()].join(', ') || 'none'}${didYouMean(name, registry.metrics.keys())}`,
     );
   });
 }
@@ -247,7 +259,7 @@ function meanPluginRow(rows: readonly PluginRow[]): PluginRow {
 
 function notesOf(
   { config, dataset, engine }: EvaluationTask,
-  extractor: FeatureExtractor | undefined,
+  judge: LoadedJudge | undefined,
   { texts }: EvaluationConditions,
 ): string[] {
   const { count, seeds, precisionNeighbors, densityNeighbors } = config.eval;
@@ -257,9 +269,10 @@ function notesOf(
     ...(texts
       ? ['prompts: a text of each of so many random training images; the classes are those of the images']
       : []),
-    ...(extractor && dataset
+    ...(judge && dataset
       ? [
-          `FID against all ${dataset.train.count} training images of ${dataset.name}, in the features of ${extractor.name}; compare only rows of one table`,
+          `FID against all ${dataset.train.count} training images of ${dataset.name}, in the features of ${judge.extractor.name}; compare only rows of one table`,
+          ...(judge.remark === undefined ? [] : [judge.remark]),
           `precision and recall with k = ${precisionNeighbors}, density and coverage with k = ${densityNeighbors}`,
         ]
       : []),

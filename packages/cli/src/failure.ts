@@ -54,8 +54,24 @@ export function printFailure(error: unknown, debug: boolean): void {
     printError(`${current === error ? '' : 'caused by '}${current.stack ?? String(current)}`);
 }
 
+/** Characters of a line of a message; whoever types a million gets the beginning and the end of them back. */
+const maximumLine = 2000;
+
+/** The text with lines of bounded length. */
+export function shortLines(text: string): string {
+  const half = maximumLine / 2;
+  return text
+    .split('\n')
+    .map((line) => (line.length > maximumLine ? `${line.slice(0, half)} … ${line.slice(-half)}` : line))
+    .join('\n');
+}
+
 /** Lines of the message of `printFailure`. */
 export function describeFailure(error: unknown): string[] {
+  return linesOf(error).map(shortLines);
+}
+
+function linesOf(error: unknown): string[] {
   const { red, dim } = colors();
   if (isMarked(error)) {
     const where = error.path !== undefined && !error.message.includes(error.path) ? ` (${error.path})` : '';

@@ -56,7 +56,6 @@ export const configFlags = {
   distill: [
     teacher,
     teacherPlugin,
-    dataset,
     { flags: '--steps <n>', key: 'distill.numSteps', description: 'iterations' },
     { flags: '--batch <n>', key: 'distill.batchSize', description: 'samples per step' },
     { flags: '--prompts <file>', key: 'distill.prompts', description: 'text file, one prompt a line' },
@@ -149,6 +148,8 @@ export function collect(value: string, earlier: string[]): string[] {
 
 /** What was typed for the configuration: flags first, `--set` over them. */
 export interface TypedSettings {
+  /** What they were typed for. */
+  readonly command: ConfiguredCommand;
   readonly file: string | undefined;
   readonly settings: readonly { readonly path: string; readonly text: string; readonly where: string }[];
   readonly plugins: readonly string[];
@@ -163,6 +164,8 @@ export interface TrainingFlags {
   readonly resumeOverride: readonly string[];
   readonly quiet: boolean;
   readonly json: boolean;
+  /** Exit with 1 if the result is destroyed. */
+  readonly strictHealth: boolean;
 }
 
 /** Reads the configuration flags that were given. */
@@ -180,6 +183,7 @@ export function typedSettings(name: ConfiguredCommand, options: Readonly<Record<
     else settings.push({ path: text.slice(0, at), text: text.slice(at + 1), where: `--set ${text}` });
   }
   return {
+    command: name,
     file: options['config'] as string | undefined,
     settings,
     plugins: (options['plugin'] ?? []) as string[],

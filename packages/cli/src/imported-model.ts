@@ -5,8 +5,9 @@
  */
 import { cachedHubSource, folderWeightSource, isHubReference, parseHubReference } from '@dimo/backend-node';
 import { escapeText, OptionError, readJsonFile, type WeightSource } from '@dimo/core';
-import { existsSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
 import { join, resolve, sep } from 'node:path';
+import { withTorchWeights } from './torch-weights.js';
 
 /** Name of the file. */
 export const importFileName = 'dimo.json';
@@ -86,8 +87,9 @@ export async function openSource(place: string): Promise<WeightSource> {
  * symbolic links to files beside it; they are followed as far as the model's own folder in the cache.
  */
 export function modelFolder(path: string): WeightSource {
-  const boundary = /^(.*[/\\]models--[^/\\]+)[/\\]snapshots[/\\]/.exec(resolve(path) + sep)?.[1];
-  return folderWeightSource(path, boundary === undefined ? {} : { boundary });
+  const real = existsSync(path) ? realpathSync(path) : resolve(path);
+  const boundary = /^(.*[/\\]models--[^/\\]+)[/\\]snapshots[/\\]/.exec(real + sep)?.[1];
+  return withTorchWeights(boundary === undefined ? folderWeightSource(path) : folderWeightSource(real, { boundary }));
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -3,7 +3,12 @@ export { checkConfig, nearestKey, type CheckedConfig } from './config/check.js';
 export { allKeyPaths, configJsonSchema, type SchemaNode } from './config/describe-schema.js';
 export { configError, loadConfig, type ConfigRequest, type ConfigSetting, type LoadedConfig } from './config/load.js';
 export { configurationMarkdown } from './config/markdown.js';
-export { configSchema, type DimoConfig } from './config/schema.js';
+export {
+  configSchema,
+  defineConfig,
+  type DimoConfig as ResolvedConfig,
+  type PartialDimoConfig as DimoConfig,
+} from './config/schema.js';
 export {
   maximumConfigBytes,
   maximumConfigDepth,
@@ -17,6 +22,7 @@ export { exitCodeOf, printFailure } from './failure.js';
 export { watchHealth, type HealthWatch } from './health.js';
 export { findGenerator, findModel, findTeacher, loadGenerator, type FoundModel } from './models.js';
 export { checkPluginSpecifier, loadPlugin, loadRegistry, type PluginSpecifier } from './plugins.js';
+export { buildProgram, everyCommand } from './program.js';
 export { createProgress, type Progress, type ProgressOptions } from './run/progress.js';
 export { readMetrics, type MetricsLine } from './run/metrics.js';
 export { createEventWriter, eventRecord, summaryEvent, type EventWriter } from './run/tensorboard.js';

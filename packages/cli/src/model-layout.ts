@@ -6,6 +6,7 @@ import {
   OptionError,
   readJsonFile,
   teacherDescriptionName,
+  type AssumedSetting,
   type PluginRegistry,
   type WeightSource,
 } from '@dimo/core';
@@ -19,6 +20,8 @@ export interface ModelLayout {
   readonly files: readonly string[];
   /** For public layouts: the plugin and its configuration. */
   readonly teacher?: { readonly name: string; readonly config: Readonly<Record<string, unknown>> };
+  /** Settings that the files do not hold. */
+  readonly assumed: readonly AssumedSetting[];
 }
 
 /** Files of PyTorch that may hold anything, programs too. */
@@ -28,24 +31,44 @@ const pickled = /\.(?:bin|ckpt|pt|pth|pkl|pickle)$/;
  * Recognizes a model by its files.
  *
  * @param source - reading a file may fetch it.
+ * @param given - settings of a public layout that its files do not hold.
  * @returns undefined if it is of no known kind.
  * @throws OptionError from a plugin if the model is of its kind, but incomplete.
  */
 export async function recognizeModel(
   source: WeightSource,
   { teachers }: Pick<PluginRegistry, 'teachers'>,
+  given: Readonly<Record<string, unknown>> = {},
+): Promise<ModelLayout | undefined> {
+  const layout = await recognizeLayout(source, teachers, given);
+  const [setting] = Object.keys(given);
+  if (layout && !layout.teacher && setting !== undefined)
+    throw new OptionError(
+      `--set ${escapeText(setting, 80)}: this is a ${layout.description}, whose files say everything`,
+      {
+        path: source.location,
+        hint: 'settings are for public checkpoints, whose files do not',
+      },
+    );
+  return layout;
+}
+
+async function recognizeLayout(
+  source: WeightSource,
+  teachers: PluginRegistry['teachers'],
+  given: Readonly<Record<string, unknown>>,
 ): Promise<ModelLayout | undefined> {
   const files = await source.list();
   const ownFiles = files.filter((name) => !name.includes('/'));
   if (files.includes(teacherDescriptionName))
-    return { kind: 'teacher', description: 'teacher of dimo', files: dataFiles(ownFiles) };
+    return { kind: 'teacher', description: 'teacher of dimo', files: dataFiles(ownFiles), assumed: [] };
   if (files.includes(generatorFileNames.description) && (await isGeneratorDescription(source)))
-    return { kind: 'generator', description: 'one-step generator of dimo', files: dataFiles(ownFiles) };
+    return { kind: 'generator', description: 'one-step generator of dimo', files: dataFiles(ownFiles), assumed: [] };
   for (const plugin of teachers.values()) {
-    const found = await plugin.recognize?.(source);
+    const found = await plugin.recognize?.(source, given);
     if (!found) continue;
-    const { kind, description, config } = found;
-    return { kind, description, files: found.files, teacher: { name: plugin.name, config } };
+    const { kind, description, config, assumed = [] } = found;
+    return { kind, description, files: found.files, teacher: { name: plugin.name, config }, assumed };
   }
   return undefined;
 }
@@ -89,7 +112,11 @@ async function partClass(source: WeightSource, files: readonly string[]): Promis
 }
 
 /** What to say of files that are no model. */
-export async function unknownModelError(source: WeightSource, registry: PluginRegistry): Promise<OptionError> {
+export async function unknownModelError(
+  source: WeightSource,
+  registry: PluginRegistry,
+  { isOnHub = false }: { readonly isOnHub?: boolean } = {},
+): Promise<OptionError> {
   const { teachers } = registry;
   const files = await source.list();
   const folders = await modelFolders(source, registry);
@@ -109,7 +136,9 @@ export async function unknownModelError(source: WeightSource, registry: PluginRe
           : part !== undefined
             ? `this is one part of a model (${escapeText(part, 80)}); name the folder above it, which holds all parts`
             : pickles.length > 0
-              ? `${escapeText(pickles[0]!, 80)} is pickled and is not fetched from hubs; download it yourself and import the folder, or convert it to safetensors`
+              ? isOnHub
+                ? `${escapeText(pickles[0]!, 80)} is pickled and is not fetched from hubs; download it yourself and import the folder, or convert it to safetensors`
+                : 'no weight file holds tensors of such a model; name the folder with the checkpoints of transformer and tokenizer, or add the plugin that reads these with --plugin'
               : 'name the folder of one model, or add the plugin that reads it with --plugin',
     },
   );

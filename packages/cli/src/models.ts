@@ -2,7 +2,7 @@
  * Teachers and generators by what a person names: a preset, a folder, or a plugin with a configuration. Folders are
  * data: they can choose among the plugins that are loaded, never name code.
  */
-import { folderWeightSource, isHubReference } from '@dimo/backend-node';
+import { folderWeightSource, isHubReference, pathInside, readFileChecked } from '@dimo/backend-node';
 import {
   DimoError,
   generatorBundleSource,
@@ -18,13 +18,14 @@ import {
   type WeightSource,
 } from '@dimo/core';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { didYouMean, didYouMeanPath } from './config/nearest.js';
 import type { DimoConfig } from './config/schema.js';
 import { modelFolder, openSource, readImport, type ImportedModel } from './imported-model.js';
 import { recognizeModel } from './model-layout.js';
 import { loadRegistry } from './plugins.js';
+import { isRunFolder, partOfRun, withoutPart } from './run/parts.js';
 
 /** A teacher and where it came from. */
 export interface FoundTeacher {
@@ -53,13 +54,15 @@ export async function findTeacher(settings: DimoConfig['teacher'], registry: Plu
   const located = await locateModel(name, registry);
   if (!located)
     throw new OptionError(
-      `teacher "${name}" is neither a bundled one (${presetNames(registry).join(', ') || 'none'}) nor the folder of a teacher`,
+      `teacher "${name}" is neither a bundled one (${presetNames(registry).join(', ') || 'none'}) nor the folder of a teacher${didYouMeanPath(name, presetNames(registry))}`,
       {
         hint: 'name the teacher/ folder of a run, written by `dimo train teacher`, a folder written by `dimo import`, or set teacher.plugin',
       },
     );
   if (located.kind === 'generator')
-    throw new OptionError(`"${name}" is a one-step generator, not a teacher`, { hint: 'name it with --model' });
+    throw new OptionError(`"${name}" is a one-step generator, not a teacher`, {
+      hint: isRunFolder(name) ? 'name the run of `dimo train teacher`' : 'name it with --model',
+    });
   return { teacher: await loadTeacher(located, registry), name };
 }
 
@@ -96,7 +99,7 @@ export function requireTeacherPlugin(name: string, registry: PluginRegistry): Te
   const plugin = registry.teachers.get(name);
   if (plugin) return plugin;
   throw new OptionError(
-    `no plugin provides the teacher "${name}"; known are ${[...registry.teachers.keys()].join(', ')}`,
+    `no plugin provides the teacher "${name}"; known are ${[...registry.teachers.keys()].join(', ')}${didYouMean(name, registry.teachers.keys())}`,
     {
       hint: 'add the package or file that provides it with --plugin, or under `plugins` of your configuration',
     },
@@ -136,9 +139,15 @@ export async function locateModel(name: string, registry: PluginRegistry): Promi
   if (!isOnHub) {
     const imported = await readImport(name);
     if (imported) return followImport(imported);
-    const run = join(name, 'generator');
-    if (existsSync(join(run, generatorFileNames.description)) && !existsSync(join(name, teacherDescriptionName)))
-      return { kind: 'generator', source: folderWeightSource(run) };
+    const part = async (folder: string): Promise<WeightSource> =>
+      folderWeightSource(await pathInside(name, folder), { boundary: name });
+    if (partOfRun(name, 'generator') !== undefined) return { kind: 'generator', source: await part('generator') };
+    if (partOfRun(name, 'teacher') !== undefined) return { kind: 'teacher', source: await part('teacher') };
+    if (isRunFolder(name)) throw await withoutPart(name, 'generator');
+    // A generator beside other things, without the rest of its run.
+    const inside = join(name, 'generator');
+    if (existsSync(join(inside, generatorFileNames.description)) && !existsSync(join(name, teacherDescriptionName)))
+      return { kind: 'generator', source: await part('generator') };
   }
   const source = isOnHub ? await openSource(name) : modelFolder(name);
   const layout = await recognizeModel(source, registry);
@@ -178,7 +187,7 @@ export async function findModel(
       generator: await readGenerator(folderWeightSource(bundled), registry.teachers, options),
     };
   if (name.endsWith('.safetensors') && existsSync(name)) {
-    const source = generatorBundleSource(await readFile(name), name);
+    const source = generatorBundleSource(await readFileChecked(name), name);
     return { kind: 'generator', generator: await readGenerator(source, registry.teachers, options) };
   }
   const located = await locateModel(name, registry);
@@ -192,9 +201,18 @@ export async function findModel(
     throw new OptionError(
       preset
         ? `the bundled teacher "${name}" comes without a generator`
-        : `"${name}" is not a generator: neither a folder of one nor of a run`,
+        : `"${name}" is not a generator: neither a folder of one nor of a run${didYouMeanPath(name, presetNames(registry))}`,
       { hint: 'name the generator/ folder of a run, made by `dimo distill`, or a folder written by `dimo import`' },
     );
+  return loadLocatedModel(located, registry, options);
+}
+
+/** Reads a model that was found. @throws OptionError, WeightError, NonFiniteError */
+export async function loadLocatedModel(
+  located: LocatedModel,
+  registry: PluginRegistry,
+  options: { readonly allowNonFinite?: boolean } = {},
+): Promise<FoundModel> {
   if (located.kind === 'teacher') return { kind: 'teacher', teacher: await loadTeacher(located, registry) };
   return { kind: 'generator', generator: await readLocatedGenerator(located, registry, options) };
 }

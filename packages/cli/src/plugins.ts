@@ -5,8 +5,8 @@
 import { createRegistry, definePlugin, DimoError, PluginError, type DimoPlugin, type PluginRegistry } from '@dimo/core';
 import { realpath, stat } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
-import { isAbsolute, join, relative, resolve, sep } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 /** What a plugin specifier stands for, once it was found to be harmless. */
 export type PluginSpecifier =
@@ -89,12 +89,41 @@ async function importPlugin(checked: PluginSpecifier, specifier: string, project
       cause,
     });
   }
+  if (checked.kind === 'package') await checkEntry(location, checked.name, projectFolder);
   try {
     return /\.m?ts$/.test(location) ? await jiti.import(location) : ((await import(location)) as unknown);
   } catch (cause) {
     if (DimoError.isInstance(cause)) throw cause;
     const message = cause instanceof Error ? cause.message : String(cause);
     throw new PluginError(`plugin "${specifier}" failed while it was imported: ${message}`, { cause });
+  }
+}
+
+/**
+ * What a package names as its entry must be a file of the package: its package.json is as much a stranger's word as a
+ * file with weights. The package itself may be a link, as those of workspaces are.
+ *
+ * @throws PluginError if it is not.
+ */
+async function checkEntry(location: string, name: string, projectFolder: string): Promise<void> {
+  const refuse = (why: string): PluginError =>
+    new PluginError(`plugin ${JSON.stringify(name)} ${why}`, {
+      hint: 'the entry of a package (exports, main) must be a file inside the package',
+    });
+  if (!location.startsWith('file:')) throw refuse('does not resolve to a file');
+  const parts = name.split('/').slice(0, name.startsWith('@') ? 2 : 1);
+  const folder = await packageFolder(parts, resolve(projectFolder));
+  if (folder === undefined) throw refuse(`is not in a node_modules folder of ${projectFolder}`);
+  const entry = await realpath(fileURLToPath(location)).catch(() => undefined);
+  if (entry === undefined) throw refuse('names an entry that does not exist');
+  if (!isInside(folder, entry)) throw refuse(`names an entry outside the package: ${entry}`);
+}
+
+/** The real folder of a package, looked for as Node does: in every node_modules on the way up. */
+async function packageFolder(parts: readonly string[], from: string): Promise<string | undefined> {
+  for (let folder = from; ; folder = dirname(folder)) {
+    const found = await realpath(join(folder, 'node_modules', ...parts)).catch(() => undefined);
+    if (found !== undefined || dirname(folder) === folder) return found;
   }
 }
 

@@ -1,7 +1,7 @@
 /** The commands, their flags and their help. Each command's work is imported when it runs. */
 import { Command, Option } from 'commander';
 import { addConfigFlags, collect, typedSettings, type ConfiguredCommand, type TrainingFlags } from './flags.js';
-import { cleanText } from './terminal.js';
+import { cleanText, widthOf } from './terminal.js';
 import { version } from './version.js';
 
 /** Receives the exit code of the command that ran. */
@@ -22,11 +22,17 @@ export function buildProgram(result: ProgramResult): Command {
   program.configureOutput({
     writeOut: (text) => process.stdout.write(cleanText(text)),
     writeErr: (text) => process.stderr.write(cleanText(text)),
+    // COLUMNS where there is no terminal.
+    getOutHelpWidth: () => widthOf(process.stdout),
+    getErrHelpWidth: () => widthOf(process.stderr),
   });
+
+  program.configureHelp({ minWidthToWrap: 10 });
 
   configured(program, 'demo', 'demo')
     .description('Distil the bundled MNIST teacher, evaluate teacher and generator, write a report with pictures.')
     .option('--quick', 'show the whole path in about a minute')
+    .option('--strict-health', 'exit with 1 if the run ends with a destroyed generator')
     .option('--json', 'print the result as JSON')
     .option('-q, --quiet', 'print only the result')
     .addHelpText('after', examples(['dimo demo', 'dimo demo --quick', 'dimo demo --engine wasm --seed 1']))
@@ -128,6 +134,12 @@ export function buildProgram(result: ProgramResult): Command {
       '--teacher <folder|hf:...>',
       'for a released generator: its teacher, whose decoder and text encoder it uses',
     )
+    .option(
+      '--set <key=value>',
+      'says what the files do not hold, such as transformer.heads=8; may be repeated',
+      collect,
+      [],
+    )
     .option('--plugin <package|path>', 'adds a plugin; may be repeated', collect, [])
     .option('--json', 'print what was imported as JSON')
     .option('-q, --quiet', 'print nothing')
@@ -137,6 +149,7 @@ export function buildProgram(result: ProgramResult): Command {
         'dimo import hf:meissonflow/meissonic',
         'dimo import hf:Yuanzhi/DiMO/meissonic --teacher models/meissonic --out models/one-step',
         'dimo import ~/downloads/maskgit --out models/imagenet',
+        'dimo import ~/downloads/other --set transformer.heads=8 --out models/other',
         'HF_HUB_OFFLINE=1 dimo import hf:meissonflow/meissonic    # from the cache alone',
       ]),
     )
@@ -156,6 +169,7 @@ Environment:
         what,
         out: text(options['out']),
         teacher: text(options['teacher']),
+        settings: options['set'] as string[],
         plugins: options['plugin'] as string[],
         quiet: options['quiet'] === true,
         json: options['json'] === true,
@@ -195,11 +209,14 @@ Environment:
       });
     });
 
+  const teacherOptions = new Set<string>();
   configured(program, 'eval', 'eval')
     .description('Measure a teacher at several steps and generators at one: FID, IS, precision, recall and more.')
     .option('--model <name|folder>', 'a generator to measure; may be repeated', collect, [])
     .option('-o, --out <file>', 'JSON file with the numbers (default: eval.json in the run of the generator)')
     .option('--no-teacher', 'measure the generators only')
+    .on('option:teacher', () => teacherOptions.add('--teacher'))
+    .on('option:no-teacher', () => teacherOptions.add('--no-teacher'))
     .option('--json', 'print the numbers as JSON')
     .option('-q, --quiet', 'print only the table')
     .addHelpText(
@@ -217,6 +234,7 @@ Environment:
         models: flags['model'] as string[],
         out: text(flags['out']),
         withTeacher: flags['teacher'] !== false,
+        teacherIsContradicted: teacherOptions.size > 1,
         quiet: flags['quiet'] === true,
         json: flags['json'] === true,
       });
@@ -251,12 +269,17 @@ Environment:
 
   program
     .command('info')
-    .description('Describe a teacher, a generator, a run, the plugins or the configuration.')
-    .argument('[what]', 'plugins, config, the name of a teacher, or a folder', 'plugins')
+    .description('Describe the plugins, the configuration, a model, or a folder that dimo wrote.')
+    .argument(
+      '[what]',
+      'plugins, config, the name of a teacher, or a folder: run, teacher, tokenizer, generator, checkpoint, import, evaluation',
+      'plugins',
+    )
     .option('-c, --config <file>', 'configuration file instead of dimo.config.{yaml,json,ts}')
     .option('--set <key=value>', 'sets any key of the configuration; may be repeated', collect, [])
     .option('--plugin <package|path>', 'adds a plugin; may be repeated', collect, [])
     .option('--json', 'print as JSON')
+    .option('--no-bench', 'leave out the one-second measurement of the engine, and with it the times of the plan')
     .option('--allow-nonfinite', 'describe weights that hold NaN or infinity too')
     .addHelpText(
       'after',
@@ -269,6 +292,7 @@ Environment:
         typed: typedSettings('demo', options),
         json: options['json'] === true,
         allowNonFinite: options['allowNonfinite'] === true,
+        bench: options['bench'] !== false,
       });
     });
 
@@ -294,6 +318,7 @@ function trainingOptions(command: Command): Command {
   return command
     .option('--resume <run>', 'continue a run from its newest checkpoint')
     .option('--resume-override <keys>', 'keys that may differ from the saved run, separated by commas', collect, [])
+    .option('--strict-health', 'exit with 1 if the run ends with a destroyed result')
     .option('--json', 'print the result as JSON')
     .option('-q, --quiet', 'print only the result');
 }
@@ -305,6 +330,7 @@ function trainingFlags(name: ConfiguredCommand, options: Readonly<Record<string,
     resumeOverride: ((options['resumeOverride'] ?? []) as string[]).flatMap((keys) => keys.split(',')),
     quiet: options['quiet'] === true,
     json: options['json'] === true,
+    strictHealth: options['strictHealth'] === true,
   };
 }
 
@@ -317,8 +343,21 @@ function text(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }
 
-function examples(lines: readonly string[]): string {
-  return `\nExamples:\n${lines.map((line) => `  $ ${line}`).join('\n')}\n`;
+function examples(lines: readonly string[]): () => string {
+  return () => `\nExamples:\n${lines.map((line) => wrappedCommand(line, widthOf(process.stdout))).join('\n')}\n`;
+}
+
+/** A command line in lines of at most `width` characters where its words allow it, as a shell reads them together. */
+function wrappedCommand(command: string, width: number): string {
+  const words = command.match(/(?:'[^']*'|"[^"]*"|[^\s'"]+)+/g) ?? [];
+  const lines = ['  $'];
+  for (const word of words) {
+    const last = lines.length - 1;
+    // Two more for the backslash.
+    if (lines[last]!.length + 1 + word.length <= width - 2 || lines[last] === '  $') lines[last] += ` ${word}`;
+    else lines.push(`      ${word}`);
+  }
+  return lines.join(' \\\n');
 }
 
 /** A command and all below it. */

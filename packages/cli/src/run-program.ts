@@ -18,6 +18,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   ignoreClosedPipes();
   const debug = argv.includes('--debug');
   try {
+    await refuseOtherEncodings(argv);
     if (argv[0] === 'complete' || argv[0] === 'completion') {
       const { runCompletion } = await import('./completion.js');
       return await runCompletion(argv);
@@ -31,4 +32,20 @@ export async function run(argv: readonly string[]): Promise<number> {
     printFailure(error, debug);
     return exitCodeOf(error);
   }
+}
+
+/**
+ * What is no UTF-8 in an argument or in the name of the current folder reaches Node as U+FFFD: it would be another name,
+ * and what is written there would be lost.
+ */
+async function refuseOtherEncodings(argv: readonly string[]): Promise<void> {
+  const wrong = [...argv, process.cwd()].find((text) => text.includes('\ufffd'));
+  if (wrong === undefined) return;
+  const { OptionError } = await import('@dimo/core');
+  throw new OptionError(
+    `"${wrong}" is not UTF-8, or holds the character U+FFFD that stands for what could not be read`,
+    {
+      hint: 'rename the file or folder, or use a terminal whose encoding is UTF-8',
+    },
+  );
 }

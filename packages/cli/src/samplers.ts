@@ -218,28 +218,36 @@ async function drawConditions(source: ConditionSource, count: number, seed: numb
   }
 }
 
-/** Largest range that `--classes` expands. */
+/** Classes that `--classes` names at most. */
 const maximumClasses = 100_000;
 
 /**
  * `0-9` and `3,cat` as a list. A name that holds a comma or looks like a range can be given alone if it is a class name.
  *
- * @throws OptionError for an empty part or a range that does not ascend.
+ * @param maximum - classes in all; they are counted before a range is written out.
+ * @throws OptionError for an empty part, a range that does not ascend, or more than `maximum` classes.
  */
-export function parseClasses(text: string, classNames: readonly string[] | undefined): string[] {
+export function parseClasses(
+  text: string,
+  classNames: readonly string[] | undefined,
+  maximum: number = maximumClasses,
+): string[] {
   if (classNames?.includes(text)) return [text];
   const parts = text.split(',').map((part) => part.trim());
+  const tooMany = (): OptionError =>
+    new OptionError(`classes: at most ${maximum} classes can be named, ranges written out`);
+  if (parts.length > maximum) throw tooMany();
   const classes: string[] = [];
   for (const part of parts) {
     if (part === '') throw new OptionError(`classes: "${text}" has an empty part; write 0-9 or 3,5,7`);
     const range = /^(\d{1,9})-(\d{1,9})$/.exec(part);
+    const [from, to] = range ? [Number(range[1]), Number(range[2])] : [0, 0];
+    if (from > to) throw new OptionError(`classes: the range "${part}" must ascend`);
+    if (classes.length + (to - from + 1) > maximum) throw tooMany();
     if (!range) {
       classes.push(part);
       continue;
     }
-    const [from, to] = [Number(range[1]), Number(range[2])];
-    if (from > to || to - from >= maximumClasses)
-      throw new OptionError(`classes: the range "${part}" must ascend and hold at most ${maximumClasses} classes`);
     for (let id = from; id <= to; id++) classes.push(String(id));
   }
   return classes;

@@ -1,7 +1,9 @@
 /** What every working command starts with: the configuration, the plugins it names, an engine. */
 import type { ChosenEngine } from '@dimo/backend-node';
-import type { PluginRegistry } from '@dimo/core';
+import { OptionError, type PluginRegistry } from '@dimo/core';
+import { refuseIneffective } from './config/ineffective.js';
 import { loadConfig, type LoadedConfig } from './config/load.js';
+import { didYouMean } from './config/nearest.js';
 import type { DimoConfig } from './config/schema.js';
 import type { TypedSettings } from './flags.js';
 import { loadRegistry, type BuiltInPlugin } from './plugins.js';
@@ -17,6 +19,8 @@ export interface OpenProjectOptions {
   readonly kinds?: readonly BuiltInPlugin[];
   /** Configuration of a run that is continued; its plugins are not taken over, code is named by the user alone. */
   readonly base?: unknown;
+  /** Refuse typed settings that the command does not read. @default true */
+  readonly onlyEffective?: boolean;
 }
 
 /** Loads the configuration and the plugins. @throws OptionError, PluginError */
@@ -26,6 +30,7 @@ export async function openProject(typed: TypedSettings, options: OpenProjectOpti
     settings: typed.settings,
     ...(options.base === undefined ? {} : { base: options.base }),
   });
+  if (options.onlyEffective !== false) refuseIneffective(loaded, typed.command);
   // A resumed run brings its settings, but which code runs is still the user's own configuration.
   const own = options.base === undefined || typed.file !== undefined ? loaded : await loadConfig({});
   const plugins = [...new Set([...own.config.plugins, ...typed.plugins])];
@@ -39,6 +44,12 @@ export async function openProject(typed: TypedSettings, options: OpenProjectOpti
  * @throws OptionError for an unknown name, BackendUnavailableError with the reason and the fix.
  */
 export async function openEngine(settings: DimoConfig['engine'], registry: PluginRegistry): Promise<ChosenEngine> {
+  const names = ['auto', ...registry.engines.keys()];
+  if (!names.includes(settings.name))
+    throw new OptionError(
+      `engine.name: expected one of ${names.join(', ')}, got "${settings.name}"${didYouMean(settings.name, names)}`,
+      { hint: '`dimo doctor` lists the engines that run on this machine' },
+    );
   const { chooseEngine } = await import('@dimo/backend-node');
   return chooseEngine(settings.name, {
     engines: [...registry.engines.values()],

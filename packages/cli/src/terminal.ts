@@ -16,6 +16,18 @@ export function usesColor(stream: NodeJS.WriteStream): boolean {
   return stream.isTTY === true && process.env['TERM'] !== 'dumb';
 }
 
+/** True if the stream is a terminal whose cursor can be moved. */
+export function hasCursor(stream: NodeJS.WriteStream): boolean {
+  return stream.isTTY === true && process.env['TERM'] !== 'dumb';
+}
+
+/** Columns of a stream: those of its terminal, else of `COLUMNS`, else 80. */
+export function widthOf(stream: NodeJS.WriteStream): number {
+  if (stream.isTTY && stream.columns > 0) return stream.columns;
+  const given = Number(process.env['COLUMNS']);
+  return Number.isInteger(given) && given >= 20 && given <= 1000 ? given : 80;
+}
+
 /**
  * Characters that move the cursor, change the terminal's state, reorder or hide text: C0 and C1 controls but the line
  * feed, Unicode line separators, bidirectional controls, zero-width characters, lone surrogates, tag characters.
@@ -50,6 +62,21 @@ function escapeCharacter(character: string): string {
 /** Writes lines to standard output: results, tables, JSON. */
 export function print(text: string): void {
   process.stdout.write(`${cleanText(text, usesColor(process.stdout))}\n`);
+}
+
+/**
+ * Writes a value to standard output as one JSON document. What `print` would make visible is escaped as JSON has it, and
+ * numbers that JSON has not (NaN, infinity) are text, as in `metrics.jsonl`.
+ */
+export function printJson(value: unknown, indent?: number): void {
+  const finite = (_key: string, item: unknown): unknown =>
+    typeof item === 'number' && !Number.isFinite(item) ? String(item) : item;
+  const text = JSON.stringify(value, finite, indent).replace(unsafeCharacters, (character) =>
+    [...Array(character.length).keys()]
+      .map((i) => `\\u${character.charCodeAt(i).toString(16).padStart(4, '0')}`)
+      .join(''),
+  );
+  process.stdout.write(`${text}\n`);
 }
 
 /** Writes lines to standard error: progress, notices, failures. */

@@ -18,11 +18,40 @@ export function refuseUnknownKeys(config: PlainObject, known: readonly string[],
     throw new OptionError(`${where} has no option ${describeValue(unknown)}; known are ${known.join(', ')}`);
 }
 
-/** The value, or the default if it is undefined, if it is an integer in [minimum, 2^31). @throws OptionError */
-export function requireInteger(value: unknown, where: string, minimum = 1, fallback?: number): number {
+/**
+ * The largest sizes that a configuration may name. Something loops over these numbers, or makes a table of their size,
+ * before weights that are beside the configuration can contradict it.
+ */
+export const sizeLimits = {
+  /** Blocks or layers of a network, of one kind. */
+  blocks: 1024,
+  /** Tokens of an image or a text, and positions in general. */
+  tokens: 2 ** 16,
+  /** Numbers of a condition: text tokens times their width. */
+  conditionNumbers: 2 ** 24,
+  /** Channels of embeddings and activations. */
+  width: 2 ** 16,
+  /** Channels of one attention head. */
+  headWidth: 4096,
+  /** Steps of the multi-step sampler. */
+  samplerSteps: 10_000,
+} as const;
+
+/** The value, or the default if it is undefined, if it is an integer in [minimum, maximum]. @throws OptionError */
+export function requireInteger(
+  value: unknown,
+  where: string,
+  minimum = 1,
+  fallback?: number,
+  maximum: number = 2 ** 31 - 1,
+): number {
   const given = value === undefined ? fallback : value;
-  if (typeof given !== 'number' || !Number.isInteger(given) || given < minimum || given >= 2 ** 31)
-    throw new OptionError(`${where} must be an integer >= ${minimum}, got ${describeValue(given)}`);
+  if (typeof given !== 'number' || !Number.isInteger(given) || given < minimum || given > maximum)
+    throw new OptionError(
+      maximum === 2 ** 31 - 1
+        ? `${where} must be an integer >= ${minimum}, got ${describeValue(given)}`
+        : `${where} must be an integer from ${minimum} to ${maximum}, got ${describeValue(given)}`,
+    );
   return given;
 }
 
@@ -42,16 +71,43 @@ export function requirePair(value: unknown, where: string): readonly [number, nu
   return [requireInteger(value[0], `${where}[0]`), requireInteger(value[1], `${where}[1]`)];
 }
 
-/** A list of positive integers. @throws OptionError */
+/** Rows and columns of a grid of at most `sizeLimits.tokens` tokens. @throws OptionError */
+export function requireGrid(value: unknown, where: string): readonly [number, number] {
+  const [rows, columns] = requirePair(value, where);
+  if (rows * columns > sizeLimits.tokens)
+    throw new OptionError(`${where} may have ${sizeLimits.tokens} tokens, got ${describeValue(value)}`);
+  return [rows, columns];
+}
+
+/** Longest list of numbers in a configuration. */
+const maximumListLength = 64;
+
+/** A short list of positive integers. @throws OptionError */
 export function requireIntegers(value: unknown, where: string, fallback: readonly number[]): readonly number[] {
   const given = value === undefined ? fallback : value;
-  if (!Array.isArray(given))
-    throw new OptionError(`${where} must be a list of positive integers, got ${describeValue(given)}`);
+  if (!Array.isArray(given) || given.length > maximumListLength)
+    throw new OptionError(
+      `${where} must be a list of at most ${maximumListLength} positive integers, got ${describeValue(given)}`,
+    );
   return given.map((item, i) => requireInteger(item, `${where}[${i}]`));
 }
 
 /** A value in an error message, at most 60 characters of it. */
 export function describeValue(value: unknown): string {
-  const text = typeof value === 'string' ? JSON.stringify(value) : (JSON.stringify(value) ?? String(value));
+  if (Array.isArray(value) && value.length > 64) return `a list of ${value.length}`;
+  const text =
+    typeof value === 'string' ? JSON.stringify(value.slice(0, 100)) : (JSON.stringify(value) ?? String(value));
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}
+
+/** The first object with the values of the second over it, objects within them likewise. */
+export function mergeObjects(base: PlainObject, over: PlainObject): PlainObject {
+  const isPlain = (value: unknown): value is PlainObject =>
+    typeof value === 'object' && value !== null && !Array.isArray(value);
+  return Object.fromEntries(
+    [...new Set([...Object.keys(base), ...Object.keys(over)])].map((key) => {
+      const [below, above] = [base, over].map((object) => (Object.hasOwn(object, key) ? object[key] : undefined));
+      return [key, above === undefined ? below : isPlain(below) && isPlain(above) ? mergeObjects(below, above) : above];
+    }),
+  );
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { drawnFromTexts, promptLines } from './condition-texts.js';
+import { checkTexts, drawnFromTexts, promptLines, textLines } from './condition-texts.js';
+import { OptionError } from './errors.js';
 import type { ConditionSource } from './model.js';
 import { randomStream } from './random.js';
 import { int32 } from './tensors.js';
@@ -10,6 +11,76 @@ describe('promptLines', () => {
   });
   it('refuses a file of none, naming it', () => {
     expect(() => promptLines(' \n', 'prompts.txt')).toThrow(/prompts\.txt: expected one prompt per line/);
+  });
+});
+
+describe('textLines', () => {
+  it('end as on any system and where Unicode ends them, and keep their numbers', () => {
+    expect(textLines('a\r\nb\rc\n\nd  \u2028 e\u2029f\u0085g\fh\vi')).toEqual([
+      { line: 1, text: 'a' },
+      { line: 2, text: 'b' },
+      { line: 3, text: 'c' },
+      { line: 5, text: 'd' },
+      { line: 6, text: 'e' },
+      { line: 7, text: 'f' },
+      { line: 8, text: 'g' },
+      { line: 9, text: 'h' },
+      { line: 10, text: 'i' },
+    ]);
+  });
+});
+
+describe('checkTexts', () => {
+  const lines = textLines('fine\nlonger\nbad 1\n\nbad 2\nfine too\n');
+  const parsed: string[] = [];
+  const source: ConditionSource = {
+    sample: () => ({}),
+    parse(texts) {
+      parsed.push(...texts);
+      for (const text of texts)
+        if (text.startsWith('bad')) throw new OptionError(`"${text}" is unknown`, { hint: 'h' });
+      return {};
+    },
+  };
+  const checking: ConditionSource = {
+    ...source,
+    parse: () => {
+      throw new Error('not asked');
+    },
+    check(texts) {
+      void source.parse(texts);
+      return texts.flatMap((text, index) => (text.length > 5 ? index : []));
+    },
+  };
+
+  it.each([
+    ['parse', source],
+    ['check', checking],
+  ])('names every line that is not understood, by %s', async (_by, conditions) => {
+    const failure = checkTexts(conditions, lines, 'list.txt');
+    await expect(failure).rejects.toThrow('list.txt:3: "bad 1" is unknown\nlist.txt:5: "bad 2" is unknown');
+    await expect(failure).rejects.toMatchObject({ code: 'option', hint: 'h' });
+  });
+
+  it('lists the first five and counts the others', async () => {
+    const many = textLines('bad\n'.repeat(12));
+    await expect(checkTexts(source, many, 'list.txt')).rejects.toThrow(/:5: .*\nand 7 more lines of list\.txt$/);
+  });
+
+  it('gives the lines that are cut, and asks for every line', async () => {
+    parsed.length = 0;
+    const good = lines.filter(({ text }) => !text.startsWith('bad'));
+    expect(await checkTexts(checking, good, 'list.txt')).toEqual([
+      { line: 2, text: 'longer' },
+      { line: 6, text: 'fine too' },
+    ]);
+    expect(await checkTexts(source, good, 'list.txt')).toEqual([]);
+    expect(parsed).toEqual([...good, ...good].map(({ text }) => text));
+  });
+
+  it('leaves other errors as they are', async () => {
+    const broken = { ...source, parse: () => Promise.reject(new Error('device lost')) };
+    await expect(checkTexts(broken, lines, 'list.txt')).rejects.toThrow(/^device lost$/);
   });
 });
 

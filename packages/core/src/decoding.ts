@@ -1,8 +1,10 @@
 /** Images from tokens, in batches. */
 import type { Tensor2D } from '@tensorflow/tfjs-core';
 import { takeRows } from './batches.js';
+import { requireInteger } from './check-options.js';
+import { checkHostTree } from './check-tensors.js';
 import type { DeviceTree, Engine } from './engine.js';
-import { OptionError } from './errors.js';
+import { OptionError, ShapeError } from './errors.js';
 import type { TokenDecoder } from './model.js';
 import { float32, type HostTensor } from './tensors.js';
 
@@ -11,7 +13,7 @@ export interface CompiledDecoder {
   /**
    * Images float32 [count, H, W, C] in [0, 1] of tokens int32 [count, L], any count.
    *
-   * @throws OptionError if a token is not below codebookSize.
+   * @throws ShapeError for another shape or dtype; OptionError if a token is not below codebookSize.
    */
   decode(weights: DeviceTree, tokens: HostTensor<'int32'>): Promise<HostTensor<'float32'>>;
   dispose(): Promise<void>;
@@ -23,6 +25,7 @@ export async function compileDecoder(
   decoder: TokenDecoder,
   batchSize: number,
 ): Promise<CompiledDecoder> {
+  requireInteger(batchSize, 'decoder: batchSize');
   const length = decoder.grid[0] * decoder.grid[1];
   const compiled = await engine.compile(
     (state, inputs) => ({ outputs: { images: decoder.decode(state, inputs['tokens'] as Tensor2D) } }),
@@ -31,6 +34,11 @@ export async function compileDecoder(
   const imageSize = decoder.imageShape.reduce((product, n) => product * n, 1);
   return {
     async decode(weights, tokens) {
+      checkHostTree('decode', { tokens });
+      if (tokens.dtype !== 'int32' || tokens.shape.length !== 2 || tokens.shape[1] !== length)
+        throw new ShapeError(
+          `decode: tokens must be int32 [count, ${length}], got ${tokens.dtype} [${tokens.shape.join(', ')}]`,
+        );
       const wrong = tokens.data.find((token) => token < 0 || token >= decoder.codebookSize);
       if (wrong !== undefined)
         throw new OptionError(

@@ -2,6 +2,7 @@
  * The random numbers of a distillation step, and the function inputs that follow from them. Everything random is drawn
  * here, on the host, from streams keyed by seed and step; a saved set of draws replays a step on any engine.
  */
+import { checkConditions } from './check-conditions.js';
 import { dropConditions } from './condition-drop.js';
 import { drawnTensor, scaledTensor } from './drawn-tensor.js';
 import type { NetworkRole, ResolvedDistillation } from './distillation-options.js';
@@ -126,8 +127,12 @@ async function drawPhase(
   const large = (kind: 'uniform' | 'normal', name: string, shape: readonly number[]) =>
     onDevice ? drawnTensor(shape, stream.fork(name), kind) : float32(shape, stream.fork(name)[kind](sizeOf(shape)));
   const drawShape = [batchSize, ...tokenDrawSpec(tokenSpace, settings.sampling).shape];
+  const condition = await teacher.conditions.sample(stream.fork('condition'), batchSize);
+  checkConditions('conditions.sample of the teacher', teacher.model, condition, batchSize, {
+    allowNonFinite: true, // the run's own policy decides what becomes of it
+  });
   return {
-    condition: await teacher.conditions.sample(stream.fork('condition'), batchSize),
+    condition,
     initialCodes: int32(
       [batchSize, length],
       stream.fork('codes').integers(batchSize * length, tokenSpace.codebookSize),

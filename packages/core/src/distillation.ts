@@ -3,7 +3,9 @@
  * step of distill.ts.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { checkConditions } from './check-conditions.js';
 import { checkTree } from './check-tree.js';
+import { withBatchAxis } from './guidance.js';
 import {
   auxiliaryGradients,
   auxiliaryUpdate,
@@ -84,7 +86,8 @@ export function createDistillation(
     generator: teacher.generator ?? teacher.model,
   };
   checkNetworks(networks);
-  if (negativeCondition) checkTree('distillation: negativeCondition', teacher.model.condition, negativeCondition);
+  if (negativeCondition)
+    checkConditions('distillation: negativeCondition', teacher.model, withBatchAxis(negativeCondition), 1);
   const trainedNames = (model: MaskedDiffusionModel) =>
     new Set(
       Object.keys(model.parameters).filter(

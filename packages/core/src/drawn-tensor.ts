@@ -6,7 +6,7 @@ import type { Tensor } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
 import { hasKernel } from './ops/dispatch.js';
 import type { RandomStream, StreamKey } from './random.js';
-import { float32, sizeOf, type HostTensor } from './tensors.js';
+import { checkShape, float32, sizeOf, type HostTensor } from './tensors.js';
 
 /** What makes the numbers of a tensor: the first ones of a stream, each times a factor. */
 export interface DrawRecipe {
@@ -30,6 +30,7 @@ export function drawnTensor(
   stream: RandomStream,
   kind: DrawRecipe['kind'],
 ): HostTensor<'float32'> {
+  checkShape('drawn tensor', shape);
   return lazyTensor(shape, { kind, key: stream.key, factor: 1 }, () => stream[kind](sizeOf(shape)));
 }
 

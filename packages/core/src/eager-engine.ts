@@ -4,10 +4,11 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
+import { checkHostTree, checkSpecTree } from './check-tensors.js';
 import { checkSubtree, checkTree } from './check-tree.js';
 import type { CompiledFunction, DeviceTree, Engine, EngineInfo, FunctionSignature, PureFunction } from './engine.js';
 import { drawOnDevice } from './drawn-tensor.js';
-import { BackendUnavailableError, DimoError } from './errors.js';
+import { BackendUnavailableError, DimoError, ShapeError } from './errors.js';
 import { specsOf, type DType, type HostTensor, type HostTree, type SpecTree, type TensorTree } from './tensors.js';
 
 /** Facts about the engine that `eagerEngine` cannot know. */
@@ -40,6 +41,17 @@ interface EagerTree extends DeviceTree {
 export function eagerEngine(backendName: string, info: EagerEngineInfo = {}, hooks: EagerEngineHooks = {}): Engine {
   const trees = new Set<EagerTree>();
   let queue: Promise<unknown> = Promise.resolve();
+  let isDisposed = false;
+
+  function requireLive(where: string): void {
+    if (isDisposed)
+      throw new DimoError('option', `${where}: this ${backendName} engine has been disposed; make a new one`);
+  }
+
+  function requireTree(where: string, tree: EagerTree): void {
+    if (!trees.has(tree))
+      throw new DimoError('option', `${where}: the device tree does not belong to this engine, or was disposed`);
+  }
 
   /** Runs one task after the other: a run's state must not change while its outputs are being read. */
   function enqueue<T>(task: () => Promise<T>): Promise<T> {
@@ -84,21 +96,25 @@ export function eagerEngine(backendName: string, info: EagerEngineInfo = {}, hoo
       tensors,
       download: (names = Object.keys(specs)) =>
         enqueue(async () => {
+          requireTree('download', tree);
           const selected = names.map((name) => {
-            const tensor = tensors[name];
-            if (!tensor) throw new DimoError('shape', `download: the tree has no tensor "${name}"`);
-            return [name, tensor] as const;
+            if (!Object.hasOwn(tensors, name)) throw new ShapeError(`download: the tree has no tensor "${name}"`);
+            return [name, tensors[name]!] as const;
           });
           return readAll(selected);
         }),
       assign: (values) =>
         enqueue(async () => {
+          requireTree('assign', tree);
+          checkHostTree('assign', values);
           checkSubtree('assign', specs, values);
           tree.commit(onBackend(() => toTensors(values)));
         }),
-      dispose: async () => {
-        if (trees.delete(tree)) for (const tensor of Object.values(tensors)) tensor.dispose();
-      },
+      // In turn: a run that was begun before still reads and replaces the tensors.
+      dispose: () =>
+        enqueue(async () => {
+          if (trees.delete(tree)) for (const tensor of Object.values(tensors)) tensor.dispose();
+        }),
       commit(values) {
         for (const [name, tensor] of Object.entries(values)) {
           tensors[name]?.dispose();
@@ -120,6 +136,8 @@ export function eagerEngine(backendName: string, info: EagerEngineInfo = {}, hoo
     },
 
     async upload(tree) {
+      requireLive('upload');
+      checkHostTree('upload', tree);
       await prepare();
       return makeTree(
         specsOf(tree),
@@ -128,14 +146,21 @@ export function eagerEngine(backendName: string, info: EagerEngineInfo = {}, hoo
     },
 
     async compile(fn, signature): Promise<CompiledFunction> {
+      requireLive('compile');
+      checkSpecTree('compile: state', signature.state);
+      checkSpecTree('compile: inputs', signature.inputs);
       await prepare();
+      let isReleased = false;
       return {
         signature,
-        run: (state, inputs) =>
-          enqueue(async () => {
-            if (!trees.has(state as EagerTree))
-              throw new DimoError('option', 'run: the state does not belong to this engine, or was disposed');
+        run: (state, inputs) => {
+          // What is begun before is finished, so this is seen at the call.
+          const wasReleased = isReleased;
+          return enqueue(async () => {
             const tree = state as EagerTree;
+            requireTree('run', tree);
+            if (wasReleased) throw new DimoError('option', 'run: the compiled function has been disposed');
+            checkHostTree('run: inputs', inputs);
             checkTree('run: inputs', signature.inputs, inputs);
             checkTree('run: state', signature.state, pick(tree.specs, Object.keys(signature.state)));
             const result = onBackend(() => compute(fn, signature, tree.tensors, inputs, backendName));
@@ -148,12 +173,16 @@ export function eagerEngine(backendName: string, info: EagerEngineInfo = {}, hoo
             } finally {
               for (const tensor of [...Object.values(result.outputs), ...Object.values(result.state)]) tensor.dispose();
             }
-          }),
-        dispose: async () => {},
+          });
+        },
+        dispose: async () => {
+          isReleased = true;
+        },
       };
     },
 
     async dispose() {
+      isDisposed = true;
       for (const tree of [...trees]) await tree.dispose();
     },
   };
@@ -172,7 +201,11 @@ function compute(
       const result = fn(pick(state, Object.keys(signature.state)), toTensors(inputs));
       checkSubtree('run: returned state', signature.state, specsOfTensors(result.state ?? {}));
       // A function may return what it was given: a clone makes every result a tensor of its own.
-      const own = (tree: TensorTree) => mapTree(tree, (tensor) => tf.clone(tensor));
+      const own = (tree: TensorTree) =>
+        mapTree(tree, (tensor) => {
+          if (tensor instanceof tf.Tensor) return tf.clone(tensor);
+          throw new ShapeError(`run: the function must return tensors, got ${typeof tensor}`);
+        });
       return [own(result.state ?? {}), own(result.outputs)] as [TensorTree, TensorTree];
     });
     return { state: newState, outputs };

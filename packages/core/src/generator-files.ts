@@ -3,11 +3,14 @@
  * parameter names), where tokens become images `decoder.safetensors`, and the teacher's condition files. With the teacher
  * plugin's code they are all that sampling needs, in Node and in the browser; none of them can name code.
  */
-import { DimoError, OptionError } from './errors.js';
-import { parseGeneratorDescription, type LoadedGenerator } from './generator.js';
-import type { TokenDecoder } from './model.js';
+import { OptionError } from './errors.js';
+import { parseGeneratorDescription, type GeneratorDescription, type LoadedGenerator } from './generator.js';
+import type { InspectedModel } from './inspected-model.js';
+import type { TeacherDefinition, TokenDecoder } from './model.js';
 import { escapeText } from './storage/escape-text.js';
-import { readModelWeights } from './storage/model-weights.js';
+import { readJsonFile } from './storage/json-file.js';
+import { inspectPart, readModelWeights, type ModelWeightsOptions } from './storage/model-weights.js';
+import type { InspectedPart } from './storage/inspected-part.js';
 import type { SafetensorsReadOptions } from './storage/safetensors.js';
 import { writeSafetensors, type SafetensorsWriteOptions } from './storage/safetensors-write.js';
 import type { WeightSource } from './storage/weight-source.js';
@@ -20,9 +23,6 @@ export const generatorFileNames = {
   weights: 'model.safetensors',
   decoder: 'decoder.safetensors',
 } as const;
-
-/** A description larger than this is refused. */
-const maximumDescriptionBytes = 2 ** 20;
 
 /** What a generator directory is written from. */
 export interface GeneratorContent extends Pick<LoadedGenerator, 'description' | 'weights' | 'decoderWeights'> {
@@ -63,46 +63,80 @@ export async function readGenerator(
   teachers: ReadonlyMap<string, TeacherPlugin>,
   options: Pick<SafetensorsReadOptions, 'allowNonFinite'> = {},
 ): Promise<LoadedGenerator> {
-  const where = escapeText(`${source.location}/${generatorFileNames.description}`);
-  const description = parseGeneratorDescription(
-    parseJson(await source.read(generatorFileNames.description), where),
-    where,
-  );
-  const { name, config } = description.teacher;
-  const plugin = teachers.get(name);
-  if (!plugin)
-    throw new OptionError(
-      `${where}: made with the teacher "${escapeText(name)}", which no plugin provides; known are ${[...teachers.keys()].join(', ') || 'none'}`,
-      { path: source.location, hint: 'name the plugin of that teacher in your own configuration, or with --plugin' },
-    );
+  const { description, plugin } = await readDescription(source, teachers);
+  const { config } = description.teacher;
   const definition = plugin.defineFrom ? await plugin.defineFrom(config, source) : plugin.define(config);
+  checkModelName(definition, description, source);
   const { model, decoder } = definition;
-  if (model.name !== description.model)
-    throw new OptionError(
-      `${where}: holds a generator of the model "${escapeText(description.model)}", the teacher plugin "${name}" defines "${model.name}"`,
-      { path: source.location },
-    );
   // Tensor by tensor, and what is in 16 bits stays so: a large model must not be in memory several times.
-  const read = (file: string, of: Pick<TokenDecoder, 'name' | 'parameters'>): Promise<HostTree> =>
-    readModelWeights(source, {
-      folder: '',
-      base: file.replace(/\.safetensors$/, ''),
-      model: of,
-      keepHalf: true,
-      ...options,
-    });
+  const read = (file: string, of: SizedModel): Promise<HostTree> =>
+    readModelWeights(source, { ...weightFile(file, of), keepHalf: true, ...options });
   const weights = await read(generatorFileNames.weights, model);
   if (!decoder) return { description, definition, weights };
   const decoderWeights = await read(generatorFileNames.decoder, decoder);
   return { description, definition, weights, decoderWeights };
 }
 
-function parseJson(bytes: Uint8Array, where: string): unknown {
-  if (bytes.length > maximumDescriptionBytes)
-    throw new OptionError(`${where}: has ${bytes.length} bytes, at most ${maximumDescriptionBytes} are allowed`);
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) as unknown;
-  } catch (cause) {
-    throw new DimoError('option', `${where}: is not JSON`, { cause });
-  }
+/** A generator whose files were checked without reading the weights. */
+export interface InspectedGenerator extends InspectedModel {
+  readonly description: GeneratorDescription;
+}
+
+/**
+ * Checks a generator directory as `readGenerator` does, but for the numbers: small files and headers alone are read.
+ *
+ * @throws OptionError, WeightError as `readGenerator`.
+ */
+export async function inspectGenerator(
+  source: WeightSource,
+  teachers: ReadonlyMap<string, TeacherPlugin>,
+): Promise<InspectedGenerator> {
+  const { description, plugin } = await readDescription(source, teachers);
+  const { config } = description.teacher;
+  const definition = plugin.define(config);
+  checkModelName(definition, description, source);
+  const { model, decoder } = definition;
+  const { weights, decoder: decoderFile } = generatorFileNames;
+  const inspect = (name: string, file: string, of: SizedModel): Promise<InspectedPart> =>
+    inspectPart(source, { name, ...weightFile(file, of) });
+  const parts = [
+    await inspect('generator', weights, model),
+    ...(decoder ? [await inspect('decoder', decoderFile, decoder)] : []),
+    ...((await plugin.inspectConditions?.(config, source)) ?? []),
+  ];
+  return { description, definition, parts };
+}
+
+type SizedModel = Pick<TokenDecoder, 'name' | 'parameters'>;
+
+function weightFile(file: string, model: SizedModel): ModelWeightsOptions {
+  return { folder: '', base: file.replace(/\.safetensors$/, ''), model };
+}
+
+async function readDescription(
+  source: WeightSource,
+  teachers: ReadonlyMap<string, TeacherPlugin>,
+): Promise<{ readonly description: GeneratorDescription; readonly plugin: TeacherPlugin }> {
+  const where = escapeText(`${source.location}/${generatorFileNames.description}`);
+  const description = parseGeneratorDescription(await readJsonFile(source, generatorFileNames.description), where);
+  const { name } = description.teacher;
+  const plugin = teachers.get(name);
+  if (!plugin)
+    throw new OptionError(
+      `${where}: made with the teacher "${escapeText(name)}", which no plugin provides; known are ${[...teachers.keys()].join(', ') || 'none'}`,
+      { path: source.location, hint: 'name the plugin of that teacher in your own configuration, or with --plugin' },
+    );
+  return { description, plugin };
+}
+
+function checkModelName(
+  { model }: TeacherDefinition,
+  { model: name, teacher }: GeneratorDescription,
+  { location }: WeightSource,
+): void {
+  if (model.name !== name)
+    throw new OptionError(
+      `${escapeText(`${location}/${generatorFileNames.description}`)}: holds a generator of the model "${escapeText(name)}", the teacher plugin "${teacher.name}" defines "${model.name}"`,
+      { path: location },
+    );
 }

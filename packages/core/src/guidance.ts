@@ -111,7 +111,11 @@ export function withBatchAxis(condition: HostTree): HostTree {
 }
 
 /** Specifications of `condition/<name>` inputs for a batch. */
-export function conditionSpecs(model: MaskedDiffusionModel, batchSize: number, prefix = 'condition'): SpecTree {
+export function conditionSpecs(
+  model: Pick<MaskedDiffusionModel, 'condition'>,
+  batchSize: number,
+  prefix = 'condition',
+): SpecTree {
   return Object.fromEntries(
     Object.entries(model.condition).map(([name, { dtype, shape }]) => [
       `${prefix}/${name}`,

@@ -8,6 +8,7 @@ export * from './sampler-options.js';
 export * from './ops/index.js';
 export * from './plugin.js';
 export * from './teacher-plugin.js';
+export * from './inspected-model.js';
 export * from './dataset.js';
 export * from './random.js';
 export { normalsFromWords } from './random-normal.js';
@@ -20,7 +21,9 @@ export {
 } from './storage/checkpoint-manifest.js';
 export * from './storage/checkpoint-store.js';
 export * from './storage/checkpoint.js';
+export { decodeText } from './storage/decode-text.js';
 export * from './storage/escape-text.js';
+export * from './storage/foreign-file.js';
 export * from './storage/half-tensors.js';
 export * from './storage/json-file.js';
 export * from './storage/json.js';
@@ -32,14 +35,20 @@ export {
   type SafetensorsLimits,
 } from './storage/safetensors-format.js';
 export * from './storage/model-weights.js';
+export * from './storage/safetensors-file.js';
 export * from './storage/safetensors-header.js';
 export * from './storage/safetensors-write.js';
 export * from './storage/safetensors.js';
 export * from './storage/sha256.js';
+export * from './storage/inspected-part.js';
+export * from './storage/stray-files.js';
+export * from './storage/weight-names.js';
 export * from './storage/weight-source.js';
 export * from './storage/weights.js';
 export * from './batches.js';
+export * from './check-conditions.js';
 export * from './check-options.js';
+export * from './check-tensors.js';
 export * from './check-tree.js';
 export * from './drawn-tensor.js';
 export * from './eager-engine.js';

@@ -2,7 +2,8 @@
  * The forward process of masked diffusion: which positions are masked. Decided on the host, with exact counts, from
  * uniform numbers, so that any engine masks the same positions.
  */
-import { ShapeError } from './errors.js';
+import { checkValues } from './check-tensors.js';
+import { OptionError, ShapeError } from './errors.js';
 import { maskRatioAt, roundHalfEven, type MaskRatioSchedule } from './schedule.js';
 import { float32, int32, sizeOf, type HostTensor } from './tensors.js';
 
@@ -22,7 +23,8 @@ export function numMasked(length: number, maskRatio: number): number {
  * @param uniforms - float32 [batch, L].
  * @param counts - per row, in [0, L].
  * @returns int32 [batch, L], 1 where masked.
- * @throws ShapeError if the number of counts is not the number of rows.
+ * @throws ShapeError if the number of counts is not the number of rows; OptionError for a count that is none.
+ * @throws NonFiniteError for a uniform that is no number.
  */
 export function chooseMasked(uniforms: HostTensor<'float32'>, counts: readonly number[]): HostTensor<'int32'> {
   const [batch, length] = uniforms.shape as readonly [number, number];
@@ -30,6 +32,11 @@ export function chooseMasked(uniforms: HostTensor<'float32'>, counts: readonly n
     throw new ShapeError(
       `chooseMasked: uniforms must be [${counts.length}, L] for ${counts.length} counts, got [${uniforms.shape.join(', ')}]`,
     );
+  counts.forEach((count, b) => {
+    if (!Number.isInteger(count) || count < 0 || count > length)
+      throw new OptionError(`chooseMasked: count ${b} must be an integer in [0, ${length}], got ${count}`);
+  });
+  checkValues('chooseMasked: uniforms', uniforms);
   const isMasked = new Int32Array(batch * length);
   for (let b = 0; b < batch; b++) {
     const row = uniforms.data.subarray(b * length, (b + 1) * length);

@@ -7,7 +7,7 @@ import type { Scalar, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core
 import type { Engine, UploadOptions } from './engine.js';
 import type { RandomStream } from './random.js';
 import type { SamplerSettings } from './sampler-options.js';
-import type { HostTree, SpecTree, TensorTree } from './tensors.js';
+import type { HostTree, SpecTree, TensorSpec, TensorTree } from './tensors.js';
 import type { TimeConditioning } from './time-conditioning.js';
 import type { TokenSpace } from './token-space.js';
 
@@ -30,13 +30,19 @@ export interface ModelInputs {
   readonly dropout?: { readonly rate: number; readonly uniforms: TensorTree };
 }
 
+/** A condition tensor without its batch axis. */
+export interface ConditionSpec extends TensorSpec {
+  /** For ids: they are integers in [0, below), "no condition" included. @default any number */
+  readonly below?: number;
+}
+
 /** A masked diffusion model: facts and pure functions. */
 export interface MaskedDiffusionModel {
   /** Kind of model and size in one word, `maskgit-h128-d4`; checkpoints record it. */
   readonly name: string;
   readonly tokenSpace: TokenSpace;
   /** Shape without the batch axis and dtype of each condition tensor. */
-  readonly condition: SpecTree;
+  readonly condition: Readonly<Record<string, ConditionSpec>>;
   /** Inputs derived from the progress of a pass; absent if the model sees tokens and condition alone. */
   readonly time?: TimeConditioning;
   /** Width of the token embeddings, which is that of the embedding noise. */
@@ -87,6 +93,15 @@ export interface ConditionSource {
    * @throws OptionError naming the first one that is not understood and what would be.
    */
   parse(texts: readonly string[]): HostTree | Promise<HostTree>;
+  /**
+   * Checks texts without making conditions of them: for lists that a run draws from, which are checked before its first
+   * step. Needs no engine.
+   *
+   * @returns indices of the texts of which only the beginning is read, because they are longer than the model takes.
+   * @throws OptionError as `parse`.
+   * @default `parse` checks
+   */
+  check?(texts: readonly string[]): readonly number[];
   /** Names of the classes by id, for reports, if the condition is a class. */
   readonly classNames?: readonly string[];
 }

@@ -2,13 +2,16 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor1D, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import { numRows, takeRows } from './batches.js';
+import { checkConditions } from './check-conditions.js';
+import { requireInteger } from './check-options.js';
+import { checkHostTree, checkValues } from './check-tensors.js';
 import type { CompiledFunction, DeviceTree, Engine, PureFunction } from './engine.js';
-import { DimoError } from './errors.js';
+import { DimoError, OptionError } from './errors.js';
 import { conditionSpecs, guidedLogits, withBatchAxis } from './guidance.js';
 import type { MaskedDiffusionModel, TeacherDefinition } from './model.js';
 import { modelState, type ModelState } from './model-state.js';
 import type { SamplerSettings, SamplingOptions } from './sampler-options.js';
-import { drawTokens, samplingLogits, tokenDrawSpec } from './sampling.js';
+import { checkTokenDraws, drawTokens, samplingLogits, tokenDrawSpec } from './sampling.js';
 import { samplingPlan } from './sampling/plan.js';
 import { resolveSampler, type ResolvedSampler, type SamplerRegistry } from './sampling/resolve-sampler.js';
 import { randomMultiStepDraws, samplerRandom, type SamplerDraws } from './sampling/sampler-random.js';
@@ -69,6 +72,7 @@ export async function compileMultiStep(
 ): Promise<MultiStepSampler> {
   const { model } = teacher;
   const resolved = resolveSampler(asked, teacher.sampler, samplers);
+  requireInteger(batchSize, 'sampler: batchSize');
   const { sampler, options, sampling } = resolved;
   const length = sequenceLength(model.tokenSpace);
   const inputs = passInputs(model, batchSize, sampling);
@@ -78,9 +82,11 @@ export async function compileMultiStep(
     guidanceScale: { dtype: 'float32', shape: [batchSize] },
   };
   const compiled = new Map<string, Promise<CompiledFunction>>();
+  let isDisposed = false;
 
   /** Passes whose scale is 1 run the conditional pass alone. */
   function functionFor(isGuided: boolean, statistics: readonly PassStatistic[]): Promise<CompiledFunction> {
+    if (isDisposed) throw new OptionError('sampler: it has been disposed; compile another one');
     const key = [isGuided, ...statistics].join();
     const known =
       compiled.get(key) ??
@@ -97,6 +103,8 @@ export async function compileMultiStep(
     batchSize,
     maximumPasses: sampler.maximumPasses(options, length),
     async sample(weights, { condition, draws, onStep, onPasses, ...request }) {
+      checkConditions('sampler: condition', model, condition, batchSize);
+      if (request.nullCondition) checkConditions('sampler: nullCondition', model, request.nullCondition, batchSize);
       const nullCondition = request.nullCondition ?? takeRows(withBatchAxis(teacher.nullCondition), 0, batchSize);
       const plan = samplingPlan(model.tokenSpace, batchSize, request.initialTokens);
       const passes = new Array<number>(batchSize).fill(0);
@@ -105,14 +113,17 @@ export async function compileMultiStep(
         const isGuided = guidanceScale !== 1;
         for (let b = 0; b < batchSize; b++) if (plan.maskedIn(b).length > 0) passes[b]!++;
         const fn = await functionFor(isGuided, statistics);
+        const tokenDraws = float32(inputs['tokenDraws']!.shape, draws.tokenDraws(pass++));
+        checkTokenDraws(tokenDraws, sampling, 'sampler');
         const outputs = await fn.run(weights, {
           ...withPrefix('condition', condition),
           tokens: plan.snapshot(),
           ...timeInputs(model, { maskRatio: plan.maskRatio(), ...(stepsLeft === undefined ? {} : { stepsLeft }) }),
-          tokenDraws: float32(inputs['tokenDraws']!.shape, draws.tokenDraws(pass++)),
+          tokenDraws,
           ...(isGuided ? withPrefix('nullCondition', nullCondition) : {}),
           ...(isGuided ? { guidanceScale: float32([batchSize], new Float32Array(batchSize).fill(guidanceScale)) } : {}),
         });
+        for (const name of statistics) checkValues(`sampler: ${name} (are all weights finite?)`, outputs[name]!);
         return passResult(outputs);
       }
 
@@ -132,6 +143,7 @@ export async function compileMultiStep(
       );
     },
     async dispose() {
+      isDisposed = true;
       // What failed to compile was reported by `sample`.
       for (const fn of compiled.values()) await (await fn.catch(() => undefined))?.dispose();
     },
@@ -155,6 +167,8 @@ export async function sampleMultiStep(
   request: MultiStepSamples,
 ): Promise<HostTensor<'int32'>> {
   const { weights, condition, nullCondition, seed, firstSample = 0, onPasses } = request;
+  checkHostTree('sampler: condition', condition);
+  if (nullCondition) checkHostTree('sampler: nullCondition', nullCondition);
   const total = numRows(condition);
   const length = sequenceLength(model.tokenSpace);
   const tokens = new Int32Array(total * length);

@@ -2,12 +2,18 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import { numRows, takeRows } from './batches.js';
+import { checkConditions } from './check-conditions.js';
+import { requireInteger } from './check-options.js';
+import { checkHostTree, checkSpecTree, checkValues } from './check-tensors.js';
+import { checkTree } from './check-tree.js';
 import type { DeviceTree, Engine } from './engine.js';
+import { OptionError } from './errors.js';
 import { conditionSpecs } from './guidance.js';
 import { type MaskedDiffusionModel } from './model.js';
 import { modelState, type ModelState } from './model-state.js';
 import { randomStream } from './random.js';
-import { checkSampling, randomTokenDraws, sampleTokens, tokenDrawSpec } from './sampling.js';
+import type { SamplingOptions } from './sampler-options.js';
+import { checkSampling, checkTokenDraws, randomTokenDraws, sampleTokens, tokenDrawSpec } from './sampling.js';
 import {
   float32,
   int32,
@@ -20,9 +26,14 @@ import {
   type SpecTree,
 } from './tensors.js';
 import { timeInputs, timeSpecs } from './time-conditioning.js';
-import { initialMaskRatio, initialTokens, type InitialMaskRatio } from './token-init.js';
+import {
+  checkInitialTokens,
+  initialMaskRatio,
+  initialTokens,
+  resolveTokenInit,
+  type InitialMaskRatio,
+} from './token-init.js';
 import { sequenceLength } from './token-space.js';
-import type { SamplingOptions } from './sampler-options.js';
 
 /** Token initialization of a finished generator: numbers, no schedules. */
 export interface GeneratorTokenInit {
@@ -69,7 +80,7 @@ export interface OneStepSampler {
 /**
  * Compiles a generator.
  *
- * @throws OptionError for wrong sampling options.
+ * @throws OptionError for a wrong batch size, token initialization or sampling option.
  */
 export async function compileOneStep(
   engine: Engine,
@@ -77,7 +88,9 @@ export async function compileOneStep(
   options: CompileOneStepOptions,
 ): Promise<OneStepSampler> {
   const { batchSize, tokenInit, sampling = {}, state = modelState(model) } = options;
+  requireInteger(batchSize, 'one-step generator: batchSize');
   checkSampling(sampling);
+  checkTokenInit(tokenInit);
   const length = sequenceLength(model.tokenSpace);
   const hasNoise = tokenInit.embeddingNoise > 0;
   const row = [batchSize, length];
@@ -114,6 +127,8 @@ export async function compileOneStep(
     tokenInit,
     sampling,
     async sample(weights, condition, draws) {
+      checkConditions(where, model, condition, batchSize);
+      checkDraws(draws, inputs, { model, sampling });
       const outputs = await compiled.run(weights, {
         ...withPrefix('condition', condition),
         initialTokens: draws.initialTokens,
@@ -132,6 +147,34 @@ export async function compileOneStep(
   };
 }
 
+/** What messages begin with. */
+const where = 'one-step generator';
+
+/** Checks a token initialization that was given as numbers. @throws OptionError */
+function checkTokenInit({ maskRatio, embeddingNoise, noiseDeviation }: GeneratorTokenInit): void {
+  resolveTokenInit({ maskRatio, embeddingNoise }, `${where}: tokenInit`);
+  if (!(noiseDeviation >= 0 && noiseDeviation < Infinity))
+    throw new OptionError(`${where}: tokenInit.noiseDeviation must be a number >= 0, got ${String(noiseDeviation)}`);
+}
+
+/** Checks random numbers that were given: a wrong one would make a picture of nothing, without a word. */
+function checkDraws(
+  draws: OneStepDraws,
+  specs: SpecTree,
+  { model, sampling }: Pick<OneStepSampler, 'model' | 'sampling'>,
+): void {
+  const { initialTokens: tokens, tokenDraws, initialMaskRatio: ratios, embeddingNoise } = draws;
+  const needed = { initialTokens: tokens, tokenDraws, ...(specs['embeddingNoise'] ? { embeddingNoise } : {}) };
+  checkHostTree(`${where}: draws`, { ...needed, initialMaskRatio: ratios });
+  for (const name of Object.keys(needed))
+    checkTree(`${where}: draws`, { [name]: specs[name]! }, { [name]: needed[name as keyof typeof needed]! });
+  checkTree(`${where}: draws`, { ratios: { dtype: 'float32', shape: [tokens.shape[0]!] } }, { ratios });
+  checkInitialTokens(tokens, model.tokenSpace, where);
+  checkTokenDraws(tokenDraws, sampling, where);
+  checkValues(`${where}: initialMaskRatio`, ratios, { from: 0 });
+  if (needed.embeddingNoise) checkValues(`${where}: embeddingNoise`, needed.embeddingNoise, {});
+}
+
 /**
  * Draws for samples `firstSample`, `firstSample + 1`, ... Each depends on the seed and its own index alone, so the batch
  * size changes nothing.
@@ -143,6 +186,9 @@ export function randomOneStepDraws(
 ): OneStepDraws {
   const { tokenSpace, embeddingWidth } = model;
   const length = sequenceLength(tokenSpace);
+  requireInteger(batchSize, `${where}: batchSize`);
+  randomStream(seed, firstSample, 'one-step');
+  checkSpecTree(where, { embeddingNoise: { dtype: 'float32', shape: [batchSize, length, embeddingWidth] } });
   const tokens = new Int32Array(batchSize * length);
   const noise = tokenInit.embeddingNoise > 0 ? new Float32Array(batchSize * length * embeddingWidth) : undefined;
   const { shape: drawShape } = tokenDrawSpec(tokenSpace, sampling);
@@ -185,6 +231,7 @@ export interface OneStepSamples {
 export async function sampleOneStep(sampler: OneStepSampler, request: OneStepSamples): Promise<HostTensor<'int32'>> {
   const { weights, condition, seed, firstSample = 0 } = request;
   const { batchSize, model } = sampler;
+  checkHostTree(`${where}: condition`, condition);
   const total = numRows(condition);
   const length = sequenceLength(model.tokenSpace);
   const tokens = new Int32Array(total * length);

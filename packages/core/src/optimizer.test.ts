@@ -106,6 +106,41 @@ describe('Adam', () => {
   });
 });
 
+describe('weight decay', () => {
+  // A gradient of (3, 4) has norm 5; clipped to 1 it is (0.6, 0.8) within 1e-7. The first moment is 0.1 of what comes.
+  const firstMoment = (options: OptimizerOptions) => trajectory([10, -20], [[3, 4]], { clipNorm: 1, ...options })[0]!.m;
+
+  it('is added to the clipped gradient where it is coupled, and is no part of it where not', () => {
+    expect(firstMoment({ kind: 'adam', weightDecay: 0.5 })).toEqual([
+      expect.closeTo(0.1 * (0.6 + 5), 5),
+      expect.closeTo(0.1 * (0.8 - 10), 5),
+    ]);
+    expect(firstMoment({ kind: 'adamw', weightDecay: 0.5 })).toEqual([
+      expect.closeTo(0.06, 6),
+      expect.closeTo(0.08, 6),
+    ]);
+  });
+
+  it('that is decoupled is the learning rate times the decay times the parameter', () => {
+    // Without a gradient only the decay moves: 10 (1 - 0.1 * 0.5).
+    const [still] = trajectory([10, -20], [[0, 0]], { kind: 'adamw', weightDecay: 0.5 });
+    expect(still!.p).toEqual([expect.closeTo(9.5, 5), expect.closeTo(-19, 5)]);
+  });
+
+  it('in reference runs comes after what is not finite is replaced', () => {
+    const [replaced] = trajectory([10, -20], [[NaN, 4]], { policy: 'reference', weightDecay: 0.5 });
+    expect(replaced!.m).toEqual([expect.closeTo(0.5, 5), expect.closeTo(0.1 * (4 - 10), 5)]);
+  });
+});
+
+describe('clipping', () => {
+  it('divides by the norm plus 1e-6, as PyTorch does', () => {
+    // Norm 5e-6 clipped to 3e-6: a factor of 3 / 6, not 3 / 5.
+    const [clipped] = trajectory([0, 0], [[3e-6, 4e-6]], { clipNorm: 3e-6 });
+    expect(clipped!.m[0]! / 1.5e-7).toBeCloseTo(1, 3);
+  });
+});
+
 describe('gradients that are not finite', () => {
   it.each([NaN, Infinity, -Infinity])('%s leaves the state unchanged, bit for bit', (bad) => {
     for (const policy of ['throw', 'skip'] as const) {
@@ -121,6 +156,31 @@ describe('gradients that are not finite', () => {
       expect(good!.applied).toBe(1);
     }
   });
+
+  it.each([NaN, Infinity, -Infinity])(
+    'a loss of %s leaves the state unchanged where the gradients are finite',
+    (loss) => {
+      const resolved = resolveOptimizer({});
+      const scalars = { stepSize: tf.scalar(1), rootCorrection: tf.scalar(1), decay: tf.scalar(0) };
+      const result = applyOptimizer(
+        {
+          parameters: { p: tf.tensor1d([1, 2]) },
+          gradients: { p: tf.tensor1d([3, 4]) },
+          moments: { 'm/p': tf.tensor1d([5, 6]), 'v/p': tf.tensor1d([7, 8]) },
+          scalars,
+          loss: tf.tensor([loss]),
+          average: { weights: { p: tf.tensor1d([9, 10]) }, rate: tf.scalar(0.5) },
+        },
+        resolved,
+        'skip',
+      );
+      expect(result.applied.dataSync()[0]).toBe(0);
+      expect(result.gradientNorm.dataSync()[0]).toBeCloseTo(5, 5);
+      expect([...result.parameters['p']!.dataSync()]).toEqual([1, 2]);
+      expect([...result.moments['m/p']!.dataSync(), ...result.moments['v/p']!.dataSync()]).toEqual([5, 6, 7, 8]);
+      expect([...result.average['p']!.dataSync()]).toEqual([9, 10]);
+    },
+  );
 
   it('become what the official code makes of them, in reference runs', () => {
     // Quirk 5 of the reference: one NaN turns all gradients to NaN by clipping, then to 0; the moments still decay.

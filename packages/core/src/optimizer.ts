@@ -5,6 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor } from '@tensorflow/tfjs-core';
+import { requireInteger } from './check-options.js';
 import { OptionError } from './errors.js';
 import { adamUpdate } from './ops/adam-update.js';
 import { globalNorm } from './ops/global-norm.js';
@@ -77,9 +78,12 @@ export const optimizerScalarSpecs: SpecTree = Object.fromEntries(
  * @param options - the optimizer.
  * @param learningRate - of this update.
  * @param update - updates made before this one, 0, 1, ...
+ * @throws OptionError for a learning rate or number of updates that is none.
  */
 export function optimizerScalars(options: ResolvedOptimizerOptions, learningRate: number, update: number): HostTree {
-  const t = update + 1;
+  if (!(learningRate >= 0 && learningRate < Infinity))
+    throw new OptionError(`optimizer: the learning rate must be a number >= 0, got ${String(learningRate)}`);
+  const t = requireInteger(update, 'optimizer: updates made', 0) + 1;
   return {
     stepSize: scalar(learningRate / (1 - options.beta1 ** t)),
     rootCorrection: scalar(1 / Math.sqrt(1 - options.beta2 ** t)),

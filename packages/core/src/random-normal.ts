@@ -2,6 +2,7 @@
  * Standard normal numbers from random words by the Box-Muller transform, in float64 arithmetic of our own: the language
  * leaves the last bits of Math.log, sin and cos to each engine, and these also cost half as much.
  */
+import { OptionError } from './errors.js';
 
 /**
  * sqrt(-2 ln x) (cos a, sin a) with x = (first word + 1) 2^-32 in (0, 1] and a = 2 pi (second word) 2^-32, rounded to
@@ -9,8 +10,11 @@
  *
  * @param words - uint32, an even number of them, at least `count`.
  * @param count - how many numbers.
+ * @throws OptionError if there are not enough words.
  */
 export function normalsFromWords(words: Uint32Array, count: number): Float32Array<ArrayBuffer> {
+  if (!Number.isInteger(count) || count < 0 || count + (count % 2) > words.length)
+    throw new OptionError(`normalsFromWords: ${words.length} words do not make ${count} numbers`);
   const values = new Float32Array(count);
   for (let i = 0; i < count; i += 2) {
     const radius = Math.sqrt(-2 * logarithm(words[i]!));

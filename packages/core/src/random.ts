@@ -3,6 +3,7 @@
  * keyed by (seed, step, stream). Any step can be recomputed alone, and all engines see the same numbers. The only
  * source of randomness in the project.
  */
+import { requireInteger } from './check-options.js';
 import { OptionError } from './errors.js';
 import { normalsFromWords } from './random-normal.js';
 
@@ -120,6 +121,7 @@ export function randomStream(seed: number, step: number, name: string): RandomSt
 
   /** The next `count` words of the stream. */
   function take(count: number): Uint32Array {
+    requireInteger(count, 'RandomStream: the number of numbers', 0);
     const words = new Uint32Array(count);
     words.set(rest.subarray(0, count));
     let filled = Math.min(rest.length, count);
@@ -149,6 +151,7 @@ export function randomStream(seed: number, step: number, name: string): RandomSt
       return values;
     },
     normal(count) {
+      requireInteger(count, 'RandomStream: the number of numbers', 0);
       return normalsFromWords(take(count + (count % 2)), count);
     },
     integers(count, below) {
@@ -160,8 +163,9 @@ export function randomStream(seed: number, step: number, name: string): RandomSt
       return values;
     },
     permutation(length) {
-      const order = Int32Array.from({ length }, (_, i) => i);
+      requireInteger(length, 'RandomStream: the length of a permutation', 0);
       const words = take(Math.max(0, length - 1));
+      const order = Int32Array.from({ length }, (_, i) => i);
       for (let i = length - 1; i > 0; i--) {
         const j = Math.floor((words[length - 1 - i]! * (i + 1)) / 2 ** 32);
         const moved = order[i]!;

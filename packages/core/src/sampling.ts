@@ -1,11 +1,12 @@
 /** Drawing tokens from logits: temperature, top-k, top-p, and only ids that the decoder knows. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
+import { checkValues } from './check-tensors.js';
 import { OptionError } from './errors.js';
 import { sampleCategorical } from './ops/sample-categorical.js';
 import type { RandomStream } from './random.js';
 import type { SamplingOptions } from './sampler-options.js';
-import type { TensorSpec } from './tensors.js';
+import type { HostTensor, TensorSpec } from './tensors.js';
 import { sequenceLength, type TokenSpace } from './token-space.js';
 
 /** Large enough that exp underflows to 0, small enough for every engine's softmax. */
@@ -18,7 +19,7 @@ export function checkSampling(options: SamplingOptions, where = 'sampling'): voi
     throw new OptionError(`${where}.method must be "inverse-cdf" or "exponential-race", got ${String(method)}`);
   if (!(temperature > 0 && temperature < Infinity))
     throw new OptionError(`${where}.temperature must be a positive number, got ${temperature}`);
-  if (!Number.isInteger(topK) || topK < 0)
+  if (!Number.isSafeInteger(topK) || topK < 0)
     throw new OptionError(`${where}.topK must be an integer >= 0 (0: all ids), got ${topK}`);
   if (!(topP >= 0 && topP <= 1)) throw new OptionError(`${where}.topP must be in [0, 1] (0: all ids), got ${topP}`);
 }
@@ -58,6 +59,12 @@ export function randomTokenDraws(random: RandomStream, count: number, options: S
   const uniforms = random.uniform(count);
   // Uniforms are multiples of 2^-24; half a cell more keeps the logarithm finite.
   return options.method === 'exponential-race' ? uniforms.map((u) => -Math.log(u + 2 ** -25)) : uniforms;
+}
+
+/** Checks numbers that draw tokens. @throws NonFiniteError or OptionError if one is not as `randomTokenDraws` says */
+export function checkTokenDraws(draws: HostTensor, options: SamplingOptions = {}, where = 'sampling'): void {
+  const range = options.method === 'exponential-race' ? { from: Number.MIN_VALUE } : { from: 0, below: 1 };
+  checkValues(`${where}: tokenDraws`, draws, range);
 }
 
 /** Draws one id per position: int32 [batch, L]. No gradient. */

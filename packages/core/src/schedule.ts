@@ -2,6 +2,7 @@
  * Schedules: plain functions from a number to a number, computed on the host. Mask ratio schedules for training and for
  * the multi-step sampler, learning rates, embedding noise and the ramp of the weight average.
  */
+import { requireInteger } from './check-options.js';
 import { OptionError } from './errors.js';
 import { truncatedNormalQuantile } from './truncated-normal.js';
 
@@ -18,8 +19,10 @@ export const maskRatioSchedules: readonly MaskRatioSchedule[] = ['linear', 'squa
  * @param schedule - which one.
  * @param r - in [0, 1].
  * @returns mask ratio in [0, 1], rounded to float32 as the official code's.
+ * @throws OptionError for an unknown schedule, or r outside of [0, 1].
  */
 export function maskRatioAt(schedule: MaskRatioSchedule, r: number): number {
+  if (!(r >= 0 && r <= 1)) throw new OptionError(`mask ratio schedule: r must be in [0, 1], got ${String(r)}`);
   switch (schedule) {
     case 'linear':
       return Math.fround(r);
@@ -43,6 +46,9 @@ export function maskRatioAt(schedule: MaskRatioSchedule, r: number): number {
 /** How many tokens each step of the multi-step sampler decides, as a function of its progress. */
 export type UnmaskingSchedule = 'root' | 'linear' | 'square' | 'cosine' | 'arccos' | 'cosine-remaining';
 
+/** Forward passes that a sampler may make; every token is decided after one pass each. */
+const maximumSteps = 100_000;
+
 /** Names of the unmasking schedules. */
 export const unmaskingSchedules: readonly UnmaskingSchedule[] = [
   'root',
@@ -65,10 +71,12 @@ export const unmaskingSchedules: readonly UnmaskingSchedule[] = [
  * @param schedule - shape.
  * @param numSteps - T >= 1.
  * @param numTokens - L.
+ * @throws OptionError for a number of steps or tokens that is none, or an unknown schedule.
  */
 export function tokensPerStep(schedule: UnmaskingSchedule, numSteps: number, numTokens: number): number[] {
-  if (!Number.isInteger(numSteps) || numSteps < 1)
-    throw new OptionError(`sampler: numSteps must be a positive integer, got ${numSteps}`);
+  if (!Number.isInteger(numSteps) || numSteps < 1 || numSteps > maximumSteps)
+    throw new OptionError(`sampler: numSteps must be an integer in [1, ${maximumSteps}], got ${String(numSteps)}`);
+  requireInteger(numTokens, 'sampler: the number of tokens');
   if (numSteps === 1) return [numTokens];
   if (schedule === 'cosine-remaining') return remainingPerStep(numSteps, numTokens);
   const values = Array.from({ length: numSteps }, (_, i) => unmaskingValue(schedule, 1 - i / (numSteps - 1)));
@@ -118,6 +126,11 @@ export function roundHalfEven(x: number): number {
   return floor % 2 === 0 ? floor : floor + 1;
 }
 
+/** Throws unless the number is finite and >= 0. */
+function requireAtLeast0(what: string, value: number): void {
+  if (!(value >= 0 && value < Infinity)) throw new OptionError(`${what} must be a number >= 0, got ${String(value)}`);
+}
+
 /** Learning rate as a fraction of its peak over the steps of a run. */
 export interface LearningRateSchedule {
   /**
@@ -139,8 +152,11 @@ export interface LearningRateSchedule {
  * @param schedule - the schedule.
  * @param step - 0-based.
  * @param numSteps - length of the run.
+ * @throws OptionError for an unknown kind, or a step that is none.
  */
 export function learningRateFactor(schedule: LearningRateSchedule, step: number, numSteps: number): number {
+  requireAtLeast0('learning rate schedule: step', step);
+  requireAtLeast0('learning rate schedule: numSteps', numSteps);
   const { kind = 'constant', warmupSteps = 0, finalFraction = 0, constantFraction = 0.6 } = schedule;
   if (step < warmupSteps) return step / warmupSteps;
   const start = kind === 'constant-then-linear' ? Math.max(warmupSteps, constantFraction * numSteps) : warmupSteps;
@@ -189,9 +205,12 @@ export interface EmbeddingNoiseSchedule {
   readonly warmupSteps?: number;
 }
 
-/** Scale of the embedding noise at a 0-based step. @throws OptionError for an unknown kind. */
+/** Scale of the embedding noise at a 0-based step. @throws OptionError for an unknown kind or a number that is none. */
 export function embeddingNoiseScale(schedule: EmbeddingNoiseSchedule, step: number): number {
   const { kind = 'fixed', scale, warmupSteps = 0 } = schedule;
+  requireAtLeast0('embedding noise: scale', scale);
+  requireAtLeast0('embedding noise: warmupSteps', warmupSteps);
+  requireAtLeast0('embedding noise: step', step);
   if (kind === 'fixed') return scale;
   const progress = warmupSteps > 0 ? step / warmupSteps : Infinity;
   switch (kind) {
@@ -212,7 +231,11 @@ export function embeddingNoiseScale(schedule: EmbeddingNoiseSchedule, step: numb
  *
  * @param decay - limit, [0, 1).
  * @param s - updates made before this one.
+ * @throws OptionError for a decay or number of updates that is none.
  */
 export function movingAverageDecay(decay: number, s: number): number {
+  requireAtLeast0('moving average: updates', s);
+  if (!(decay >= 0 && decay < 1))
+    throw new OptionError(`moving average: decay must be in [0, 1), got ${String(decay)}`);
   return Math.min(decay, (1 + s) / (10 + s));
 }

@@ -1,6 +1,8 @@
 /** The contract of a kind of teacher: from a configuration and weight files to a definition or a teacher. */
 import type { LoadedGenerator } from './generator.js';
+import type { InspectedModel } from './inspected-model.js';
 import type { Teacher, TeacherDefinition } from './model.js';
+import type { InspectedPart } from './storage/inspected-part.js';
 import type { WeightSource } from './storage/weight-source.js';
 
 /** Makes teachers of one kind from a plain JSON configuration and, where there are any, weight files. */
@@ -35,10 +37,26 @@ export interface TeacherPlugin {
    * Recognizes a public layout of weights that comes without a description of ours, by file names and small files; what
    * `dimo import` asks. Reading a file may mean fetching it, so nothing large is read unless the names fit.
    *
+   * @param given - what a person says about the model: settings that the files do not hold, or that override what is
+   *   found in them; keys as in the recognized `config`.
    * @returns undefined if the files are of another kind.
-   * @throws OptionError if they are of this kind, but incomplete or of an unsupported version.
+   * @throws OptionError if they are of this kind, but incomplete, of an unsupported version or ambiguous.
    */
-  recognize?(source: WeightSource): Promise<RecognizedWeights | undefined>;
+  recognize?(source: WeightSource, given?: Readonly<Record<string, unknown>>): Promise<RecognizedWeights | undefined>;
+  /**
+   * Checks everything about the files that `load` reads but the numbers in them: names and shapes of all tensors, and
+   * that all parts belong together. Reads small files and headers alone; what `dimo import` asks before it fetches.
+   *
+   * @param teacher - for what `recognize` calls a `generator`: the files of its teacher.
+   * @throws OptionError, WeightError as `load` and `loadReleasedGenerator`.
+   */
+  inspect?(
+    config: Readonly<Record<string, unknown>>,
+    source: WeightSource,
+    teacher?: WeightSource,
+  ): Promise<InspectedModel>;
+  /** The `conditionFiles` of a folder, checked in the same way; for `inspectGenerator`. */
+  inspectConditions?(config: Readonly<Record<string, unknown>>, source: WeightSource): Promise<InspectedPart[]>;
   /**
    * A one-step generator in a public layout, one that `recognize` calls `generator`.
    *
@@ -62,6 +80,17 @@ export interface RecognizedWeights {
   readonly config: Readonly<Record<string, unknown>>;
   /** Names of all files that `load` will read. */
   readonly files: readonly string[];
+  /** Settings that the files do not hold. */
+  readonly assumed?: readonly AssumedSetting[];
+}
+
+/** A setting that weights do not show, with the value that was taken. */
+export interface AssumedSetting {
+  /** In the recognized configuration: `transformer.heads`. */
+  readonly key: string;
+  readonly value: unknown;
+  /** Why this value. */
+  readonly reason: string;
 }
 
 /** A bundled teacher. */

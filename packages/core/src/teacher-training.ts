@@ -5,7 +5,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import { gatherRows, numRows } from './batches.js';
-import { checkSubtree } from './check-tree.js';
+import { checkConditions } from './check-conditions.js';
+import { checkHostTree } from './check-tensors.js';
+import { checkTree } from './check-tree.js';
 import { dropConditions } from './condition-drop.js';
 import { OptionError, ShapeError } from './errors.js';
 import { conditionSpecs } from './guidance.js';
@@ -29,6 +31,7 @@ import {
   checkLearningRateSchedule,
   learningRateFactor,
   movingAverageDecay,
+  maskRatioAt,
   type LearningRateSchedule,
   type MaskRatioSchedule,
 } from './schedule.js';
@@ -101,6 +104,11 @@ export function resolveTeacherTraining(
   };
   require(Number.isInteger(resolved.numSteps) && resolved.numSteps >= 1, 'numSteps', 'a positive integer');
   require(Number.isInteger(resolved.batchSize) && resolved.batchSize >= 1, 'batchSize', 'a positive integer');
+  require(Number.isSafeInteger(resolved.seed) && resolved.seed >= 0, 'seed', 'an integer >= 0');
+  require(['throw', 'skip', 'reference'].includes(
+    resolved.onNonFinite,
+  ), 'onNonFinite', '"throw", "skip" or "reference"');
+  maskRatioAt(resolved.maskSchedule, 0.5);
   require(resolved.labelSmoothing >= 0 && resolved.labelSmoothing < 1, 'labelSmoothing', 'in [0, 1)');
   require(resolved.conditionDrop >= 0 && resolved.conditionDrop <= 1, 'conditionDrop', 'in [0, 1]');
   require(resolved.dropout >= 0 && resolved.dropout < 1, 'dropout', 'in [0, 1)');
@@ -156,6 +164,10 @@ export function teacherTrainingProgram(
     batchSize,
     functions: { train: { fn: (state, values) => trainStep(teacher, settings, { state, inputs: values }), inputs } },
     initialState() {
+      if (initialWeights) {
+        checkHostTree('teacher training: initialWeights', initialWeights);
+        checkTree('teacher training: initialWeights', model.parameters, initialWeights);
+      }
       const weights = initialWeights ?? model.initialize(randomStream(seed, 0, 'teacher/weights'));
       return {
         ...withPrefix('teacher', weights),
@@ -313,12 +325,14 @@ function epochOrder(count: number, batchSize: number, seed: number): (step: numb
 function checkData(teacher: Pick<TeacherDefinition, 'model'>, { tokens, condition }: TrainingSequences): void {
   const { tokenSpace } = teacher.model;
   const length = sequenceLength(tokenSpace);
+  checkHostTree('teacher training: data', { tokens });
+  checkHostTree('teacher training: data', condition);
   const count = numRows({ tokens, ...condition });
-  if (tokens.shape.length !== 2 || tokens.shape[1] !== length || count < 1)
+  if (tokens.dtype !== 'int32' || tokens.shape.length !== 2 || tokens.shape[1] !== length || count < 1)
     throw new ShapeError(
-      `teacher training: tokens must be int32 [count, ${length}] with count >= 1, got [${tokens.shape.join(', ')}]`,
+      `teacher training: tokens must be int32 [count, ${length}] with count >= 1, got ${tokens.dtype} [${tokens.shape.join(', ')}]`,
     );
-  checkSubtree('teacher training: data', conditionSpecs(teacher.model, count), withPrefix('condition', condition));
+  checkConditions('teacher training: data', teacher.model, condition, count);
   const wrong = tokens.data.findIndex((token) => token < 0 || token >= tokenSpace.codebookSize);
   if (wrong >= 0)
     throw new OptionError(

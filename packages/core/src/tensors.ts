@@ -38,36 +38,52 @@ export interface TensorSpec {
 /** Named tensor specifications. */
 export type SpecTree = Record<string, TensorSpec>;
 
+/** Elements that a tensor may have: kernels index with int32. */
+export const maximumElements = 2 ** 31 - 1;
+
+/**
+ * Checks a shape: integers >= 0 with a product below 2^31.
+ *
+ * @param where - what has the shape, the beginning of the message.
+ * @throws ShapeError
+ */
+export function checkShape(where: string, shape: unknown): asserts shape is readonly number[] {
+  const text = () => (Array.isArray(shape) ? `[${shape.join(', ')}]`.slice(0, 100) : typeof shape);
+  if (!Array.isArray(shape) || !shape.every((length) => Number.isSafeInteger(length) && length >= 0))
+    throw new ShapeError(`${where}: shape must be a list of integers >= 0, got ${text()}`);
+  if (sizeOf(shape as number[]) > maximumElements)
+    throw new ShapeError(`${where}: shape ${text()} has more than ${maximumElements} elements`, {
+      hint: 'lower the batch size, or use a smaller model',
+    });
+}
+
 /** Number of elements of a shape; 1 for a scalar. */
 export function sizeOf(shape: readonly number[]): number {
   return shape.reduce((product, length) => product * length, 1);
 }
 
 /**
- * A float32 host tensor.
+ * A float32 host tensor, of zeros unless there are data.
  *
- * @throws ShapeError if `data` does not have the number of elements that `shape` says.
+ * @throws ShapeError if `shape` is none, or if `data` does not have the number of elements that `shape` says.
  */
-export function float32(
-  shape: readonly number[],
-  data: ArrayLike<number> = new Float32Array(sizeOf(shape)),
-): HostTensor<'float32'> {
+export function float32(shape: readonly number[], data?: ArrayLike<number>): HostTensor<'float32'> {
+  checkShape('float32', shape);
+  data ??= new Float32Array(sizeOf(shape));
   return hostTensor('float32', shape, data instanceof Float32Array ? data : Float32Array.from(data));
 }
 
-/** An int32 host tensor. @throws ShapeError if shape and data disagree. */
-export function int32(
-  shape: readonly number[],
-  data: ArrayLike<number> = new Int32Array(sizeOf(shape)),
-): HostTensor<'int32'> {
+/** An int32 host tensor, of zeros unless there are data. @throws ShapeError if shape and data disagree. */
+export function int32(shape: readonly number[], data?: ArrayLike<number>): HostTensor<'int32'> {
+  checkShape('int32', shape);
+  data ??= new Int32Array(sizeOf(shape));
   return hostTensor('int32', shape, data instanceof Int32Array ? data : Int32Array.from(data));
 }
 
-/** A bool host tensor; data are 0 or 1. @throws ShapeError if shape and data disagree. */
-export function bool(
-  shape: readonly number[],
-  data: ArrayLike<number> = new Uint8Array(sizeOf(shape)),
-): HostTensor<'bool'> {
+/** A bool host tensor, all false unless there are data, which are 0 or 1. @throws ShapeError if shape and data disagree. */
+export function bool(shape: readonly number[], data?: ArrayLike<number>): HostTensor<'bool'> {
+  checkShape('bool', shape);
+  data ??= new Uint8Array(sizeOf(shape));
   return hostTensor('bool', shape, data instanceof Uint8Array ? data : Uint8Array.from(data));
 }
 

@@ -40,21 +40,36 @@ export interface ResolvedTokenInit {
 export function resolveTokenInit(init: TokenInit = {}, where = 'tokenInit'): ResolvedTokenInit {
   const { maskRatio = 0.6, embeddingNoise = 0.1, noiseUnit = 'embedding-rms' } = init;
   const bounds = typeof maskRatio === 'number' ? [maskRatio, maskRatio] : maskRatio;
-  if (bounds.length !== 2 || !bounds.every((ratio) => ratio >= 0 && ratio <= 1) || bounds[0]! > bounds[1]!)
+  if (
+    !Array.isArray(bounds) ||
+    bounds.length !== 2 ||
+    !bounds.every((ratio) => ratio >= 0 && ratio <= 1) ||
+    bounds[0]! > bounds[1]!
+  )
     throw new OptionError(
       `${where}.maskRatio must be a number in [0, 1] or a range [from, to] in it, got ${JSON.stringify(maskRatio)}`,
     );
   const noise = typeof embeddingNoise === 'number' ? { scale: embeddingNoise } : embeddingNoise;
-  embeddingNoiseScale(noise, 0);
-  if (!(noise.scale >= 0 && noise.scale <= 1))
-    throw new OptionError(`${where}.embeddingNoise must be a scale in [0, 1], got ${String(noise.scale)}`);
+  if (!(noise?.scale >= 0 && noise.scale <= 1))
+    throw new OptionError(`${where}.embeddingNoise must be a scale in [0, 1], got ${String(noise?.scale)}`);
   if (noise.kind !== undefined && noise.kind !== 'fixed' && !((noise.warmupSteps ?? 0) > 0))
     throw new OptionError(
       `${where}.embeddingNoise.warmupSteps must be positive for the warm-up "${noise.kind}", got ${String(noise.warmupSteps)}`,
     );
+  embeddingNoiseScale(noise, 0);
   if (noiseUnit !== 'unit' && noiseUnit !== 'embedding-rms')
     throw new OptionError(`${where}.noiseUnit must be "unit" or "embedding-rms", got ${String(noiseUnit)}`);
   return { maskRatio, embeddingNoise: noise, noiseUnit };
+}
+
+/** Checks initial tokens. @throws OptionError if one is neither a code nor the mask token */
+export function checkInitialTokens(tokens: HostTensor<'int32'>, space: TokenSpace, where: string): void {
+  const { codebookSize, maskTokenId } = space;
+  const wrong = tokens.data.find((token) => token !== maskTokenId && !(token >= 0 && token < codebookSize));
+  if (wrong !== undefined)
+    throw new OptionError(
+      `${where}: initialTokens must be in [0, ${codebookSize}) or the mask token ${maskTokenId}, got ${wrong}`,
+    );
 }
 
 /** Initial mask ratio of a step from a uniform number in [0, 1). */

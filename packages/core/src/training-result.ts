@@ -27,15 +27,15 @@ export interface FinishStepOptions {
 }
 
 /**
- * Metrics and new counters of a step.
- *
- * @throws NonFiniteError if an update was not applied and the policy is `throw`.
+ * Metrics and new counters of a step. If an update was not applied and the policy is `throw`, the result holds the
+ * NonFiniteError that ends the run, beside the counters of a skipped step: the state is that of one.
  */
 export function finishStep(options: FinishStepOptions): StepResult {
   const { program, step, policy, updates } = options;
   const metrics: Record<string, number> = { ...options.metrics };
   const counters: Record<string, number> = { ...options.counters };
   let skipped = false;
+  let failure: NonFiniteError | undefined;
   for (const { counter, outputs, prefix = '' } of updates) {
     for (const [name, { shape, data }] of Object.entries(outputs))
       if (name !== 'applied' && shape.length === 0) metrics[`${prefix}${name}`] = data[0]!;
@@ -44,12 +44,12 @@ export function finishStep(options: FinishStepOptions): StepResult {
       continue;
     }
     if (policy === 'throw')
-      throw new NonFiniteError(
+      failure ??= new NonFiniteError(
         `${program}: step ${step} (counted from 0): ${prefix}loss is ${outputs['loss']!.data[0]}, ${prefix}gradientNorm is ${outputs['gradientNorm']!.data[0]}; both must be finite`,
         { hint: 'resume from the last checkpoint with a lower learning rate, or set onNonFinite to "skip"' },
       );
     skipped = true;
   }
   if (skipped) counters['skipped'] = (counters['skipped'] ?? 0) + 1;
-  return { metrics, counters, ...(skipped ? { skipped } : {}) };
+  return { metrics, counters, ...(skipped ? { skipped } : {}), ...(failure ? { failure } : {}) };
 }

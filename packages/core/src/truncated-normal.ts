@@ -1,4 +1,5 @@
 /** Quantiles of a truncated normal distribution. */
+import { OptionError } from './errors.js';
 
 /** A normal distribution restricted to an interval. */
 export interface TruncatedNormal {
@@ -8,9 +9,13 @@ export interface TruncatedNormal {
   readonly upper: number;
 }
 
-/** The number below which a fraction `probability` in [0, 1] of the distribution lies; accurate to about 1e-7. */
+/** The number below which a fraction `probability` in [0, 1] of the distribution lies; accurate to about 1e-7. @throws OptionError */
 export function truncatedNormalQuantile(probability: number, distribution: TruncatedNormal): number {
   const { mean, deviation, lower, upper } = distribution;
+  if (!(probability >= 0 && probability <= 1) || !(deviation > 0) || !(lower <= upper))
+    throw new OptionError(
+      `truncated normal: needs a probability in [0, 1], deviation > 0 and lower <= upper, got ${JSON.stringify({ probability, ...distribution })}`,
+    );
   const cumulative = (x: number) => standardNormalDistribution((x - mean) / deviation);
   const target = cumulative(lower) + probability * (cumulative(upper) - cumulative(lower));
   let [low, high] = [lower, upper];

@@ -4,6 +4,7 @@ import {
   int32,
   OptionError,
   randomStream,
+  ShapeError,
   sizeOf,
   type Dataset,
   type DatasetSplit,
@@ -76,7 +77,7 @@ export function shuffledSubset(
 /**
  * Pixels as float32 [indices.length, H, W, C] in [0, 1] (byte / 255).
  *
- * @throws OptionError if an index is outside the split.
+ * @throws OptionError if an index is outside the split; ShapeError if the pixels are not those of the images.
  */
 export function imagesAt(
   dataset: Pick<Dataset, 'imageShape'>,
@@ -84,6 +85,10 @@ export function imagesAt(
   indices: ArrayLike<number>,
 ): HostTensor<'float32'> {
   const numValues = sizeOf(dataset.imageShape);
+  if (split.pixels.length !== split.count * numValues)
+    throw new ShapeError(
+      `a split of ${split.count} images of [${dataset.imageShape.join(', ')}] needs ${split.count * numValues} bytes, got ${split.pixels.length}`,
+    );
   const values = new Float32Array(indices.length * numValues);
   for (let i = 0; i < indices.length; i++) {
     const source = checkedIndex(split, indices[i]!) * numValues;
@@ -94,6 +99,8 @@ export function imagesAt(
 
 /** Labels as int32 [indices.length]. @throws OptionError if an index is outside the split. */
 export function labelsAt(split: DatasetSplit, indices: ArrayLike<number>): HostTensor<'int32'> {
+  if (split.labels.data.length !== split.count)
+    throw new ShapeError(`a split of ${split.count} images needs as many labels, got ${split.labels.data.length}`);
   const labels = Int32Array.from(
     { length: indices.length },
     (_, i) => split.labels.data[checkedIndex(split, indices[i]!)]!,

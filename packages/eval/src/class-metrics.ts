@@ -17,7 +17,7 @@ export function classConsistency(logits: Matrix, labels: ArrayLike<number>): num
   for (let i = 0; i < logits.rows; i++) {
     const row = rowOf(logits, i);
     const label = labels[i]!;
-    if (!(label >= 0 && label < logits.columns))
+    if (!Number.isInteger(label) || label < 0 || label >= logits.columns)
       throw new OptionError(`classConsistency: label ${label} of sample ${i} is not in [0, ${logits.columns})`);
     let best = 0;
     for (let c = 1; c < logits.columns; c++) if (row[c]! > row[best]!) best = c;

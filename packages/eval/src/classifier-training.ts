@@ -1,6 +1,7 @@
 /** Training of the classifier: Adam with a one-cycle learning rate, cross-entropy, dropout as an input. */
 import {
   applyOptimizer,
+  DimoError,
   finishStep,
   float32,
   gradientThroughLogits,
@@ -39,12 +40,16 @@ import { extractFeatures, splitSource } from './feature-extractor.js';
 export interface ClassifierTrainingOptions {
   /** Passes over the training split. @default 3 */
   readonly epochs?: number;
+  /** Steps, instead of `epochs`. */
+  readonly numSteps?: number;
   /** @default 128 */
   readonly batchSize?: number;
   /** Peak of the one-cycle schedule. @default 2e-3 */
   readonly learningRate?: number;
   /** Probability with which a feature is dropped, [0, 1). @default 0.3 */
   readonly dropout?: number;
+  /** Width of the features. @default 128 */
+  readonly featureLength?: number;
   /** Seed of weights, order and dropout. @default 0 */
   readonly seed?: number;
 }
@@ -110,15 +115,16 @@ const trainStep: PureFunction = (state, inputs) => {
  * Program that trains the classifier. State: `classifier/<p>`, `optimizer/m/<p>`, `optimizer/v/<p>`. Metrics: `loss`
  * (nats), `accuracy` (of the batch, with dropout), `gradientNorm`, `learningRate`.
  *
- * @throws OptionError for a wrong setting or images that are too small.
+ * @throws OptionError for a wrong setting.
  */
 export function classifierTrainingProgram(
   dataset: Dataset,
   options: ClassifierTrainingOptions = {},
 ): TrainingProgram<HostTree> {
   const { epochs = 3, batchSize = 128, learningRate = 2e-3, dropout = 0.3, seed = 0 } = options;
+  const { featureLength = classifierFeatureLength } = options;
   const { train, imageShape } = dataset;
-  const size = classifierSizeOf(dataset);
+  const size = { ...classifierSizeOf(dataset), featureLength };
   if (!(Number.isInteger(batchSize) && batchSize >= 1 && batchSize <= train.count))
     throw new OptionError(`classifier: batchSize must be an integer from 1 to ${train.count}, got ${batchSize}`);
   if (!(epochs > 0) || !(dropout >= 0 && dropout < 1) || !(learningRate > 0))
@@ -126,7 +132,7 @@ export function classifierTrainingProgram(
       `classifier: epochs and learningRate must be positive and dropout in [0, 1), got ${epochs}, ${learningRate}, ${dropout}`,
     );
   const batchesPerEpoch = Math.floor(train.count / batchSize);
-  const numSteps = Math.ceil(epochs * batchesPerEpoch);
+  const numSteps = options.numSteps ?? Math.ceil(epochs * batchesPerEpoch);
   const rateAt = (step: number) => oneCycle(learningRate, step / Math.max(1, numSteps - 1));
   const rows = shuffledRows(train.count, batchSize, seed);
   return {
@@ -139,7 +145,7 @@ export function classifierTrainingProgram(
         inputs: {
           images: { dtype: 'float32', shape: [batchSize, ...imageShape] },
           labels: { dtype: 'int32', shape: [batchSize] },
-          dropout: { dtype: 'float32', shape: [batchSize, classifierFeatureLength] },
+          dropout: { dtype: 'float32', shape: [batchSize, featureLength] },
           ...withPrefix('optimizer', optimizerScalarSpecs),
         },
       },
@@ -151,12 +157,12 @@ export function classifierTrainingProgram(
     initialCounters: { updates: 0, skipped: 0 },
     draw(step) {
       const indices = rows(step);
-      const uniforms = randomStream(seed, step, 'classifier/dropout').uniform(batchSize * classifierFeatureLength);
+      const uniforms = randomStream(seed, step, 'classifier/dropout').uniform(batchSize * featureLength);
       return {
         images: splitSource(imageShape, train, indices).read(0, batchSize),
         labels: int32([batchSize], labelsOf(train, indices)),
         dropout: float32(
-          [batchSize, classifierFeatureLength],
+          [batchSize, featureLength],
           uniforms.map((u) => (u < dropout ? 0 : 1 / (1 - dropout))),
         ),
       };
@@ -199,21 +205,27 @@ export interface TrainClassifierOptions extends ClassifierTrainingOptions {
 export interface TrainedClassifier {
   /** As `classifierParametersOf` says. */
   readonly weights: HostTree;
-  /** Fraction of all test images that it classifies right. */
-  readonly testAccuracy: number;
+  /** Fraction of all test images that it classifies right; absent without test images. */
+  readonly testAccuracy?: number;
 }
 
-/** Trains the classifier and tests it on the whole test split. */
+/**
+ * Trains the classifier and tests it on the whole test split.
+ *
+ * @throws DimoError with code `cancelled` if `signal` stops it.
+ */
 export async function trainClassifier(options: TrainClassifierOptions): Promise<TrainedClassifier> {
   const { engine, dataset, onProgress, signal } = options;
   const program = classifierTrainingProgram(dataset, options);
   const { numSteps } = program;
-  const { state } = await runTraining(program, {
+  const { state, stopped } = await runTraining(program, {
     engine,
     ...(signal ? { signal } : {}),
     onStep: ({ step, metrics }) => onProgress?.({ step, numSteps, metrics }),
   });
+  if (stopped) throw new DimoError('cancelled', `training the classifier of ${dataset.name} was stopped`);
   const weights = subtree('classifier', state);
+  if (dataset.test.count === 0) return { weights };
   return { weights, testAccuracy: await classifierAccuracy({ engine, dataset, weights }) };
 }
 
@@ -225,12 +237,13 @@ export async function classifierAccuracy(options: {
 }): Promise<number> {
   const { engine, dataset, weights } = options;
   const { test, imageShape } = dataset;
+  const size = { ...classifierSizeOf(dataset), featureLength: weights['hidden.bias']!.shape[0]! };
   const { logits } = await extractFeatures({
     engine,
-    extractor: classifierExtractor(weights, `${dataset.name}-classifier`, classifierSizeOf(dataset)),
+    extractor: classifierExtractor(weights, `${dataset.name}-classifier`, size),
     images: splitSource(imageShape, test),
   });
-  return classConsistency(logits, test.labels.data);
+  return classConsistency(logits!, test.labels.data);
 }
 
 /** Size of the classifier of a dataset. */

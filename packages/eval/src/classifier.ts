@@ -1,7 +1,8 @@
 /**
- * A small convolutional classifier of small images. Its features are what images of digits, clothes or emoji are judged
- * by: three 3 x 3 convolutions with 32, 64, 64 channels, each with 2 x 2 max-pooling and ReLU, 128 features, a logit for
- * each class; 130,890 parameters for MNIST.
+ * A small convolutional classifier. Its features are what images of digits, clothes or emoji are judged by: three 3 x 3
+ * convolutions with 32, 64, 64 channels, each with 2 x 2 max-pooling (as long as there are two rows and columns) and ReLU,
+ * a layer of features (128 by default), a logit for each class; 130,890 parameters for MNIST. Of images above 64 pixels,
+ * blocks of pixels become channels first, so that nothing of them is lost and the convolutions stay affordable.
  */
 import {
   checkWeights,
@@ -9,6 +10,8 @@ import {
   linear,
   OptionError,
   readSafetensors,
+  requireInteger,
+  requireIntegers,
   sizeOf,
   writeSafetensors,
   type HostTree,
@@ -23,9 +26,12 @@ import { maxPool2x2 } from './max-pool.js';
 
 /** What a classifier is for. */
 export interface ClassifierSize {
-  /** Height and width of at least 8 pixels, and channels. */
+  /** Height, width, channels; at least one each. */
   readonly imageShape: readonly [height: number, width: number, channels: number];
+  /** 0: features alone, without an output layer. */
   readonly numClasses: number;
+  /** Width of the features. @default 128 */
+  readonly featureLength?: number;
 }
 
 /** Height, width, channels of MNIST's images. */
@@ -34,21 +40,37 @@ export const classifierImageShape = [28, 28, 1] as const;
 export const classifierClasses = 10;
 /** Size of the classifiers of MNIST and Fashion-MNIST. */
 export const mnistClassifierSize: ClassifierSize = { imageShape: classifierImageShape, numClasses: classifierClasses };
-/** Width of the features: of the last hidden layer, after its ReLU. */
+/** Usual width of the features: of the last hidden layer, after its ReLU. */
 export const classifierFeatureLength = 128;
+/** Longest side that the convolutions see. */
+const longestSide = 64;
+const layers = ['convolution1', 'convolution2', 'convolution3'] as const;
 
 const spec = (...shape: number[]) => ({ dtype: 'float32', shape }) as const;
+
+/** How images of a size go through the convolutions. */
+function planOf([height, width, channels]: ClassifierSize['imageShape']) {
+  const block = Math.ceil(Math.max(height, width) / longestSide);
+  let [rows, columns] = [Math.ceil(height / block), Math.ceil(width / block)];
+  const isPooled = layers.map(() => {
+    if (rows < 2 || columns < 2) return false;
+    [rows, columns] = [Math.floor(rows / 2), Math.floor(columns / 2)];
+    return true;
+  });
+  return { block, channels: channels * block * block, isPooled, cells: rows * columns };
+}
 
 /**
  * Parameters of a classifier. Convolution filters are [height, width, input, output], matrices [output, input].
  *
- * @throws OptionError for images too small to be halved three times.
+ * @throws OptionError for a size that is no size.
  */
-export function classifierParametersOf({ imageShape, numClasses }: ClassifierSize): SpecTree {
-  const [height, width, channels] = imageShape;
-  if (height < 8 || width < 8)
-    throw new OptionError(`classifier: images must have at least 8 x 8 pixels, got ${height} x ${width}`);
-  const cells = Math.floor(height / 8) * Math.floor(width / 8);
+export function classifierParametersOf(size: ClassifierSize): SpecTree {
+  const { imageShape, numClasses, featureLength = classifierFeatureLength } = size;
+  if (imageShape.length !== 3 || !imageShape.every((length) => Number.isInteger(length) && length >= 1))
+    throw new OptionError(`classifier: imageShape must be [height, width, channels], got [${imageShape.join(', ')}]`);
+  requireInteger(numClasses, 'classifier: numClasses');
+  const { channels, cells } = planOf(imageShape);
   return {
     'convolution1.weight': spec(3, 3, channels, 32),
     'convolution1.bias': spec(32),
@@ -56,10 +78,11 @@ export function classifierParametersOf({ imageShape, numClasses }: ClassifierSiz
     'convolution2.bias': spec(64),
     'convolution3.weight': spec(3, 3, 64, 64),
     'convolution3.bias': spec(64),
-    'hidden.weight': spec(classifierFeatureLength, cells * 64),
-    'hidden.bias': spec(classifierFeatureLength),
-    'output.weight': spec(numClasses, classifierFeatureLength),
-    'output.bias': spec(numClasses),
+    'hidden.weight': spec(featureLength, cells * 64),
+    'hidden.bias': spec(featureLength),
+    ...(numClasses > 0
+      ? { 'output.weight': spec(numClasses, featureLength), 'output.bias': spec(numClasses) }
+      : undefined),
   };
 }
 
@@ -88,26 +111,57 @@ export function initializeClassifier(random: RandomStream, size: ClassifierSize 
   );
 }
 
+/** Blocks of `block` x `block` pixels as channels; what is missing of the last ones is black. */
+function blocksToChannels(images: Tensor4D, block: number): Tensor4D {
+  if (block === 1) return images;
+  const [batch, height, width, channels] = images.shape;
+  const [rows, columns] = [Math.ceil(height / block), Math.ceil(width / block)];
+  const isWhole = rows * block === height && columns * block === width;
+  const padded = isWhole
+    ? images
+    : tf.pad(images, [
+        [0, 0],
+        [0, rows * block - height],
+        [0, columns * block - width],
+        [0, 0],
+      ]);
+  // [batch * rows, row in the block, column, pixel and channel in the block]: no intermediate has more than four axes.
+  const cut = tf.reshape(padded, [batch * rows, block, columns, block * channels]);
+  return tf.reshape(tf.transpose(cut, [0, 2, 1, 3]), [batch, rows, columns, block * block * channels]);
+}
+
 /**
- * Features and logits.
+ * Features, before the output layer.
  *
  * @param weights - as `classifierParametersOf` says. Borrowed.
  * @param images - float32 [B, H, W, C] in [0, 1]. Borrowed.
- * @param dropout - float32 [B, 128] that the features are multiplied by before the output layer, while training.
+ */
+function featuresOf(weights: TensorTree, images: Tensor4D): Tensor2D {
+  const { block, isPooled } = planOf(images.shape.slice(1) as [number, number, number]);
+  let x = blocksToChannels(images, block);
+  layers.forEach((layer, i) => {
+    const convolved = tf.conv2d(x, weights[`${layer}.weight`] as Tensor4D, 1, 'same');
+    // Bias and ReLU commute with the maximum and cost a quarter after it.
+    const pooled = isPooled[i] ? maxPool2x2(convolved) : convolved;
+    x = tf.relu(tf.add(pooled, weights[`${layer}.bias`]!)) as Tensor4D;
+  });
+  const flat = tf.reshape(x, [images.shape[0], -1]) as Tensor2D;
+  return tf.relu(linear(flat, weights['hidden.weight']!, weights['hidden.bias']));
+}
+
+/**
+ * Features and logits.
+ *
+ * @param weights - as `classifierParametersOf` says, with an output layer. Borrowed.
+ * @param images - float32 [B, H, W, C] in [0, 1]. Borrowed.
+ * @param dropout - float32 [B, features] that the features are multiplied by before the output layer, while training.
  */
 export function classify(
   weights: TensorTree,
   images: Tensor4D,
   dropout?: Tensor2D,
 ): { features: Tensor2D; logits: Tensor2D } {
-  let x = images;
-  for (const layer of ['convolution1', 'convolution2', 'convolution3']) {
-    const convolved = tf.conv2d(x, weights[`${layer}.weight`] as Tensor4D, 1, 'same');
-    // Bias and ReLU commute with the maximum and cost a quarter after it.
-    x = tf.relu(tf.add(maxPool2x2(convolved), weights[`${layer}.bias`]!)) as Tensor4D;
-  }
-  const flat = tf.reshape(x, [images.shape[0], -1]) as Tensor2D;
-  const features = tf.relu(linear(flat, weights['hidden.weight']!, weights['hidden.bias']));
+  const features = featuresOf(weights, images);
   const visible = dropout ? tf.mul(features, dropout) : features;
   return { features, logits: linear(visible as Tensor2D, weights['output.weight']!, weights['output.bias']) };
 }
@@ -122,9 +176,10 @@ export function classifierExtractor(
   return {
     name,
     ...size,
-    featureLength: classifierFeatureLength,
+    featureLength: size.featureLength ?? classifierFeatureLength,
     weights,
-    extract: (tensors, images) => classify(tensors, images),
+    extract: (tensors, images) =>
+      size.numClasses > 0 ? classify(tensors, images) : { features: featuresOf(tensors, images) },
   };
 }
 

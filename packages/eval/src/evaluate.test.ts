@@ -215,9 +215,16 @@ describe('imageGrid', () => {
     expect([...arranged.data].map((v) => Math.round(v * 10) / 10)).toEqual([0.2, 0.1, 0, 0.3]);
   });
 
+  it('keeps opacity, and is opaque between the images', () => {
+    // Two images of one pixel: half and fully transparent; a gap of one pixel.
+    const { data, channels } = decode(imageGrid(float32([2, 1, 1, 4], [1, 0, 0, 0.5, 0, 1, 0, 0]), 2, { gap: 1 }));
+    expect([channels, [...data]]).toEqual([4, [255, 0, 0, 128, 96, 96, 96, 255, 0, 255, 0, 0]]);
+    expect(decode(imageGrid(float32([1, 1, 1, 2], [1, 0.2]), 1)).channels).toBe(2);
+  });
+
   it('refuses what is no picture', () => {
     expect(() => imageGrid(float32([0, 2, 2, 1]), 2)).toThrow(ShapeError);
-    expect(() => imageGrid(float32([1, 2, 2, 2]), 2)).toThrow(ShapeError);
+    expect(() => imageGrid(float32([1, 2, 2, 5]), 2)).toThrow(ShapeError);
     expect(() => imageGrid(float32([1, 2, 2, 1]), 0)).toThrow(OptionError);
     expect(() => imageGrid(float32([1, 2, 2, 1]), 1, { scale: 1.5 })).toThrow(OptionError);
   });

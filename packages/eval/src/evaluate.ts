@@ -20,14 +20,15 @@ export interface ImageMetrics {
   readonly count: number;
   /** Frechet distance of the features to those of all training images, >= 0. */
   readonly fid: number;
-  readonly inceptionScore: number;
+  /** Absent where the extractor knows no classes. */
+  readonly inceptionScore?: number;
   readonly precision: number;
   readonly recall: number;
   readonly density: number;
   readonly coverage: number;
-  /** Absent if the images have no labels. */
+  /** Absent if the images have no labels, or the extractor knows no classes. */
   readonly classConsistency?: number;
-  /** Absent if the images have no labels. */
+  /** Absent if the images have no labels, or no class has two of them. */
   readonly intraClassVariance?: number;
 }
 
@@ -67,13 +68,16 @@ export function imageMetrics(
   return {
     count: features.rows,
     fid: frechetDistance(featureStatistics(features), reference.statistics),
-    inceptionScore: inceptionScore(softmaxRows(logits), inceptionSplits).mean,
+    ...(logits && { inceptionScore: inceptionScore(softmaxRows(logits), inceptionSplits).mean }),
     ...manifoldMetrics(referenceManifold(reference, options), features),
-    ...(labels && {
-      classConsistency: classConsistency(logits, labels),
-      intraClassVariance: intraClassVariance(features, labels),
-    }),
+    ...(labels && logits && { classConsistency: classConsistency(logits, labels) }),
+    ...(labels && hasPair(labels) && { intraClassVariance: intraClassVariance(features, labels) }),
   };
+}
+
+/** True if some class has two images, which a variance needs. */
+function hasPair(labels: ArrayLike<number>): boolean {
+  return new Set(Array.from(labels)).size < labels.length;
 }
 
 /**

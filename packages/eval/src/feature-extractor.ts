@@ -1,5 +1,9 @@
 /** What the metrics measure images by: a network that gives features and class logits. */
 import {
+  checkHostTree,
+  checkValues,
+  OptionError,
+  requireInteger,
   ShapeError,
   sizeOf,
   specsOf,
@@ -20,12 +24,14 @@ export interface FeatureExtractor {
   readonly imageShape: readonly [height: number, width: number, channels: number];
   /** D, width of the features. */
   readonly featureLength: number;
+  /** 0 for a network that knows no classes: there are no logits, and no metrics that need them. */
   readonly numClasses: number;
   readonly weights: HostTree;
   /**
-   * Features float32 [B, D] and class logits float32 [B, numClasses] of images float32 [B, H, W, C] in [0, 1]. Pure.
+   * Features float32 [B, D] and, with classes, logits float32 [B, numClasses] of images float32 [B, H, W, C] in [0, 1].
+   * Pure.
    */
-  extract(weights: TensorTree, images: Tensor4D): { readonly features: Tensor2D; readonly logits: Tensor2D };
+  extract(weights: TensorTree, images: Tensor4D): { readonly features: Tensor2D; readonly logits?: Tensor2D };
 }
 
 /** Images that are read in batches, so that a whole dataset never has to be held as float32. */
@@ -43,6 +49,7 @@ export function imageSource(images: HostTensor<'float32'>): ImageSource {
     throw new ShapeError(
       `images must be float32 [batch, height, width, channels], got ${images.dtype} [${images.shape.join(', ')}]`,
     );
+  checkHostTree('images', { images });
   const imageShape = [height!, width!, channels!] as const;
   const size = sizeOf(imageShape);
   return {
@@ -56,13 +63,24 @@ export function imageSource(images: HostTensor<'float32'>): ImageSource {
   };
 }
 
-/** A dataset split, or the images of it that `indices` names, as a source. */
+/**
+ * A dataset split, or the images of it that `indices` names, as a source.
+ *
+ * @throws ShapeError if the pixels are not those of the images; OptionError for an index that is none.
+ */
 export function splitSource(
   imageShape: ImageSource['imageShape'],
   split: DatasetSplit,
   indices?: ArrayLike<number>,
 ): ImageSource {
   const size = sizeOf(imageShape);
+  if (split.pixels.length !== split.count * size)
+    throw new ShapeError(
+      `a split of ${split.count} images of [${imageShape.join(', ')}] needs ${split.count * size} bytes, got ${split.pixels.length}`,
+    );
+  for (const index of Array.from(indices ?? []))
+    if (!Number.isInteger(index) || index < 0 || index >= split.count)
+      throw new OptionError(`image index must be an integer in [0, ${split.count}), got ${index}`);
   return {
     count: indices?.length ?? split.count,
     imageShape,
@@ -81,8 +99,8 @@ export function splitSource(
 export interface ImageFeatures {
   /** [count, D]. */
   readonly features: Matrix;
-  /** [count, numClasses]. */
-  readonly logits: Matrix;
+  /** [count, numClasses]; absent where the extractor knows no classes. */
+  readonly logits?: Matrix;
 }
 
 /** Options of `extractFeatures`. */
@@ -100,7 +118,7 @@ export interface ExtractOptions {
 /**
  * Runs the extractor over all images, in batches of one size (the last one is filled up with its last image).
  *
- * @throws ShapeError if the images are of another size than the extractor takes.
+ * @throws ShapeError if the images are of another size than the extractor takes. @throws NonFiniteError for NaN in them.
  */
 export async function extractFeatures(options: ExtractOptions): Promise<ImageFeatures> {
   const { engine, extractor, images, onProgress, signal } = options;
@@ -110,12 +128,13 @@ export async function extractFeatures(options: ExtractOptions): Promise<ImageFea
       `extractor "${extractor.name}" takes images of [${imageShape.join(', ')}], got [${images.imageShape.join(', ')}]`,
     );
   const { count } = images;
-  const batchSize = Math.min(options.batchSize ?? 256, Math.max(1, count));
+  const wanted = requireInteger(options.batchSize, 'extractFeatures: batchSize', 1, 256);
+  const batchSize = Math.min(wanted, Math.max(1, count));
   const features = new Float32Array(count * featureLength);
   const logits = new Float32Array(count * numClasses);
   const state = await engine.upload(extractor.weights);
   const compiled = await engine.compile(
-    (weights, inputs) => ({ outputs: { ...extractor.extract(weights, inputs['images'] as Tensor4D) } }),
+    (weights, inputs) => ({ outputs: { ...extractor.extract(weights, inputs['images'] as Tensor4D) } as TensorTree }),
     {
       state: specsOf(extractor.weights),
       inputs: { images: { dtype: 'float32', shape: [batchSize, ...imageShape] } },
@@ -125,19 +144,25 @@ export async function extractFeatures(options: ExtractOptions): Promise<ImageFea
     for (let first = 0; first < count; first += batchSize) {
       signal?.throwIfAborted();
       const number = Math.min(batchSize, count - first);
-      const outputs = await compiled.run(state, { images: filledUp(images.read(first, number), batchSize) });
+      const batch = images.read(first, number);
+      checkValues(`images from ${first} on`, batch);
+      const outputs = await compiled.run(state, { images: filledUp(batch, batchSize) });
       features.set(
         (outputs['features']!.data as Float32Array).subarray(0, number * featureLength),
         first * featureLength,
       );
-      logits.set((outputs['logits']!.data as Float32Array).subarray(0, number * numClasses), first * numClasses);
+      if (numClasses > 0)
+        logits.set((outputs['logits']!.data as Float32Array).subarray(0, number * numClasses), first * numClasses);
       onProgress?.(first + number, count);
     }
   } finally {
     await compiled.dispose();
     await state.dispose();
   }
-  return { features: matrix(features, featureLength), logits: matrix(logits, numClasses) };
+  return {
+    features: matrix(features, featureLength),
+    ...(numClasses > 0 ? { logits: matrix(logits, numClasses) } : {}),
+  };
 }
 
 /** The images with the last one repeated up to `batchSize`. */

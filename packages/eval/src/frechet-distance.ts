@@ -1,5 +1,5 @@
 /** Frechet distance of two sets of features (Heusel et al. 2017, arXiv 1706.08500): FID where the features are Inception's. */
-import { ShapeError } from '@dimo/core';
+import { NonFiniteError, ShapeError } from '@dimo/core';
 import { EigenvalueDecomposition, Matrix as Dense } from 'ml-matrix';
 import { checkMatrix, rowOf, type Matrix } from './matrix.js';
 
@@ -56,7 +56,7 @@ export function featureStatistics(features: Matrix): FeatureStatistics {
  * The square roots come from symmetric eigendecompositions, with negative eigenvalues (rounding) taken as 0, so
  * singular covariances need no correction term. The value depends on the number of samples: compare equal numbers only.
  *
- * @throws ShapeError if the features are of different lengths.
+ * @throws ShapeError if the features are of different lengths. @throws NonFiniteError
  */
 export function frechetDistance(a: FeatureStatistics, b: FeatureStatistics): number {
   const length = a.mean.length;
@@ -65,6 +65,8 @@ export function frechetDistance(a: FeatureStatistics, b: FeatureStatistics): num
       throw new ShapeError(
         `frechetDistance: statistics must be of features of one length, got means of ${a.mean.length} and ${b.mean.length}`,
       );
+  if ([a, b].some(({ mean, covariance }) => !mean.every(Number.isFinite) || !covariance.every(Number.isFinite)))
+    throw new NonFiniteError('frechetDistance: means and covariances must be finite numbers');
   let distance = 0;
   for (let d = 0; d < length; d++) {
     const difference = a.mean[d]! - b.mean[d]!;

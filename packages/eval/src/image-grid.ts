@@ -1,10 +1,19 @@
 /** Pictures of many images at once. */
-import { float32, OptionError, ShapeError, sizeOf, type HostTensor } from '@dimo/core';
+import {
+  checkHostTree,
+  checkShape,
+  float32,
+  OptionError,
+  requireInteger,
+  ShapeError,
+  sizeOf,
+  type HostTensor,
+} from '@dimo/core';
 import { encode } from 'fast-png';
 
 /** Options of `imageGrid`. */
 export interface ImageGridOptions {
-  /** Pixels between images, at the grid's scale. @default 2 */
+  /** Pixels between images, at the grid's scale, 0 .. 1024. @default 2 */
   readonly gap?: number;
   /** Side of the square that each pixel becomes, 1 .. 16. @default 1 */
   readonly scale?: number;
@@ -13,22 +22,26 @@ export interface ImageGridOptions {
 /**
  * A PNG with the images row by row.
  *
- * @param images - float32 [B, H, W, C] in [0, 1] (values outside are clipped, NaN is black), C = 1 or 3.
+ * @param images - float32 [B, H, W, C] in [0, 1] (values outside are clipped, NaN is black), C from 1 to 4: gray, gray and
+ *   opacity, RGB, RGB and opacity.
  * @param columns - images per row.
- * @returns the bytes of an 8-bit PNG, gray or RGB.
+ * @returns the bytes of an 8-bit PNG.
  * @throws ShapeError for another shape or no images. @throws OptionError
  */
 export function imageGrid(images: HostTensor<'float32'>, columns: number, options: ImageGridOptions = {}): Uint8Array {
   const { gap = 2, scale = 1 } = options;
   const [count, height, width, channels] = images.shape as [number, number, number, number];
-  if (images.shape.length !== 4 || count < 1 || (channels !== 1 && channels !== 3))
+  if (images.shape.length !== 4 || count < 1 || !(channels >= 1 && channels <= 4))
     throw new ShapeError(
-      `imageGrid: images must be float32 [batch >= 1, height, width, 1 or 3], got [${images.shape.join(', ')}]`,
+      `imageGrid: images must be float32 [batch >= 1, height, width, 1 to 4], got [${images.shape.join(', ')}]`,
     );
   if (!Number.isInteger(columns) || columns < 1)
     throw new OptionError(`imageGrid: columns must be a positive integer, got ${columns}`);
-  if (!Number.isInteger(scale) || scale < 1 || scale > 16 || !Number.isInteger(gap) || gap < 0)
-    throw new OptionError(`imageGrid: scale must be an integer from 1 to 16 and gap one >= 0, got ${scale}, ${gap}`);
+  if (!Number.isInteger(scale) || scale < 1 || scale > 16 || !Number.isInteger(gap) || gap < 0 || gap > 1024)
+    throw new OptionError(
+      `imageGrid: scale must be an integer from 1 to 16 and gap one from 0 to 1024, got ${scale}, ${gap}`,
+    );
+  checkHostTree('imageGrid', { images });
   const usedColumns = Math.min(columns, count);
   const rows = Math.ceil(count / usedColumns);
   const total = [
@@ -36,6 +49,8 @@ export function imageGrid(images: HostTensor<'float32'>, columns: number, option
     usedColumns * width * scale + (usedColumns - 1) * gap,
   ] as const;
   const pixels = new Uint8Array(total[0] * total[1] * channels).fill(gridGray);
+  // Between the images the grid is opaque.
+  if (channels % 2 === 0) for (let i = channels - 1; i < pixels.length; i += channels) pixels[i] = 255;
   for (let i = 0; i < count; i++) {
     const top = Math.floor(i / usedColumns) * (height * scale + gap);
     const left = (i % usedColumns) * (width * scale + gap);
@@ -73,6 +88,10 @@ export function arrangeByClass(
   const { numClasses, rows } = layout;
   if (labels.length !== images.shape[0])
     throw new ShapeError(`arrangeByClass: ${images.shape[0]} images but ${labels.length} labels`);
+  requireInteger(numClasses, 'arrangeByClass: numClasses');
+  requireInteger(rows, 'arrangeByClass: rows');
+  checkHostTree('arrangeByClass', { images });
+  checkShape('arrangeByClass', [rows * numClasses, ...images.shape.slice(1)]);
   const size = sizeOf(images.shape.slice(1));
   const data = new Float32Array(rows * numClasses * size);
   const used = new Array<number>(numClasses).fill(0);

@@ -1,6 +1,7 @@
 export * from './class-metrics.js';
 export * from './classifier-training.js';
 export * from './classifier.js';
+export * from './dataset-content.js';
 export * from './feature-extractor.js';
 export * from './frechet-distance.js';
 export * from './inception-score.js';
@@ -9,6 +10,7 @@ export * from './matrix.js';
 export { maxPool2x2 } from './max-pool.js';
 export * from './evaluate.js';
 export * from './image-grid.js';
+export * from './judge.js';
 export * from './reference.js';
 export * from './report.js';
 export * from './table.js';

@@ -20,12 +20,14 @@ export function matrix(data: Float32Array | Float64Array, columns: number): Matr
   return { rows, columns, data };
 }
 
-/** Row `index`, a view. */
+/** Row `index`, a view. @throws OptionError if there is none */
 export function rowOf({ data, columns }: Matrix, index: number): Float32Array | Float64Array {
+  if (!Number.isInteger(index) || index < 0 || (index + 1) * columns > data.length)
+    throw new OptionError(`matrix: row must be an integer in [0, ${data.length / columns}), got ${index}`);
   return data.subarray(index * columns, (index + 1) * columns);
 }
 
-/** The rows that `indices` names, copied. */
+/** The rows that `indices` names, copied. @throws OptionError if there is none of an index */
 export function takeMatrixRows(source: Matrix, indices: ArrayLike<number>): Matrix {
   const data = new Float32Array(indices.length * source.columns);
   for (let i = 0; i < indices.length; i++) data.set(rowOf(source, indices[i]!), i * source.columns);
@@ -56,9 +58,10 @@ export function checkSameColumns(where: string, a: Matrix, b: Matrix): void {
     );
 }
 
-/** Row-wise softmax, in float64. */
+/** Row-wise softmax, in float64. @throws NonFiniteError */
 export function softmaxRows(logits: Matrix): Matrix {
   const { rows, columns } = logits;
+  checkMatrix('softmaxRows', logits, 0);
   const data = new Float64Array(rows * columns);
   for (let i = 0; i < rows; i++) {
     const row = rowOf(logits, i);

@@ -15,6 +15,7 @@ import {
   type HostTree,
 } from '@dimo/core';
 import { intraClassVariance } from './class-metrics.js';
+import { datasetKey, givenLabels } from './dataset-content.js';
 import { extractFeatures, splitSource, type ExtractOptions, type FeatureExtractor } from './feature-extractor.js';
 import { featureStatistics, type FeatureStatistics } from './frechet-distance.js';
 import { realManifold, type ManifoldOptions, type RealManifold } from './manifold-metrics.js';
@@ -32,7 +33,7 @@ export interface ReferenceOptions {
 
 /** Reference for evaluations. */
 export interface EvaluationReference {
-  /** Identifies extractor (with its weights), dataset and subset. */
+  /** Identifies extractor (with its weights), the content of the dataset, and subset. */
   readonly key: string;
   /** Of all training images. */
   readonly statistics: FeatureStatistics;
@@ -43,20 +44,20 @@ export interface EvaluationReference {
 }
 
 /** Format of the file; part of the key. */
-const formatVersion = 1;
+const formatVersion = 2;
 
 /**
- * Key of a reference, 16 hexadecimal digits: a name for its file. Other weights, another dataset, seed or number give
- * another key.
+ * Key of a reference, 16 hexadecimal digits: a name for its file. Other weights, images, labels, shapes, seed or number
+ * give another key; the name of the dataset has no part in it.
  */
 export async function referenceKey(options: ReferenceOptions): Promise<string> {
   const { extractor, dataset } = options;
   const { sampleCount, seed } = subsetOf(options);
   const bytes = new TextEncoder();
   const parts = [
-    JSON.stringify([formatVersion, extractor.name, dataset.name, dataset.train.count, sampleCount, seed]),
+    JSON.stringify([formatVersion, extractor.name, extractor.imageShape, sampleCount, seed]),
     await sha256Hex(writeSafetensors(extractor.weights)),
-    await sha256Hex(dataset.train.pixels),
+    await datasetKey(dataset),
   ];
   return (await sha256Hex(bytes.encode(parts.join('\n')))).slice(0, 16);
 }
@@ -78,7 +79,10 @@ export async function createReference(
       mean: float32([length], mean),
       covariance: float32([length, length], covariance),
       subset: float32([sampleCount, length], takeMatrixRows(features, subset).data),
-      intraClassVariance: float32([], [intraClassVariance(features, train.labels.data)]),
+      intraClassVariance: float32(
+        [],
+        [intraClassVariance(features, givenLabels(train) ?? new Int32Array(train.count))],
+      ),
     },
     train.count,
     await referenceKey(options),

@@ -1,5 +1,6 @@
 export { backendName, supportedKernels } from './backend.js';
 export type { LoweringOptions } from './builder.js';
+export { graphCost, type GraphCost } from './cost.js';
 export { describeGraph, type GraphDescription } from './describe.js';
 export { emitModel, type EmitOptions } from './emit.js';
 export { exportForward, type ExportedModel, type ExportOptions } from './export.js';

@@ -5,7 +5,7 @@
  */
 import { sizeOf, type DType } from '@dimo/core';
 import type { GraphBuilder } from './builder.js';
-import { ints, sameShape, type Value } from './graph.js';
+import { int, ints, sameShape, type Value } from './graph.js';
 
 /** A value of the graph. */
 export interface ConcreteTensor {
@@ -110,7 +110,9 @@ export function reshapeValue(builder: GraphBuilder, value: Value, shape: readonl
   if (sameShape(value.shape, shape)) return value;
   if (source.kind === 'constant') return builder.constant(value.type, shape, source.data);
   const target = builder.constant('int64', [shape.length], shape);
-  return builder.node('Reshape', [origin, target], { type: value.type, shape });
+  // Without the attribute a length of 0 stands for that of the input.
+  const attributes = shape.includes(0) ? { allowzero: int(1) } : {};
+  return builder.node('Reshape', [origin, target], { type: value.type, shape }, { attributes });
 }
 
 /** Transposes a value; a transpose of a transpose is one transpose, moving only axes of length 1 is a reshape. */

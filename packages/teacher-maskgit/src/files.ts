@@ -4,23 +4,36 @@
  * original: a `.pth` or `.bin` file for the transformer, a `.ckpt` file for the VQGAN.
  */
 import {
-  checkWeights,
   escapeText,
-  OptionError,
-  readSafetensors,
+  inspectPart,
+  readJsonFile,
+  readModelWeights,
   requireObject,
+  unfinishedDownload,
   WeightError,
   writeSafetensors,
   type HostTree,
+  type InspectedModel,
+  type InspectedPart,
+  type ModelWeightsOptions,
   type PlainObject,
   type SafetensorsWriteOptions,
   type SpecTree,
   type Teacher,
   type WeightSource,
 } from '@dimo/core';
-import { defineMaskgit } from './teacher-config.js';
+import {
+  checkpointParts,
+  findCheckpoints,
+  inspectCheckpoint,
+  readCheckpoint,
+  readCheckpoints,
+  type Checkpoint,
+  type CheckpointPart,
+  type Checkpoints,
+} from './checkpoints.js';
+import { defineMaskgit, maskgitName, type MaskgitDefinition } from './teacher-config.js';
 import { defineTokenizer, type DefinedTokenizer } from './tokenizer/any-tokenizer.js';
-import { readTorchStateDict } from './torch/state-dict.js';
 
 /** Names of the files. */
 export const teacherFileNames = {
@@ -28,9 +41,6 @@ export const teacherFileNames = {
   transformer: 'transformer.safetensors',
   tokenizer: 'tokenizer.safetensors',
 } as const;
-
-/** A configuration larger than this is refused. */
-const maximumConfigBytes = 2 ** 20;
 
 /** How weights are written: `float: 'F16'` halves them. */
 export type TeacherFileOptions = Pick<SafetensorsWriteOptions, 'float'>;
@@ -74,71 +84,113 @@ export async function readTokenizer(source: WeightSource): Promise<LoadedTokeniz
   const where = `${escapeText(source.location)}/${teacherFileNames.config}: tokenizer`;
   const defined = defineTokenizer(requireObject(config['tokenizer'], where), where);
   const { name, parameters } = defined.tokenizer;
-  return { ...defined, weights: await readWeights(source, teacherFileNames.tokenizer, { name, parameters }) };
+  const places = await placesOf(source, {}, { tokenizer: name });
+  return { ...defined, weights: await readWeights(source, places.tokenizer, { name, parameters }) };
 }
 
 /**
  * Reads a teacher's folder.
  *
- * @param config - replaces top-level keys of the folder's `config.json`, which may be absent if this is complete.
+ * @param config - replaces top-level keys of the folder's `config.json`, which may be absent if this is complete. Its
+ *   `checkpoint` says in which files of other programs the weights are.
  * @throws OptionError for a wrong configuration, WeightError for weights that do not fit it.
  */
 export async function readTeacher(config: PlainObject, source: WeightSource): Promise<Teacher> {
-  const files = await source.list();
-  const saved = files.includes(teacherFileNames.config) ? await readConfig(source) : {};
-  const definition = defineMaskgit({ ...saved, ...config });
+  const { definition, places } = await openTeacher(config, source);
   const { model, decoder } = definition;
-  const weights = await readWeights(source, teacherFileNames.transformer, model);
+  const weights = await readWeights(source, places.transformer, model);
   if (!decoder) return { ...definition, weights };
-  return { ...definition, weights, decoderWeights: await readWeights(source, teacherFileNames.tokenizer, decoder) };
+  return { ...definition, weights, decoderWeights: await readWeights(source, places.tokenizer, decoder) };
 }
 
-/** Files of PyTorch that hold each kind of weights, by ending; read where there is no safetensors file. */
-const torchEndings: Readonly<Record<string, readonly string[]>> = {
-  [teacherFileNames.transformer]: ['.pth', '.pt', '.bin'],
-  [teacherFileNames.tokenizer]: ['.ckpt'],
-};
+/** Checks a teacher's folder as `readTeacher` does, but for the numbers. @throws OptionError, WeightError */
+export async function inspectTeacher(config: PlainObject, source: WeightSource): Promise<InspectedModel> {
+  const { definition, places } = await openTeacher(config, source);
+  const { model, decoder } = definition;
+  const transformer = await inspectWeights(source, places.transformer, { model, part: 'transformer' });
+  if (!decoder) return { definition, parts: [transformer] };
+  const decoding = await inspectWeights(source, places.tokenizer, { model: decoder, part: 'decoder' });
+  return { definition, parts: [transformer, decoding] };
+}
 
-async function readWeights(
+/** A part's weights: our own file, or a checkpoint of another program. */
+type WeightPlace = { readonly file: string; readonly isOwn: true } | (Checkpoint & { readonly isOwn: false });
+
+async function openTeacher(
+  config: PlainObject,
   source: WeightSource,
-  file: string,
-  model: { readonly name: string; readonly parameters: SpecTree },
-): Promise<HostTree> {
+): Promise<{ readonly definition: MaskgitDefinition; readonly places: Record<CheckpointPart, WeightPlace> }> {
   const files = await source.list();
-  const endings = torchEndings[file]!;
-  const torchFiles = files.filter((name) => endings.some((ending) => name.endsWith(ending)));
-  const chosen = files.includes(file) ? file : torchFiles[0];
-  if (chosen === undefined || (chosen !== file && torchFiles.length > 1))
+  const saved = files.includes(teacherFileNames.config) ? await readConfig(source) : {};
+  const { checkpoint, ...settings } = config;
+  const definition = defineMaskgit({ ...saved, ...settings });
+  const { model, decoder } = definition;
+  const given = readCheckpoints(checkpoint, `${maskgitName}.checkpoint`);
+  const names = { transformer: model.name, ...(decoder ? { tokenizer: decoder.name } : {}) };
+  return { definition, places: await placesOf(source, given, names) };
+}
+
+/** Where the weights of the named parts are; the place of a part without a name is of no use. */
+async function placesOf(
+  source: WeightSource,
+  given: Checkpoints,
+  modelNames: Readonly<Partial<Record<CheckpointPart, string>>>,
+): Promise<Record<CheckpointPart, WeightPlace>> {
+  const files = await source.list();
+  const needed = checkpointParts.filter(
+    (part) => modelNames[part] !== undefined && (given[part] || !files.includes(teacherFileNames[part])),
+  );
+  const found = needed.length === 0 ? {} : await findCheckpoints(source, given, needed);
+  const place = (part: CheckpointPart): WeightPlace => {
+    const checkpoint = found[part];
+    if (checkpoint) return { file: checkpoint.file, prefix: checkpoint.prefix, isOwn: false };
+    const file = teacherFileNames[part];
+    if (!needed.includes(part)) return { file, isOwn: true };
+    const endings = part === 'transformer' ? '.pth, .pt or .bin' : '.ckpt';
     throw new WeightError(
-      `${escapeText(source.location)}: expected the weights of ${model.name} in ${file} or in one ${endings.join(' or ')} file, found ${files.map((name) => escapeText(name)).join(', ') || 'no files'}`,
+      `${escapeText(source.location)}: expected the weights of ${modelNames[part]} in ${file} or in one ${endings} file, found ${listedNames(files)}`,
       {
         path: `${source.location}/${file}`,
-        hint: 'name the folder of a teacher that `dimo train teacher` has written, or a preset',
+        hint:
+          unfinishedDownload(files) ??
+          'name the folder of a teacher that `dimo train teacher` has written, or a preset',
       },
     );
-  const path = `${source.location}/${chosen}`;
-  const check = (tensors: SpecTree): void => checkWeights(tensors, model.parameters, { model: model.name, path });
-  const bytes = await source.read(chosen);
-  if (chosen !== file)
-    // The checkpoint of a VQGAN also holds the networks of its training losses.
-    return readTorchStateDict(bytes, { path, check, only: (name) => !name.startsWith('loss.') });
-  const { tensors } = readSafetensors(bytes, { path });
-  check(tensors);
-  return tensors;
+  };
+  return { transformer: place('transformer'), tokenizer: place('tokenizer') };
+}
+
+interface SizedModel {
+  readonly name: string;
+  readonly parameters: SpecTree;
+}
+
+async function readWeights(source: WeightSource, place: WeightPlace, model: SizedModel): Promise<HostTree> {
+  return place.isOwn ? readModelWeights(source, ownFile(place.file, model)) : readCheckpoint(source, place, model);
+}
+
+async function inspectWeights(
+  source: WeightSource,
+  place: WeightPlace,
+  { model, part }: { readonly model: SizedModel; readonly part: string },
+): Promise<InspectedPart> {
+  if (place.isOwn) return inspectPart(source, { name: part, ...ownFile(place.file, model) });
+  const { fileNames: _, ...inspected } = await inspectCheckpoint(source, place, { model, part });
+  return inspected;
+}
+
+function ownFile(file: string, model: SizedModel): ModelWeightsOptions {
+  return { folder: '', base: file.replace(/\.safetensors$/, ''), model };
+}
+
+function listedNames(files: readonly string[]): string {
+  const shown = files.slice(0, 8).map((name) => escapeText(name, 120));
+  return `${shown.join(', ') || 'no files'}${files.length > shown.length ? ` and ${files.length - shown.length} more` : ''}`;
 }
 
 async function readConfig(source: WeightSource): Promise<PlainObject> {
   const where = `${escapeText(source.location)}/${teacherFileNames.config}`;
-  const bytes = await source.read(teacherFileNames.config);
-  if (bytes.length > maximumConfigBytes)
-    throw new OptionError(`${where}: has ${bytes.length} bytes, at most ${maximumConfigBytes} are allowed`);
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-  } catch (cause) {
-    throw new OptionError(`${where}: is not JSON`, { path: source.location, cause });
-  }
-  return requireObject(parsed, where);
+  return requireObject(await readJsonFile(source, teacherFileNames.config), where);
 }
 
 function encodeWeights(weights: HostTree, options: TeacherFileOptions): Uint8Array {

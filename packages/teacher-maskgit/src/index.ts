@@ -13,7 +13,13 @@ export { maskgitPlugin, maskgitTeacher } from './plugin.js';
 export { defineMaskgit, type MaskgitConfig, type MaskgitDefinition } from './teacher-config.js';
 export { maskTransformer } from './transformer/mask-transformer.js';
 export { type MaskTransformerConfig } from './transformer/config.js';
-export { defineTokenizer, type DefinedTokenizer, type TokenizerConfig } from './tokenizer/any-tokenizer.js';
+export { maskgitConfigKeys, tokenizerConfigKeys, type ConfigKey } from './config-keys.js';
+export {
+  defineTokenizer,
+  tokenizerConfigFor,
+  type DefinedTokenizer,
+  type TokenizerConfig,
+} from './tokenizer/any-tokenizer.js';
 export { encodeImages, type EncodeImagesOptions } from './tokenizer/encode-images.js';
 export { patchVqTokenizer, type PatchVqConfig } from './tokenizer/patch-vq.js';
 export {
@@ -31,4 +37,12 @@ export {
 } from './tokenizer/training-options.js';
 export type { VqganConfig, VqganNetworkConfig } from './vqgan/config.js';
 export { vqganTokenizer } from './vqgan/vqgan.js';
-export { readTorchStateDict, type TorchStateDictOptions } from './torch/state-dict.js';
+export {
+  openTorchWeights,
+  readTorchStateDict,
+  type OpenTorchWeights,
+  type TorchStateDictOptions,
+  type TorchWeights,
+  type TorchWeightsOptions,
+} from './torch/state-dict.js';
+export { type TorchTensorOptions } from './torch/torch-tensor.js';

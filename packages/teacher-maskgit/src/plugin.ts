@@ -1,6 +1,6 @@
 /** The MaskGIT teacher as a plugin. */
 import { definePlugin, type DimoPlugin, type TeacherPlugin } from '@dimo/core';
-import { readTeacher, teacherFiles } from './files.js';
+import { inspectTeacher, readTeacher, teacherFiles } from './files.js';
 import { recognizeMaskgit } from './recognize.js';
 import { defineMaskgit, maskgitName } from './teacher-config.js';
 
@@ -18,6 +18,7 @@ export const maskgitTeacher: TeacherPlugin = {
   load: readTeacher,
   files: (teacher) => teacherFiles(teacher),
   recognize: recognizeMaskgit,
+  inspect: inspectTeacher,
 };
 
 /** Plugin with the teacher `maskgit`. */

@@ -6,12 +6,15 @@ import {
   escapeText,
   halfFloatsOf,
   readJsonFile,
+  readSmallFile,
+  readTextLines,
   requireObject,
   writeSafetensors,
   type HostTree,
   type SafetensorsWriteOptions,
   type WeightSource,
 } from '@dimo/core';
+import { readMergeLines } from './clip/tokenizer-files.js';
 
 /** Beginning of the encoder's file names, as `readModelWeights` takes it. */
 export const textEncoderBase = 'text_encoder';
@@ -47,20 +50,18 @@ export async function readTokenizerFiles(source: WeightSource, folder: string): 
   const at = (name: string) => (folder === '' ? name : `${folder}/${name}`);
   const files: Record<string, Uint8Array> = {
     'tokenizer.json': names.includes(at('vocab.json'))
-      ? encodeJson({ model: { type: 'BPE', vocab: await vocabulary(), merges: await merges() } })
-      : await source.read(at('tokenizer.json')),
+      ? encodeJson({
+          model: { type: 'BPE', vocab: await vocabulary(), merges: await readMergeLines(source, at('merges.txt')) },
+        })
+      : await readSmallFile(source, at('tokenizer.json'), maximumBytes),
   };
-  for (const name of settingsNames) if (names.includes(at(name))) files[name] = await source.read(at(name));
+  for (const name of settingsNames)
+    if (names.includes(at(name))) files[name] = await readSmallFile(source, at(name), maximumBytes);
   return files;
 
   async function vocabulary(): Promise<unknown> {
     const name = at('vocab.json');
     return requireObject(await readJsonFile(source, name, { maximumBytes }), escapeText(`${source.location}/${name}`));
-  }
-
-  async function merges(): Promise<string[]> {
-    const lines = new TextDecoder().decode(await source.read(at('merges.txt'))).split(/\r?\n/);
-    return lines.filter((line, index) => line !== '' && !(index === 0 && line.startsWith('#version')));
   }
 }
 

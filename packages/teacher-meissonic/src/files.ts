@@ -4,11 +4,13 @@
  */
 import {
   escapeText,
-  OptionError,
+  inspectPart,
   readJsonFile,
   readModelWeights,
   requireObject,
   type HostTree,
+  type InspectedModel,
+  type InspectedPart,
   type LoadedGenerator,
   type PlainObject,
   type SafetensorsWriteOptions,
@@ -18,15 +20,16 @@ import {
 } from '@dimo/core';
 import { readClipTokenizer } from './clip/tokenizer-files.js';
 import { conditionFiles, encodeJson, encodeWeights, readTokenizerFiles, textEncoderBase } from './condition-files.js';
+import { checkTokenizerFits } from './clip/text-conditions.js';
+import { releaseOptions, type ReleaseConfig } from './release/options.js';
 import {
+  inspectRelease,
   readRelease,
   readReleasedSurroundings,
   readReleasedTransformer,
-  type ReleaseOptions,
 } from './release/read-release.js';
-import { releasedGenerator, releaseTeacher } from './release/release-teacher.js';
+import { releasedGenerator, releaseTeacher, type ReleaseTeacherOptions } from './release/release-teacher.js';
 import { defineMeissonic, type MeissonicDefinition } from './teacher-config.js';
-import { timestepModes } from './transformer/timestep.js';
 
 const configName = 'config.json';
 const transformerBase = 'transformer';
@@ -53,16 +56,15 @@ export function teacherFiles(
  * Reads a teacher: from a folder of ours, or, if the configuration says `layout: 'release'`, from the public release.
  *
  * @param config - of ours: replaces top-level keys of the folder's `config.json`, which may be absent if this is complete.
- *   Of a release: `layout`, and `grid` and `timestepMode` as in `ReleaseOptions`.
+ *   Of a release: as `releaseOptions` says.
  * @throws OptionError for a wrong configuration, WeightError for weights that do not fit it.
  */
 export async function readTeacher(config: PlainObject, source: WeightSource): Promise<Teacher> {
-  if ('layout' in config) return releaseTeacher(await readRelease(source, releaseOptions(config, 'release')));
-  const files = await source.list();
-  const saved = files.includes(configName)
-    ? requireObject(await readJsonFile(source, configName), `${escapeText(source.location)}/${configName}`)
-    : {};
-  const definition = await defineFromFiles({ ...saved, ...config }, source);
+  if ('layout' in config) {
+    const options = releaseOptions(config, 'release');
+    return releaseTeacher(await readRelease(source, options), teacherOptions(options));
+  }
+  const definition = await defineFromFiles({ ...(await savedConfig(source)), ...config }, source);
   const { model, decoder } = definition;
   const weights = await readWeights(source, transformerBase, model);
   if (!decoder) return { ...definition, weights };
@@ -95,27 +97,74 @@ export async function readReleasedGenerator(
 ): Promise<LoadedGenerator> {
   const options = releaseOptions(config, 'released-generator');
   const transformer = await readReleasedTransformer(generator, options);
-  return releasedGenerator(transformer, await readReleasedSurroundings(teacher, options));
+  return releasedGenerator(transformer, await readReleasedSurroundings(teacher, options), teacherOptions(options));
 }
 
-function releaseOptions(config: PlainObject, layout: 'release' | 'released-generator'): ReleaseOptions {
-  const { layout: given, grid, timestepMode, ...rest } = config as PlainObject & ReleaseOptions;
-  const unknown = Object.keys(rest)[0];
-  if (unknown !== undefined)
-    throw new OptionError(
-      `meissonic has no option "${escapeText(unknown)}" for the public layout; known are layout, grid, timestepMode`,
-    );
-  if (given !== layout)
-    throw new OptionError(`meissonic.layout must be "${layout}" here, got ${JSON.stringify(given) ?? 'nothing'}`);
-  if (timestepMode !== undefined && !timestepModes.includes(timestepMode))
-    throw new OptionError(`meissonic.timestepMode must be one of ${timestepModes.join(', ')}`);
-  return { ...(grid === undefined ? {} : { grid }), ...(timestepMode === undefined ? {} : { timestepMode }) };
-}
-
-function readWeights(
+/**
+ * Checks a teacher or a released generator as they are read, but for the numbers.
+ *
+ * @throws OptionError, WeightError
+ */
+export async function inspectModel(
+  config: PlainObject,
   source: WeightSource,
-  base: string,
-  model: { readonly name: string; readonly parameters: SpecTree },
-): Promise<HostTree> {
+  teacher?: WeightSource,
+): Promise<InspectedModel> {
+  if ('layout' in config) {
+    const options = releaseOptions(config, teacher ? 'released-generator' : 'release');
+    const { parts, ...found } = await inspectRelease(source, options, teacher);
+    const sizes = {
+      transformer: found.transformer.config,
+      vqvae: found.vqvae.config,
+      textEncoder: found.textEncoder.config,
+    };
+    return { definition: defineMeissonic({ ...sizes, ...teacherOptions(options) }), parts };
+  }
+  const definition = defineMeissonic({ ...(await savedConfig(source)), ...config });
+  const { model, decoder } = definition;
+  const part = (name: string, base: string, of: SizedModel): Promise<InspectedPart> =>
+    inspectPart(source, { name, folder: '', base, model: of });
+  return {
+    definition,
+    parts: [
+      await part('transformer', transformerBase, model),
+      ...(decoder ? [await part('decoder', vqvaeBase, decoder)] : []),
+      ...(await inspectConditions(definition.config, source)),
+    ],
+  };
+}
+
+/** Checks tokenizer and text encoder of a folder of ours, if it has them. @throws OptionError, WeightError */
+export async function inspectConditions(config: PlainObject, source: WeightSource): Promise<InspectedPart[]> {
+  const { textEncoder } = defineMeissonic(config);
+  if (!textEncoder) return [];
+  checkTokenizerFits(await readClipTokenizer(source, ''), textEncoder);
+  return [await inspectPart(source, { name: 'text encoder', folder: '', base: textEncoderBase, model: textEncoder })];
+}
+
+async function savedConfig(source: WeightSource): Promise<PlainObject> {
+  if (!(await source.list()).includes(configName)) return {};
+  return requireObject(await readJsonFile(source, configName), `${escapeText(source.location)}/${configName}`);
+}
+
+/** What a released teacher is told besides its sizes. */
+function teacherOptions({
+  sampler,
+  negativePrompt,
+  microConditions,
+}: ReleaseConfig): Omit<ReleaseTeacherOptions, 'prompts'> {
+  return {
+    ...(sampler === undefined ? {} : { sampler }),
+    ...(negativePrompt === undefined ? {} : { negativePrompt }),
+    ...(microConditions === undefined ? {} : { microConditions }),
+  };
+}
+
+interface SizedModel {
+  readonly name: string;
+  readonly parameters: SpecTree;
+}
+
+function readWeights(source: WeightSource, base: string, model: SizedModel): Promise<HostTree> {
   return readModelWeights(source, { folder: '', base, model, keepHalf: true });
 }

@@ -1,6 +1,13 @@
 /** The Meissonic teacher as a plugin. */
 import { definePlugin, type DimoPlugin, type TeacherPlugin } from '@dimo/core';
-import { defineFromFiles, readReleasedGenerator, readTeacher, teacherFiles } from './files.js';
+import {
+  defineFromFiles,
+  inspectConditions,
+  inspectModel,
+  readReleasedGenerator,
+  readTeacher,
+  teacherFiles,
+} from './files.js';
 import { recognizeRelease } from './release/recognize.js';
 import { defineMeissonic, meissonicName } from './teacher-config.js';
 
@@ -13,6 +20,8 @@ export const meissonicTeacher: TeacherPlugin = {
   load: readTeacher,
   files: (teacher) => teacherFiles(teacher),
   recognize: recognizeRelease,
+  inspect: inspectModel,
+  inspectConditions,
   loadReleasedGenerator: readReleasedGenerator,
 };
 

@@ -71,7 +71,7 @@ export async function conformance(name: WebEngineName, isDeterministic: boolean,
   const failures: string[] = [];
   let count = 0;
   try {
-    for (const check of engineChecks({ isDeterministic })) {
+    for (const check of engineChecks({ isDeterministic, create: () => createWebEngine(name, files) })) {
       if (check.skip || !check.name.includes(only)) continue;
       count++;
       await check.run(engine).catch((error: Error) => failures.push(`${check.name}: ${error.message}`));

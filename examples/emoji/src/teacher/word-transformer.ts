@@ -79,7 +79,7 @@ export function wordTransformer(options: WordTransformerOptions): MaskedDiffusio
     ...transformer,
     name: transformer.name.replace('meissonic', 'meissonic-words'),
     config: transformer.config,
-    condition: { words: { dtype: 'int32', shape: [textLength] } },
+    condition: { words: { dtype: 'int32', shape: [textLength], below: numWords + 1 } },
     parameters: { ...transformer.parameters, ...own },
     embeddingParameters: [...transformer.embeddingParameters, wordParameters.embedding, wordParameters.position],
     initialize(random): HostTree {

@@ -4,7 +4,7 @@
  * form only, and puts no bound on the answer.)
  */
 import { DimoError, escapeText } from '@dimo/core';
-import { checkHubPath } from './file-names.js';
+import { checkHubPath, hubPathProblem } from './file-names.js';
 import { formatHubReference, isCommit, type HubReference } from './reference.js';
 import { request, TransferFailure, withRetries, type RequestOptions } from './request.js';
 
@@ -48,13 +48,21 @@ export async function resolveCommit(reference: HubReference, options: RequestOpt
   return commit;
 }
 
-/** All files of a commit. @throws DimoError with code `network` if a name in the list is dangerous */
+/** The files of a commit. */
+export interface HubListing {
+  readonly files: readonly HubFile[];
+  /** Names that are not used, each with the reason: they are not file names on every system, or lead elsewhere. */
+  readonly refused: ReadonlyMap<string, string>;
+}
+
+/** All files of a commit. @throws DimoError with code `network` if the list is wrong, or all its names are dangerous */
 export async function listHubFiles(
   reference: HubReference,
   commit: string,
   options: RequestOptions,
-): Promise<readonly HubFile[]> {
+): Promise<HubListing> {
   const files = new Map<string, HubFile>();
+  const refused = new Map<string, string>();
   let address: URL | undefined = apiAddress(options, reference, `tree/${commit}?recursive=true`);
   for (let page = 0; address; page++) {
     if (page >= maximumPages) throw wrongAnswer(reference, 'lists files without end');
@@ -62,12 +70,17 @@ export async function listHubFiles(
     if (!Array.isArray(value)) throw wrongAnswer(reference, 'gave no list of files');
     for (const entry of value as readonly unknown[]) {
       const file = readEntry(entry, reference);
-      if (file) files.set(file.path, file);
-      if (files.size > maximumFiles) throw wrongAnswer(reference, `lists more than ${maximumFiles} files`);
+      const problem = file && hubPathProblem(file.path);
+      if (file && problem !== undefined) refused.set(file.path, problem);
+      else if (file) files.set(file.path, file);
+      if (files.size + refused.size > maximumFiles)
+        throw wrongAnswer(reference, `lists more than ${maximumFiles} files`);
     }
     address = next;
   }
-  return [...files.values()];
+  const [odd] = refused.keys();
+  if (files.size === 0 && odd !== undefined) checkHubPath(odd, formatHubReference(reference));
+  return { files: [...files.values()], refused };
 }
 
 function readEntry(entry: unknown, reference: HubReference): HubFile | undefined {
@@ -75,7 +88,6 @@ function readEntry(entry: unknown, reference: HubReference): HubFile | undefined
     throw wrongAnswer(reference, 'lists a file without a name');
   if (entry['type'] !== 'file') return undefined;
   const path = entry['path'];
-  checkHubPath(path, formatHubReference(reference));
   const lfs = isRecord(entry['lfs']) ? entry['lfs'] : undefined;
   const bytes = lfs?.['size'] ?? entry['size'];
   if (typeof bytes !== 'number' || !Number.isSafeInteger(bytes) || bytes < 0)

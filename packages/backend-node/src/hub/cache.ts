@@ -7,10 +7,12 @@
  *   models--owner--repository/.partial/<hash>/               what has arrived of a file so far: ours alone
  */
 import { randomUUID } from 'node:crypto';
-import { copyFile, link, readFile, readlink, rename, stat, symlink } from 'node:fs/promises';
+import { DimoError } from '@dimo/core';
+import { copyFile, link, readlink, rename, stat, symlink } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
-import { makeFolders, syncFolder, writeFileDurably } from '../storage/files.js';
+import { makeFolders, readFileChecked, syncFolder, writeFileDurably } from '../storage/files.js';
 import { errorCode, withIoError } from '../storage/io-error.js';
+import { pathInside } from '../storage/path-inside.js';
 import { isCommit, type HubReference } from './reference.js';
 import type { HubSettings } from './settings.js';
 
@@ -41,10 +43,13 @@ export function partialFolder(repository: string, name: string): string {
 export async function cachedCommit(repository: string, revision: string): Promise<string | undefined> {
   if (isCommit(revision)) return (await isFolder(snapshotFolder(repository, revision))) ? revision : undefined;
   try {
-    const commit = (await readFile(join(repository, 'refs', revision), 'utf8')).trim();
+    const bytes = await readFileChecked(join(repository, 'refs', revision), 1000, repository);
+    const commit = new TextDecoder().decode(bytes).trim();
     return isCommit(commit) ? commit : undefined;
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR', 'EISDIR'].includes(errorCode(error) ?? '')) return undefined;
+    // What is no file says nothing of a commit; a disk that fails does.
+    const cause = DimoError.isInstance(error) ? error.cause : error;
+    if (cause === undefined || ['ENOENT', 'ENOTDIR'].includes(errorCode(cause) ?? '')) return undefined;
     throw error;
   }
 }
@@ -55,13 +60,13 @@ export async function writeRevision(repository: string, revision: string, commit
   if (isCommit(revision) || (await cachedCommit(repository, revision)) === commit) return;
   const temporary = await temporaryName(repository);
   await writeFileDurably(temporary, new TextEncoder().encode(commit));
-  await place(temporary, path);
+  await place(repository, temporary, path);
 }
 
 /** Makes a finished file a blob and flushes it to the disk's catalogue. */
 export async function keepBlob(repository: string, from: string, name: string): Promise<void> {
   const blob = blobPath(repository, name);
-  await place(from, blob);
+  await place(repository, from, blob);
   await syncFolder(dirname(blob));
 }
 
@@ -83,7 +88,7 @@ export async function linkSnapshot(repository: string, commit: string, path: str
       await link(blobPath(repository, blob), temporary).catch(() => copyFile(blobPath(repository, blob), temporary));
     }
   });
-  await place(temporary, pointer);
+  await place(repository, temporary, pointer);
   return pointer;
 }
 
@@ -96,12 +101,13 @@ export async function isFolder(path: string): Promise<boolean> {
 }
 
 async function temporaryName(repository: string): Promise<string> {
-  const folder = join(repository, '.partial');
+  await makeFolders(repository);
+  const folder = await pathInside(repository, '.partial');
   await makeFolders(folder);
   return join(folder, `new-${process.pid}-${randomUUID()}`);
 }
 
-async function place(from: string, to: string): Promise<void> {
-  await makeFolders(dirname(to));
+async function place(repository: string, from: string, to: string): Promise<void> {
+  await makeFolders(await pathInside(repository, relative(repository, dirname(to))));
   await withIoError('write', to, () => rename(from, to));
 }

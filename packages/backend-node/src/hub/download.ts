@@ -5,7 +5,8 @@ import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { makeFolders } from '../storage/files.js';
-import { errorCode } from '../storage/io-error.js';
+import { isAbsentFile } from '../storage/io-error.js';
+import { pathInside } from '../storage/path-inside.js';
 import { acquireRunLock, type RunLock } from '../storage/run-lock.js';
 import { describeType, fileAddress, type HubFile } from './api.js';
 import { blobPath, keepBlob, linkSnapshot, partialFolder, snapshotFolder } from './cache.js';
@@ -52,11 +53,11 @@ export async function findCached(file: HubFile, context: DownloadContext): Promi
     transferredBytes: 0,
     resumedBytes: 0,
   });
-  if (file.hash && (await hasContent(blobPath(repository, file.hash.hex), file)))
+  if (file.hash && (await hasContent(blobPath(repository, file.hash.hex), file, repository)))
     return found(await linkSnapshot(repository, commit, file.path, file.hash.hex));
   // Another tool may have copied the file where it cannot link, or named the blob otherwise.
   const pointer = join(snapshotFolder(repository, commit), ...file.path.split('/'));
-  return (await hasContent(pointer, file)) ? found(pointer) : undefined;
+  return (await hasContent(pointer, file, repository)) ? found(pointer) : undefined;
 }
 
 /**
@@ -73,7 +74,8 @@ export async function downloadFile(file: HubFile, context: DownloadContext): Pro
   while (!lock) {
     const cached = await findCached(file, context);
     if (cached) return cached;
-    await makeFolders(folder);
+    await makeFolders(repository);
+    await makeFolders(await pathInside(repository, '.partial', key));
     lock = await lockPart(folder, file, context);
   }
   try {
@@ -236,7 +238,7 @@ async function lockPart(folder: string, file: HubFile, context: DownloadContext)
     try {
       return await acquireRunLock(folder);
     } catch (error) {
-      if (DimoError.isInstance(error) && errorCode(error.cause) === 'ENOENT') return undefined;
+      if (isAbsentFile(error)) return undefined;
       if (!DimoError.isInstance(error) || error.code !== 'locked') throw error;
       const now = await partBytes();
       if (now !== seen) [seen, since] = [now, performance.now()];

@@ -40,7 +40,7 @@ export function checkHubPath(name: string, where: string): void {
   const problem = hubPathProblem(name);
   if (problem !== undefined)
     throw new DimoError('network', `${escapeText(where, 200)}: the file name "${escapeText(name, 200)}" ${problem}`, {
-      hint: 'the repository is broken or hostile; nothing of it was written',
+      hint: 'the repository is broken or hostile, or was made on another system; rename the file there',
     });
 }
 

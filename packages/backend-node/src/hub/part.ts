@@ -1,9 +1,8 @@
 /** What has arrived of a file: `content.part`, and beside it the version of the content that the bytes belong to. */
-import { open, readFile, type FileHandle } from 'node:fs/promises';
-import { constants } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { withIoError } from '../storage/io-error.js';
-import { writeFileDurably } from '../storage/files.js';
+import { flush, openForUpdate, readFileChecked, writeFileDurably } from '../storage/files.js';
 
 /** An unfinished file, open. */
 export interface Part {
@@ -29,7 +28,7 @@ export async function openPart(folder: string, expectedBytes: number): Promise<P
   const path = join(folder, 'content.part');
   const statePath = join(folder, 'state.json');
   const io = <T>(run: () => Promise<T>): Promise<T> => withIoError('write', path, run, expectedBytes);
-  const file: FileHandle = await io(() => open(path, constants.O_RDWR | constants.O_CREAT, 0o666));
+  const file: FileHandle = await io(() => openForUpdate(path));
   let length = (await file.stat()).size;
   let etag = await readEtag(statePath);
   const part: Part = {
@@ -50,7 +49,7 @@ export async function openPart(folder: string, expectedBytes: number): Promise<P
         length += bytesWritten;
       }
     },
-    flush: () => io(() => file.sync()),
+    flush: () => io(() => flush(file)),
     close: () => file.close(),
   };
   // A complete part needs no continuation, only its hash.
@@ -61,7 +60,9 @@ export async function openPart(folder: string, expectedBytes: number): Promise<P
 
 async function readEtag(path: string): Promise<string | undefined> {
   try {
-    const state = JSON.parse(await readFile(path, 'utf8')) as { readonly etag?: unknown } | null;
+    const state = JSON.parse(new TextDecoder().decode(await readFileChecked(path, 10_000))) as {
+      readonly etag?: unknown;
+    } | null;
     return strongEtag(state?.etag);
   } catch {
     return undefined;

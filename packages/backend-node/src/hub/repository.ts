@@ -1,5 +1,5 @@
 /** A repository on a hub, or as much of it as the cache has. */
-import { DimoError, escapeText, OptionError, type WeightSource } from '@dimo/core';
+import { DimoError, escapeText, isStrayFile, openWeightFile, OptionError, type WeightSource } from '@dimo/core';
 import { readdir, realpath, stat, statfs } from 'node:fs/promises';
 import { basename, join, relative, sep } from 'node:path';
 import { makeFolders } from '../storage/files.js';
@@ -8,7 +8,8 @@ import { listHubFiles, resolveCommit, type HubFile } from './api.js';
 import { cachedCommit, isFolder, repositoryFolder, snapshotFolder, writeRevision } from './cache.js';
 import { hasContent } from './content-hash.js';
 import { downloadFile, findCached, type DownloadContext, type DownloadedFile } from './download.js';
-import { isDataFile } from './file-names.js';
+import { checkHubPath, isDataFile } from './file-names.js';
+import { checkSmallFile, openRemoteFile } from './remote-file.js';
 import { formatHubReference, type HubReference } from './reference.js';
 import type { RequestOptions } from './request.js';
 import { hubSettings, type HubSettings } from './settings.js';
@@ -40,6 +41,8 @@ export interface HubRepository {
    * Files of the reference's folder, with their names in that folder. Offline: those in the cache.
    */
   readonly files: readonly HubFile[];
+  /** Names in that folder that are not used because they are not file names on every system. */
+  readonly refused: readonly string[];
   /**
    * Brings files into the cache.
    *
@@ -50,7 +53,7 @@ export interface HubRepository {
   download(names: readonly string[], onProgress?: (progress: HubProgress) => void): Promise<DownloadedFile[]>;
   /** The files that are in the cache, with their names in the reference's folder. */
   source(): WeightSource;
-  /** All files; reading one fetches it first. For small files: there is no progress. */
+  /** All files. Reading a small one fetches it first; a large one is opened and read in parts, and not kept. */
   fetchingSource(): WeightSource;
 }
 
@@ -68,12 +71,14 @@ export async function openHubRepository(
   const commit = settings.offline
     ? await requireCachedCommit(repository, reference, settings)
     : await resolveCommit(reference, options);
-  const all = settings.offline
-    ? await listCached(snapshotFolder(repository, commit))
+  const { files: all, refused } = settings.offline
+    ? { files: await listCached(snapshotFolder(repository, commit)), refused: new Map<string, string>() }
     : await listHubFiles(reference, commit, options);
   const prefix = reference.folder === '' ? '' : `${reference.folder}/`;
   const inRepository = new Map(
-    all.filter(({ path }) => path.startsWith(prefix)).map((file) => [file.path.slice(prefix.length), file]),
+    all
+      .filter(({ path }) => path.startsWith(prefix) && !isStrayFile(path))
+      .map((file) => [file.path.slice(prefix.length), file]),
   );
   const pinned = { ...reference, revision: commit };
   if (inRepository.size === 0)
@@ -115,6 +120,7 @@ export async function openHubRepository(
   }
 
   function requireFile(name: string): HubFile {
+    if (refused.has(prefix + name)) checkHubPath(prefix + name, formatHubReference(reference));
     if (!isDataFile(name))
       throw new OptionError(
         `${formatHubReference(reference)}: ${escapeText(name, 200)} is not fetched: only .safetensors, .json and .txt are`,
@@ -134,7 +140,7 @@ export async function openHubRepository(
 
   async function inCache(file: HubFile): Promise<DownloadedFile> {
     const path = join(snapshotFolder(repository, commit), ...file.path.split('/'));
-    if (!(await hasContent(path, file)))
+    if (!(await hasContent(path, file, repository)))
       throw new DimoError('io', `${escapeText(path)} is damaged: its content has not the hash that the cache names`, {
         path,
         hint: 'unset HF_HUB_OFFLINE to fetch it again',
@@ -146,15 +152,21 @@ export async function openHubRepository(
     reference: pinned,
     commit,
     files: [...inRepository].map(([path, file]) => ({ ...file, path })),
+    refused: [...refused.keys()].filter((path) => path.startsWith(prefix)),
     download,
     source: () => cachedSource(repository, pinned),
     fetchingSource: () => ({
       location: formatHubReference(reference),
       list: () => Promise.resolve([...inRepository.keys()].sort()),
       async read(name) {
+        checkSmallFile(requireFile(name), formatHubReference(reference));
         await download([name]);
         return cachedSource(repository, pinned).read(name);
       },
+      open: async (name) =>
+        settings.offline
+          ? openWeightFile(cachedSource(repository, pinned), name)
+          : openRemoteFile(requireFile(name), context),
     }),
   };
 }

@@ -1,9 +1,10 @@
 /** Checkpoints in a folder of this machine, and the start of a run in it. */
 import { DimoError, cleanCheckpoints, type CheckpointStore } from '@dimo/core';
 import { readdir, rename, rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { makeFolders, readFileChecked, syncFolder, writeFileDurably } from './files.js';
 import { errorCode, withIoError } from './io-error.js';
+import { pathInside } from './path-inside.js';
 import { isProcessAlive } from './processes.js';
 import { acquireRunLock } from './run-lock.js';
 
@@ -11,29 +12,41 @@ import { acquireRunLock } from './run-lock.js';
  * A checkpoint store in a folder, which is made when first written to.
  *
  * @param folder - usually `runs/<name>/checkpoints`.
+ * @param boundary - folder that no symbolic link may lead out of: the run. @default the folder itself
  */
-export function folderCheckpointStore(folder: string): CheckpointStore {
+export function folderCheckpointStore(folder: string, boundary = folder): CheckpointStore {
   const root = resolve(folder);
-  const at = (path: string): string => join(root, path);
+  const limit = resolve(boundary);
+  const name = (path: string): string => join(root, path);
+  const at = (path: string): Promise<string> => pathInside(limit, relative(limit, name(path)));
   return {
     location: folder,
     processId: process.pid,
     isProcessAlive,
     list: (path) =>
-      withIoError('list', at(path), async () => {
+      withIoError('list', name(path), async () => {
         try {
-          return (await readdir(at(path))).sort();
+          return (await readdir(await at(path))).sort();
         } catch (error) {
           if (errorCode(error) === 'ENOENT') return [];
           throw error;
         }
       }),
-    makeFolder: (path) => makeFolders(at(path)),
-    writeFile: (path, bytes) => writeFileDurably(at(path), bytes),
-    readFile: (path, maximumBytes) => readFileChecked(at(path), maximumBytes),
-    syncFolder: (path) => syncFolder(at(path)),
-    rename: (from, to) => withIoError('rename', at(from), () => rename(at(from), at(to))),
-    remove: (path) => withIoError('remove', at(path), () => rm(at(path), { recursive: true, force: true })),
+    makeFolder: async (path) => makeFolders(await at(path)),
+    writeFile: async (path, bytes) => writeFileDurably(await at(path), bytes),
+    readFile: (path, maximumBytes) => readFileChecked(name(path), maximumBytes, limit),
+    syncFolder: async (path) => syncFolder(await at(path)),
+    rename: (from, to) =>
+      withIoError('rename', name(from), async () => {
+        // Of a link at the end itself, not of what it leads to.
+        for (const path of [from, to]) await at(join(path, '..'));
+        await rename(name(from), name(to));
+      }),
+    remove: (path) =>
+      withIoError('remove', name(path), async () => {
+        await at(path === '' ? '' : join(path, '..'));
+        await rm(name(path), { recursive: true, force: true });
+      }),
   };
 }
 
@@ -55,10 +68,11 @@ export interface RunFolder {
 export async function openRunFolder(path: string): Promise<RunFolder> {
   if (path.includes('\0'))
     throw new DimoError('io', 'a path cannot hold a NUL character', { hint: 'choose another folder' });
-  await makeFolders(join(path, 'checkpoints'));
+  await makeFolders(path);
+  await makeFolders(await pathInside(path, 'checkpoints'));
   const lock = await acquireRunLock(path);
   try {
-    const checkpoints = folderCheckpointStore(join(path, 'checkpoints'));
+    const checkpoints = folderCheckpointStore(join(path, 'checkpoints'), path);
     await cleanCheckpoints(checkpoints);
     await probe(checkpoints);
     return { path, checkpoints, release: () => lock.release() };

@@ -1,29 +1,79 @@
 /** Reading and writing whole files, durably and with checked sizes. */
 import { DimoError, escapeText, type WeightFile } from '@dimo/core';
-import { constants } from 'node:fs';
-import { mkdir, open, stat, type FileHandle } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { errorCode, withIoError } from './io-error.js';
+import { closeSync, constants, fstatSync, fsync, openSync, writeFileSync } from 'node:fs';
+import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { errorCode, ioError, withIoError } from './io-error.js';
+import { realPathInside } from './path-inside.js';
 
 /** Largest single read; Node refuses more than 2 GiB at once. */
 const chunkBytes = 2 ** 30;
 
+/** Neither follows a link at the end of the path nor waits for the other end of a named pipe. */
+const noSurprise = (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
+
+const flushDescriptor = promisify(fsync);
+
+/**
+ * Returns when what was written to an open file, or the names in an open folder, are on the disk. The handles that Yarn
+ * puts in the place of Node's (Plug'n'Play) have no `sync`.
+ */
+export async function flush(file: FileHandle): Promise<void> {
+  await (process.versions['pnp'] ? flushDescriptor(file.fd) : file.sync());
+}
+
 /**
  * Writes a file and returns when its bytes are on the disk. An existing file is overwritten in place: write under a
- * temporary name and rename.
+ * temporary name and rename. A file that could not be written whole is removed.
+ *
+ * @throws DimoError with code `io`, also if there is a symbolic link or anything but a regular file at the path.
  */
 export async function writeFileDurably(path: string, bytes: Uint8Array): Promise<void> {
   await withIoError(
     'write',
     path,
     async () => {
-      const file = await open(path, 'w');
+      const file = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | noSurprise);
       try {
+        if (!(await file.stat()).isFile()) throw notRegular('write', path);
         for (let written = 0; written < bytes.length;)
           written += (await file.write(bytes, written, Math.min(bytes.length - written, chunkBytes))).bytesWritten;
-        await file.sync();
+        await flush(file);
+      } catch (error) {
+        if (!DimoError.isInstance(error)) await rm(path, { force: true }).catch(() => undefined);
+        throw error;
       } finally {
         await file.close();
+      }
+    },
+    bytes.length,
+  );
+}
+
+/**
+ * Writes a file under a temporary name beside it, flushed, then renames it. If that fails nothing of it is left, and a
+ * file that was there stays as it was.
+ *
+ * @throws DimoError with code `io`, also if there is something at the path that is no file, such as a folder or a device.
+ */
+export async function writeFileAtomically(path: string, content: string | Uint8Array): Promise<void> {
+  const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content;
+  const temporary = `${path}.tmp-${process.pid}`;
+  await withIoError(
+    'write',
+    path,
+    async () => {
+      const there = await stat(path).catch(() => undefined);
+      if ((there && !there.isFile()) || isSystemPath(path)) throw notRegular('write', path);
+      // Of a killed process of this number, or put there by somebody.
+      await rm(temporary, { force: true });
+      try {
+        await writeFileDurably(temporary, bytes);
+        await rename(temporary, path);
+      } catch (error) {
+        await rm(temporary, { force: true }).catch(() => undefined);
+        throw DimoError.isInstance(error) && error.cause !== undefined ? error.cause : error;
       }
     },
     bytes.length,
@@ -36,7 +86,7 @@ export async function syncFolder(path: string): Promise<void> {
   await withIoError('flush the folder', path, async () => {
     const folder = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
     try {
-      await folder.sync();
+      await flush(folder);
     } finally {
       await folder.close();
     }
@@ -78,10 +128,15 @@ async function makeFolder(path: string): Promise<void> {
  * Reads a regular file whole.
  *
  * @param maximumBytes - a longer file is refused before memory is allocated.
+ * @param boundary - folder that a symbolic link must not lead out of. @default links are followed anywhere
  * @throws DimoError with code `io` if the file is absent, longer than `maximumBytes`, or changes while it is read.
  */
-export async function readFileChecked(path: string, maximumBytes = Number.MAX_SAFE_INTEGER): Promise<Uint8Array> {
-  const file = await openFileChecked(path);
+export async function readFileChecked(
+  path: string,
+  maximumBytes = Number.MAX_SAFE_INTEGER,
+  boundary?: string,
+): Promise<Uint8Array> {
+  const file = await openFileChecked(path, boundary);
   try {
     if (file.length > maximumBytes)
       throw readError(path, `it has ${file.length} bytes, at most ${maximumBytes} are allowed`);
@@ -94,16 +149,15 @@ export async function readFileChecked(path: string, maximumBytes = Number.MAX_SA
 /**
  * Opens a regular file to read parts of it.
  *
- * @throws DimoError with code `io` if the file is absent or no regular file; its `read` and `close` if it was cut or has
- *   changed since.
+ * @param boundary - folder that a symbolic link must not lead out of. @default links are followed anywhere
+ * @throws DimoError with code `io` if the file is absent, no regular file or out of bounds; its `read` and `close` if it
+ *   was cut or has changed since.
  */
-export async function openFileChecked(path: string): Promise<WeightFile> {
+export async function openFileChecked(path: string, boundary?: string): Promise<WeightFile> {
   return withIoError('read', path, async () => {
-    // Not blocking: a named pipe must not hang the program before it is seen to be no file.
-    const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    const file = await openRegular(path, boundary);
     try {
       const before = await file.stat();
-      if (!before.isFile()) throw readError(path, 'it is not a regular file');
       let isWhole = true;
       return {
         length: before.size,
@@ -130,6 +184,73 @@ export async function openFileChecked(path: string): Promise<WeightFile> {
       await file.close();
       throw error;
     }
+  });
+}
+
+/**
+ * Opens a regular file for reading. What was looked at is what is opened, even if somebody exchanges the path meanwhile.
+ *
+ * @throws Error of Node if it is absent; DimoError with code `io` if it is no regular file or out of bounds.
+ */
+export async function openRegular(path: string, boundary?: string): Promise<FileHandle> {
+  const real = boundary === undefined ? path : ((await realPathInside(boundary, path)) ?? path);
+  // Looked at first: opening a device can set it in motion.
+  const seen = await stat(real);
+  if (!seen.isFile()) throw notRegular('read', path);
+  const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (boundary === undefined ? 0 : noSurprise);
+  const file = await open(real, flags);
+  try {
+    const opened = await file.stat();
+    const isSame = process.platform === 'win32' || (opened.ino === seen.ino && opened.dev === seen.dev);
+    if (!opened.isFile()) throw notRegular('read', path);
+    if (!isSame && boundary !== undefined) throw readError(path, 'it was exchanged while being opened');
+    return file;
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+/**
+ * Opens a regular file for reading and writing; it is made if it is absent.
+ *
+ * @throws Error of Node, also for a symbolic link; DimoError with code `io` for anything but a regular file.
+ */
+export async function openForUpdate(path: string): Promise<FileHandle> {
+  const file = await open(path, constants.O_RDWR | constants.O_CREAT | noSurprise, 0o666);
+  if ((await file.stat()).isFile()) return file;
+  await file.close();
+  throw notRegular('write', path);
+}
+
+/**
+ * Appends text to a regular file, which is made if it is absent; at once, for logs of a few lines a second.
+ *
+ * @throws DimoError with code `io`, also if there is a symbolic link or anything but a regular file at the path.
+ */
+export function appendText(path: string, text: string): void {
+  try {
+    const file = openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | noSurprise, 0o666);
+    try {
+      if (!fstatSync(file).isFile()) throw notRegular('write', path);
+      writeFileSync(file, text);
+    } finally {
+      closeSync(file);
+    }
+  } catch (error) {
+    throw ioError(error, 'write', path);
+  }
+}
+
+/** Names of the system: renaming a file over `/dev/stdout` would take it away from everybody. */
+function isSystemPath(path: string): boolean {
+  return process.platform !== 'win32' && /^\/(?:dev(?!\/shm\/)|proc|sys)\//.test(resolve(path));
+}
+
+function notRegular(action: string, path: string): DimoError {
+  return new DimoError('io', `cannot ${action} ${escapeText(path)}: it is not a regular file`, {
+    path,
+    hint: 'folders, devices and named pipes are not used as files; name a file',
   });
 }
 

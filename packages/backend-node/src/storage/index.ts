@@ -1,6 +1,15 @@
 /** Files of this machine: run folders, checkpoints, weights. */
 export { folderCheckpointStore, openRunFolder, type RunFolder } from './checkpoint-folder.js';
-export { makeFolders, readFileChecked, syncFolder, writeFileDurably } from './files.js';
-export { ioError, withIoError } from './io-error.js';
+export {
+  appendText,
+  makeFolders,
+  openRegular,
+  readFileChecked,
+  syncFolder,
+  writeFileAtomically,
+  writeFileDurably,
+} from './files.js';
+export { pathInside } from './path-inside.js';
+export { ioError, isAbsentFile, withIoError } from './io-error.js';
 export { acquireRunLock, type RunLock } from './run-lock.js';
 export { folderWeightSource, type FolderWeightSourceOptions } from './weight-folder.js';

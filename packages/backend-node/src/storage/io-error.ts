@@ -1,6 +1,6 @@
 /** File system errors of Node as `DimoError`s that say what to do. */
 import { DimoError, escapeText } from '@dimo/core';
-import { statfs } from 'node:fs/promises';
+import { statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 /** What to do about the usual error codes. */
@@ -11,11 +11,28 @@ const hints: Readonly<Record<string, string>> = {
   EROFS: 'the file system is mounted read-only; choose another folder',
   ENOTDIR: 'a part of the path is a file; choose another folder',
   EISDIR: 'this is a folder; name a file',
+  ENOTEMPTY: 'there is a folder with files in the way; choose another name',
   EEXIST: 'something is in the way; choose another name',
-  ELOOP: 'the path goes in a circle of symbolic links; choose another folder',
+  ELOOP: 'a symbolic link is in the way, or links go in a circle; name the place that it stands for, or another',
   ENAMETOOLONG: 'choose a shorter name',
-  EMFILE: 'too many files are open; raise the limit (ulimit -n)',
+  EINVAL: 'this file system does not take the name; choose another',
+  EILSEQ: 'this file system does not take the name; choose another',
+  EMFILE: 'this process has too many files open; raise the limit (ulimit -n)',
+  ENFILE: 'the system has too many files open; end other programs or raise its limit (fs.file-max)',
   EIO: 'the disk reports an error; save to another disk',
+  ENXIO: 'this is a named pipe or a device, not a file; name a file',
+  ENODEV: 'this is a device, not a file; name a file',
+  EBUSY: 'another program uses it; end that program, or choose another name',
+  ETXTBSY: 'another program runs from this file; choose another name',
+  EFBIG: 'the file system does not take files of this size; save to another disk',
+  ESTALE: 'the network file system was mounted anew meanwhile; run the command again',
+  EADDRINUSE: 'another program uses the address; choose another port',
+};
+
+/** What to do where there is no space: the disk is full, or this user's part of it. */
+const spaceHints: Readonly<Record<string, string>> = {
+  ENOSPC: 'free space, or save to another disk; with fewer checkpoints (checkpoint.keep) less is needed',
+  EDQUOT: 'free space of this user, or have the quota raised; with fewer checkpoints (checkpoint.keep) less is needed',
 };
 
 /** The code of a Node error: `ENOENT`. */
@@ -24,26 +41,32 @@ export function errorCode(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined;
 }
 
+/** True for the error of a file or folder that is not there. */
+export function isAbsentFile(error: unknown): boolean {
+  return errorCode(DimoError.isInstance(error) ? error.cause : error) === 'ENOENT';
+}
+
 /**
  * A `DimoError` of code `io` for a failed operation; errors that are of this family already stay as they are.
  *
  * @param action - what was tried: `write`.
  * @param bytesNeeded - for a full disk.
  */
-export async function ioError(error: unknown, action: string, path: string, bytesNeeded?: number): Promise<DimoError> {
+export function ioError(error: unknown, action: string, path: string, bytesNeeded?: number): DimoError {
   if (DimoError.isInstance(error)) return error;
   const code = errorCode(error) ?? String(error);
   const message = `cannot ${action} ${escapeText(path)}: ${escapeText(code)}`;
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
-    const free = await freeBytes(path);
-    const need = bytesNeeded === undefined ? '' : `${bytesNeeded} bytes are needed, `;
-    return new DimoError('io', `${message}: ${need}${free === undefined ? 'the disk is full' : `${free} are free`}`, {
-      path,
-      hint: 'free space or save fewer checkpoints, then resume',
-      cause: error,
-    });
-  }
-  return new DimoError('io', message, { path, hint: hints[code], cause: error });
+  const spaceHint = spaceHints[code];
+  if (spaceHint === undefined) return new DimoError('io', message, { path, hint: hints[code], cause: error });
+  const need = bytesNeeded === undefined ? [] : [`${bytesNeeded} bytes are needed`];
+  // The free bytes of a disk say nothing of a quota.
+  const free = code === 'ENOSPC' ? freeSpace(path) : undefined;
+  const facts = [...need, ...(free === undefined ? [] : [free])];
+  return new DimoError('io', `${message}: ${facts.join(', ') || 'there is no space'}`, {
+    path,
+    hint: spaceHint,
+    cause: error,
+  });
 }
 
 /** Runs an operation, turning a Node error into a `DimoError`. */
@@ -56,15 +79,18 @@ export async function withIoError<T>(
   try {
     return await run();
   } catch (error) {
-    throw await ioError(error, action, path, bytesNeeded);
+    throw ioError(error, action, path, bytesNeeded);
   }
 }
 
-async function freeBytes(path: string): Promise<number | undefined> {
-  try {
-    const { bavail, bsize } = await statfs(dirname(path));
-    return bavail * bsize;
-  } catch {
-    return undefined;
+/** Free bytes, or where bytes are free but no more names: that. */
+function freeSpace(path: string): string | undefined {
+  for (let folder = dirname(path); ; folder = dirname(folder)) {
+    try {
+      const { bavail, bsize, files, ffree } = statfsSync(folder);
+      return files > 0 && ffree === 0 ? 'no more files can be made (inodes)' : `${bavail * bsize} are free`;
+    } catch {
+      if (dirname(folder) === folder) return undefined;
+    }
   }
 }

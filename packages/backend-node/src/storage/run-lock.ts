@@ -7,9 +7,10 @@
 import { DimoError, escapeText } from '@dimo/core';
 import { randomUUID } from 'node:crypto';
 import { link, readdir, rename, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { makeFolders, readFileChecked, writeFileDurably } from './files.js';
-import { errorCode, withIoError } from './io-error.js';
+import { errorCode, isAbsentFile, withIoError } from './io-error.js';
+import { pathInside } from './path-inside.js';
 import { currentProcess, mayBeAlive, type ProcessIdentity } from './processes.js';
 
 /** Ownership of a run folder. */
@@ -24,7 +25,8 @@ interface LockContent extends ProcessIdentity {
   readonly released: boolean;
 }
 
-const lockName = /^[0-9]{8}$/;
+/** Numbers of at least 8 digits; longer ones than this have no exact successor. */
+const largestNumber = 10 ** 15 - 2;
 
 /**
  * Locks a run folder, which must exist.
@@ -33,7 +35,7 @@ const lockName = /^[0-9]{8}$/;
  *   machine is superseded, one on another machine is never.
  */
 export async function acquireRunLock(folder: string): Promise<RunLock> {
-  const lockFolder = join(folder, '.lock');
+  const lockFolder = await pathInside(folder, '.lock');
   return withIoError('lock', lockFolder, async () => {
     await makeFolders(lockFolder);
     const own: LockContent = { ...currentProcess(), since: new Date().toISOString(), released: false };
@@ -48,6 +50,7 @@ export async function acquireRunLock(folder: string): Promise<RunLock> {
           if (!owner.released && mayBeAlive(owner)) throw lockedError(folder, lockFolder, owner);
         }
         const number = highest + 1;
+        if (number > largestNumber) throw exhaustedError(folder, lockFolder);
         if (!(await linkExclusively(candidate, join(lockFolder, fileName(number))))) continue;
         if ((await highestNumber(lockFolder)) > number) {
           // The listing was old: others have owned and left the run since.
@@ -87,7 +90,13 @@ async function linkExclusively(from: string, to: string): Promise<boolean> {
 
 async function highestNumber(lockFolder: string): Promise<number> {
   const names = await withIoError('read', lockFolder, () => readdir(lockFolder).catch(emptyIfAbsent));
-  return names.filter((name) => lockName.test(name)).reduce((highest, name) => Math.max(highest, Number(name)), 0);
+  return names.reduce((highest, name) => Math.max(highest, numberOf(name) ?? 0), 0);
+}
+
+/** The number that a file stands for; undefined for other files, and for other spellings of a number. */
+function numberOf(name: string): number | undefined {
+  if (!/^[0-9]{8,15}$/.test(name)) return undefined;
+  return fileName(Number(name)) === name ? Number(name) : undefined;
 }
 
 function emptyIfAbsent(error: unknown): string[] {
@@ -99,7 +108,8 @@ function emptyIfAbsent(error: unknown): string[] {
 async function removeBelow(lockFolder: string, number: number): Promise<void> {
   for (const name of await readdir(lockFolder)) {
     const candidate = /^new-([0-9]+)-/.exec(name);
-    if (lockName.test(name) ? Number(name) < number : candidate !== null && (await isAbandoned(join(lockFolder, name))))
+    const other = numberOf(name);
+    if (other !== undefined ? other < number : candidate !== null && (await isAbandoned(join(lockFolder, name))))
       await rm(join(lockFolder, name), { force: true });
   }
 }
@@ -113,9 +123,9 @@ async function isAbandoned(path: string): Promise<boolean> {
 async function readLock(path: string): Promise<LockContent | 'gone'> {
   let text: string;
   try {
-    text = new TextDecoder().decode(await readFileChecked(path, 10_000));
+    text = new TextDecoder().decode(await readFileChecked(path, 10_000, dirname(path)));
   } catch (error) {
-    if (DimoError.isInstance(error) && errorCode(error.cause) === 'ENOENT') return 'gone';
+    if (isAbsentFile(error)) return 'gone';
     throw error;
   }
   try {
@@ -145,6 +155,13 @@ function lockedError(folder: string, lockFolder: string, owner: LockContent): Di
       hint: `wait for it, stop it, or use another folder; if that machine is gone, remove ${escapeText(lockFolder)}`,
     },
   );
+}
+
+function exhaustedError(folder: string, lockFolder: string): DimoError {
+  return new DimoError('io', `${escapeText(folder)}: the numbers of its lock are used up, which no ordinary use does`, {
+    path: lockFolder,
+    hint: `make sure that no process uses the folder, then remove ${escapeText(lockFolder)}`,
+  });
 }
 
 function fileName(number: number): string {

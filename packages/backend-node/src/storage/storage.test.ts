@@ -72,7 +72,7 @@ describe('files', () => {
   });
 
   it('say what is needed when the disk is full', async () => {
-    const error = await ioError(Object.assign(new Error(), { code: 'ENOSPC' }), 'write', join(folder, 'x'), 1000);
+    const error = ioError(Object.assign(new Error(), { code: 'ENOSPC' }), 'write', join(folder, 'x'), 1000);
     expect(error.message).toMatch(/1000 bytes are needed, \d+ are free/);
   });
 });
@@ -86,6 +86,13 @@ describe('openRunFolder', () => {
     const loaded = await loadLatestCheckpoint(run.checkpoints, { identity });
     expect({ ...loaded?.groups['ema'] }).toEqual(groups.ema);
     await run.release();
+  });
+
+  it.skipIf(process.platform !== 'linux')('tries to write where checkpoints go, whoever asks', async () => {
+    const run = await mkdtemp(join(tmpdir(), 'dimo-probe-'));
+    await symlink('/proc/self/fdinfo', join(run, 'checkpoints')); // a folder that takes no files, not even root's
+    await expect(openRunFolder(run)).rejects.toMatchObject({ code: 'io' });
+    await rm(run, { recursive: true });
   });
 
   it('refuses folders that cannot be written, before any work', async () => {
@@ -151,6 +158,36 @@ describe('acquireRunLock', () => {
   });
 });
 
+describe('numbers of locks', () => {
+  const released = JSON.stringify({ pid: deadPid, host: hostname(), start: '', since: '', released: true });
+
+  it('go on beyond eight digits, and still one process owns the run', async () => {
+    await mkdir(join(folder, '.lock'));
+    await writeFile(join(folder, '.lock', '99999999'), released);
+    const lock = await acquireRunLock(folder);
+    expect(await readdir(join(folder, '.lock'))).toEqual(['100000000']);
+    expect((await failure(acquireRunLock(folder))).code).toBe('locked');
+    await lock.release();
+    await (await acquireRunLock(folder)).release();
+    expect(await readdir(join(folder, '.lock'))).toEqual(['100000001']);
+  });
+
+  it('that are used up are said to be, and other spellings of a number are none', async () => {
+    await mkdir(join(folder, '.lock'));
+    await writeFile(join(folder, '.lock', '000000000000005'), released);
+    await writeFile(join(folder, '.lock', '9'.repeat(16)), released);
+    await (await acquireRunLock(folder)).release();
+    expect(await readdir(join(folder, '.lock'))).toContain('00000001');
+    await writeFile(join(folder, '.lock', '9'.repeat(15)), released);
+    const error = await failure(acquireRunLock(folder));
+    expect([error.code, error.message, error.hint]).toEqual([
+      'io',
+      expect.stringContaining('used up'),
+      expect.stringContaining('.lock'),
+    ]);
+  });
+});
+
 describe('folderWeightSource', () => {
   it('lists and reads files, also in subfolders and by URL', async () => {
     const root = join(folder, 'a b#c');
@@ -169,6 +206,14 @@ describe('folderWeightSource', () => {
     }
     expect((await failure(folderWeightSource(root).read('absent'))).code).toBe('io');
     expect((await failure(folderWeightSource(root).open!('absent'))).code).toBe('io');
+  });
+
+  it.each(['100% sure', '%41', 'a b', 'Käse-🎲', '-x', 'a#b?c'])('takes a folder called %j as it is', async (name) => {
+    const parent = await mkdtemp(join(tmpdir(), 'dimo-names-'));
+    await mkdir(join(parent, name));
+    await writeFile(join(parent, name, 'x'), 'y');
+    expect(await folderWeightSource(join(parent, name)).list()).toEqual(['x']);
+    await rm(parent, { recursive: true });
   });
 
   it('refuses every name that leads out of the folder', async () => {

@@ -1,7 +1,7 @@
 /** Weight files in a folder. */
-import { DimoError, escapeText, type WeightSource } from '@dimo/core';
-import { readdir, realpath } from 'node:fs/promises';
-import { isAbsolute, join, relative, sep } from 'node:path';
+import { DimoError, escapeText, isStrayFile, type WeightSource } from '@dimo/core';
+import { readdir } from 'node:fs/promises';
+import { isAbsolute, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openFileChecked, readFileChecked } from './files.js';
 import { withIoError } from './io-error.js';
@@ -16,7 +16,7 @@ export interface FolderWeightSourceOptions {
 }
 
 /**
- * The files of a folder, with `/` in the names of those in subfolders. No name leads out of the folder: absolute names,
+ * The files of a folder, with `/` in the names of those in subfolders, without those that systems leave there. No name leads out of the folder: absolute names,
  * `..` and symbolic links to outside are refused.
  *
  * @param folder - a path or a `file:` URL (`TeacherPreset.location`).
@@ -27,8 +27,9 @@ export function folderWeightSource(folder: string | URL, options: FolderWeightSo
   return {
     location: root,
     list: () => withIoError('list', root, () => listFiles(root, '', 0)),
-    read: async (name) => readFileChecked(await safePath(root, name, options.boundary ?? root)),
-    open: async (name) => openFileChecked(await safePath(root, name, options.boundary ?? root)),
+    read: async (name, maximumBytes) =>
+      readFileChecked(checkedPath(root, name), maximumBytes, options.boundary ?? root),
+    open: async (name) => openFileChecked(checkedPath(root, name), options.boundary ?? root),
   };
 }
 
@@ -36,14 +37,15 @@ async function listFiles(root: string, prefix: string, depth: number): Promise<s
   const names: string[] = [];
   for (const entry of await readdir(join(root, prefix), { withFileTypes: true })) {
     const name = prefix === '' ? entry.name : `${prefix}/${entry.name}`;
+    if (isStrayFile(entry.isDirectory() ? `${name}/` : name)) continue;
     if (entry.isDirectory() && depth < maximumDepth) names.push(...(await listFiles(root, name, depth + 1)));
     else if (entry.isFile() || entry.isSymbolicLink()) names.push(name);
   }
   return names.sort();
 }
 
-/** The real path of a file in `root`, after symbolic links; it lies in `boundary`. */
-async function safePath(root: string, name: string, boundary: string): Promise<string> {
+/** The path of a file in `root`, whose name is one that leads nowhere else. */
+function checkedPath(root: string, name: string): string {
   const refuse = (why: string): DimoError =>
     new DimoError('io', `${escapeText(root)}: file name "${escapeText(name, 200)}" ${why}`, {
       path: root,
@@ -53,12 +55,5 @@ async function safePath(root: string, name: string, boundary: string): Promise<s
     throw refuse('is empty, absolute or holds a backslash or NUL');
   if (name.split('/').some((part) => part === '..' || part === '.' || part === ''))
     throw refuse('has an empty, "." or ".." part');
-  const real = await withIoError('read', join(root, name), async () => ({
-    root: await realpath(boundary),
-    file: await realpath(join(root, name)),
-  }));
-  const inside = relative(real.root, real.file);
-  if (inside === '' || inside === '..' || inside.startsWith(`..${sep}`) || isAbsolute(inside))
-    throw refuse('leads out of the folder through a symbolic link');
-  return real.file;
+  return join(root, name);
 }

@@ -1,5 +1,12 @@
 /** WebGPU adapters and devices, in browsers and, through Dawn, in Node. */
-import { BackendUnavailableError, escapeText, type Engine, type SpecTree } from '@dimo/core';
+import {
+  BackendUnavailableError,
+  checkHostTree,
+  checkSpecTree,
+  escapeText,
+  type Engine,
+  type SpecTree,
+} from '@dimo/core';
 
 /** The parts of `GPUAdapter` used here; the full types come with browsers' libraries, which Node has not. */
 export interface WebgpuAdapter {
@@ -134,10 +141,13 @@ export function checkedEngine(engine: Engine, check: (where: string, specs: Spec
       return engine.makesRandomNumbers ?? false;
     },
     async upload(values, options) {
+      checkHostTree('upload', values);
       check('upload', values);
       return engine.upload(values, options);
     },
     async compile(fn, signature) {
+      checkSpecTree('compile: state', signature.state);
+      checkSpecTree('compile: inputs', signature.inputs);
       check('compile', { ...signature.state, ...signature.inputs });
       return engine.compile(fn, signature);
     },

@@ -1,5 +1,5 @@
 /** A model folder that the visitor picked: files of an `<input type="file" webkitdirectory>` or of a drop. */
-import { DimoError, escapeText, OptionError, type WeightFile, type WeightSource } from '@dimo/core';
+import { DimoError, escapeText, isStrayFile, OptionError, type WeightFile, type WeightSource } from '@dimo/core';
 
 /** What is read of a `File`. */
 export interface PickedFile {
@@ -24,6 +24,7 @@ export function fileListModelFolder(files: Iterable<PickedFile> | ArrayLike<Pick
   const byName = new Map<string, PickedFile>();
   for (const file of picked) {
     const name = nameOf(file);
+    if (isStrayFile(name)) continue;
     if (byName.has(name)) throw new OptionError(`fileListModelFolder: two files are called "${escapeText(name)}"`);
     byName.set(name, file);
   }

@@ -100,7 +100,7 @@ export function httpModelFolder(baseUrl: string | URL, options: HttpModelFolderO
     }
   }
 
-  async function read(name: string): Promise<Uint8Array> {
+  async function read(name: string, maximumBytes?: number): Promise<Uint8Array> {
     const url = addressOf(name);
     const entry = (await loadManifest())?.files[name];
     if (!entry && (await loadManifest()))
@@ -117,6 +117,9 @@ export function httpModelFolder(baseUrl: string | URL, options: HttpModelFolderO
     const { bytes, etag } = await fetchFile(url, {
       ...fetchOptions,
       expectedBytes: entry?.bytes,
+      ...(maximumBytes === undefined
+        ? {}
+        : { maximumBytes: Math.min(maximumBytes, fetchOptions.maximumBytes ?? maximumBytes) }),
       onProgress: ({ loaded, total }) => onProgress?.({ file: name, loaded, total, fromCache: false }),
     });
     if (!(await isIntact(bytes, entry)))

@@ -4,17 +4,21 @@ import { folderWeightSource } from '@dimo/backend-node';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { requireDataset } from '../datasets.js';
-import { distillRun } from '../distill-run.js';
+import { checkDistillation, distillRun } from '../distill-run.js';
+import { checkEvaluation } from '../evaluation-requirements.js';
 import { evaluateModels } from '../evaluation.js';
 import { evaluationFileName, evaluationText, writeEvaluation } from '../evaluation-files.js';
 import { exitOk } from '../failure.js';
-import { findTeacher } from '../models.js';
+import { healthLine } from '../health.js';
 import type { TrainingFlags } from '../flags.js';
 import { writeReport } from '../report.js';
 import { openNewRun, writeRunConfig } from '../run/folder.js';
+import { writeHealth } from '../run/health-file.js';
 import { formatDuration } from '../run/progress.js';
 import { openEngine, openProject } from '../session.js';
-import { print, printError } from '../terminal.js';
+import { resumeCommand, shellQuoted } from '../resume-command.js';
+import { print, printError, printJson } from '../terminal.js';
+import { exitCodeOfHealth } from '../train-command.js';
 
 /** Settings of the demo, under those that were typed; docs/mnist.md compares temperatures. */
 const full = { 'distill.numSteps': '1000', 'eval.count': '5000', 'sample.temperature': '0.75' };
@@ -39,20 +43,37 @@ export async function demo(flags: TrainingFlags & { readonly quick: boolean }): 
     if (!flags.quiet) printError(line);
   };
   const started = performance.now();
-  const run = await openNewRun({ ...config.run, name: config.run.name, fallback: flags.quick ? 'demo-quick' : 'demo' });
+  const prepare = await checkDistillation(config, registry, note);
+  const dataset = await requireDataset(config.dataset, registry);
+  const { engine, explanation } = await openEngine(config.engine, registry);
   try {
-    await writeRunConfig(run.path, config, flags.quick ? 'demo --quick' : 'demo');
-    const found = await findTeacher(config.teacher, registry);
-    const { engine, explanation } = await openEngine(config.engine, registry);
+    const inputs = await prepare(engine);
+    const { found } = inputs;
+    await checkEvaluation({ config, registry, dataset, definition: found.teacher });
+    const run = await openNewRun({
+      ...config.run,
+      name: config.run.name,
+      fallback: flags.quick ? 'demo-quick' : 'demo',
+    });
     try {
+      await writeRunConfig(run.path, config, flags.quick ? 'demo --quick' : 'demo');
       note(
         `${explanation}\nrun folder ${run.path}\n1/3 distilling the teacher "${found.name}" into a one-step generator`,
       );
       const common = { config, engine, run };
-      const distilled = await distillRun({ ...common, found, resume: false, resumeOverride: [], quiet: flags.quiet });
-      if (distilled.health) note(distilled.health);
+      const distilled = await distillRun({
+        ...common,
+        ...inputs,
+        resume: false,
+        resumeOverride: [],
+        quiet: flags.quiet,
+      });
+      await writeHealth(run.path, distilled.step, distilled.health);
       if (distilled.stopped) {
-        print(`stopped after step ${distilled.step}, saved; continue with: dimo distill --resume ${run.path}`);
+        const { step } = distilled;
+        const resume = resumeCommand('distill', run.path, flags.typed, config.plugins);
+        if (flags.json) printJson({ run: run.path, step, stopped: true, resume });
+        else print(`stopped after step ${step}, saved; continue with:\n  ${resume}`);
         return exitOk;
       }
       note(`2/3 evaluating teacher and generator on ${config.eval.count} samples each`);
@@ -61,17 +82,17 @@ export async function demo(flags: TrainingFlags & { readonly quick: boolean }): 
         engine,
         config,
         registry,
-        dataset: await requireDataset(config.dataset, registry),
+        dataset,
         teacher: found,
         generators: [{ generator, name: run.path }],
+        quiet: flags.quiet,
         onProgress: (line) => note(`    ${line}`),
       });
       await writeEvaluation(join(run.path, evaluationFileName), evaluation, { ...engine.info });
       note('3/3 writing the report');
       const report = await writeReport(run.path);
       const seconds = (performance.now() - started) / 1000;
-      if (flags.json)
-        print(JSON.stringify({ run: run.path, report, seconds, rows: evaluation.rows, health: distilled.health }));
+      if (flags.json) printJson({ run: run.path, report, seconds, rows: evaluation.rows, health: distilled.health });
       else
         print(
           [
@@ -79,15 +100,16 @@ export async function demo(flags: TrainingFlags & { readonly quick: boolean }): 
             evaluationText(evaluation),
             '',
             `${formatDuration(seconds)} in all, ${formatDuration(distilled.seconds)} of them distilling`,
-            `generator: ${distilled.generatorFolder} (dimo sample --model ${distilled.generatorFolder})`,
+            healthLine(distilled.health),
+            `generator: ${distilled.generatorFolder} (dimo sample --model ${shellQuoted(distilled.generatorFolder)})`,
             `report:    ${pathToFileURL(resolve(report)).href}`,
           ].join('\n'),
         );
-      return exitOk;
+      return exitCodeOfHealth(distilled.health, flags);
     } finally {
-      await engine.dispose();
+      await run.release();
     }
   } finally {
-    await run.release();
+    await engine.dispose();
   }
 }

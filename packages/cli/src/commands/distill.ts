@@ -1,21 +1,29 @@
 /** `dimo distill`: a teacher into a one-step generator. */
-import { distillRun, type DistillResult } from '../distill-run.js';
-import { findTeacher } from '../models.js';
+import { checkDistillation, distillRun, type DistillInputs, type DistillResult } from '../distill-run.js';
 import type { TrainingFlags } from '../flags.js';
+import { shellQuoted } from '../resume-command.js';
+import { tellUnfinished } from '../tell-unfinished.js';
+import { printError } from '../terminal.js';
 import { runTrainingCommand } from '../train-command.js';
 
 /** Distils, or continues a distillation. */
 export function distill(flags: TrainingFlags): Promise<number> {
-  return runTrainingCommand<DistillResult>({
+  return runTrainingCommand<DistillResult, DistillInputs>({
     name: 'distill',
     flags,
     fallbackName: ({ config }) =>
       `distill-${(config.teacher.plugin ?? config.teacher.source ?? 'mnist').split(/[/\\]/).filter(Boolean).at(-1)}`,
-    async train({ project, config, run, engine, resume }) {
-      const found = await findTeacher(config.teacher, project.registry);
+    check: async ({ config, registry }) => {
+      const inputs = await checkDistillation(config, registry, (note) => {
+        if (!flags.quiet) printError(note);
+      });
+      await tellUnfinished([config.teacher.source], flags);
+      return inputs;
+    },
+    train({ config, run, engine, resume }, inputs) {
       return distillRun({
+        ...inputs,
         config,
-        found,
         engine,
         run,
         resume,
@@ -23,10 +31,10 @@ export function distill(flags: TrainingFlags): Promise<number> {
         quiet: flags.quiet,
       });
     },
+    health: (result) => result.health,
     describe: (result) => [
-      `generator ${result.generatorFolder}; try: dimo sample --model ${result.generatorFolder}`,
-      ...(result.health ? [result.health] : []),
+      `generator ${result.generatorFolder}; try: dimo sample --model ${shellQuoted(result.generatorFolder)}`,
     ],
-    facts: (result) => ({ generator: result.generatorFolder, counters: result.counters, health: result.health }),
+    facts: (result) => ({ generator: result.generatorFolder, counters: result.counters }),
   });
 }

@@ -5,7 +5,7 @@ import { cpus, freemem, totalmem } from 'node:os';
 import { exitOk } from '../failure.js';
 import { loadConfig } from '../config/load.js';
 import { loadRegistry } from '../plugins.js';
-import { colors, print, printError } from '../terminal.js';
+import { colors, print, printError, printJson } from '../terminal.js';
 import { version } from '../version.js';
 
 /** Arguments of `doctor`. */
@@ -54,7 +54,7 @@ export async function doctor(args: DoctorArguments): Promise<number> {
     seconds: args.bench ? 1 : 0,
     onReport: show,
   });
-  if (args.json) print(JSON.stringify({ version, node: process.version, machine, engines }, null, 2));
+  if (args.json) printJson({ version, node: process.version, machine, engines }, 2);
   return exitOk;
 }
 

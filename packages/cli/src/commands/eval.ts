@@ -1,15 +1,20 @@
 /** `dimo eval`: one table for a teacher at several steps and generators at one. */
+import { OptionError } from '@dimo/core';
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { evaluationDataset } from '../datasets.js';
 import { evaluationFileName, evaluationText, writeEvaluation } from '../evaluation-files.js';
+import { checkEvaluation } from '../evaluation-requirements.js';
 import { evaluateModels } from '../evaluation.js';
+import { oneStepKeys, refuseTyped } from '../config/ineffective.js';
 import { exitOk } from '../failure.js';
 import type { TypedSettings } from '../flags.js';
-import { findGenerator, findTeacher } from '../models.js';
+import { findGenerator, findTeacher, type FoundTeacher } from '../models.js';
+import { recordedTeacher, type NamedGenerator } from '../recorded-teacher.js';
 import { runConfigName } from '../run/folder.js';
-import { openEngine, openProject } from '../session.js';
-import { print, printError } from '../terminal.js';
+import { openEngine, openProject, type Project } from '../session.js';
+import { print, printError, printJson } from '../terminal.js';
+import { tellUnfinished } from '../tell-unfinished.js';
 
 /** Arguments of `evaluate`. */
 export interface EvalArguments {
@@ -19,6 +24,8 @@ export interface EvalArguments {
   /** File for the numbers. @default eval.json in the generator's run, or here */
   readonly out: string | undefined;
   readonly withTeacher: boolean;
+  /** Both `--teacher` and `--no-teacher` were typed. */
+  readonly teacherIsContradicted?: boolean;
   readonly quiet: boolean;
   readonly json: boolean;
 }
@@ -27,11 +34,22 @@ export interface EvalArguments {
 export async function evaluate(args: EvalArguments): Promise<number> {
   const project = await openProject(args.typed);
   const { config, registry } = project;
-  const found = args.withTeacher ? await findTeacher(config.teacher, registry) : undefined;
-  const generators = [];
+  if (args.teacherIsContradicted)
+    throw new OptionError('eval: --teacher and --no-teacher exclude each other; give one of them');
+  if (!args.withTeacher)
+    refuseTyped(project, ['teacher', 'eval.teacherSteps'], 'with --no-teacher no teacher is measured');
+  if (args.models.length === 0) refuseTyped(project, oneStepKeys, 'no generator is measured; name one with --model');
+  const generators: NamedGenerator[] = [];
   for (const name of args.models) generators.push({ name, generator: await findGenerator(name, registry) });
+  const found = args.withTeacher ? await teacherOf(project, generators) : undefined;
+  await tellUnfinished([...args.models, found?.name], args);
   const definition = found?.teacher ?? generators[0]?.generator.definition;
+  // A dataset of tokens is named for completeness; nothing but its name fits such a teacher.
+  if (definition && !definition.decoder && !registry.tokenDatasets.has(config.dataset))
+    refuseTyped(project, ['dataset'], 'the teacher makes sequences, which are not compared with a dataset');
   const dataset = await evaluationDataset(project, definition?.decoder);
+  for (const note of await checkEvaluation({ config, registry, dataset, definition }))
+    if (!args.quiet) printError(note);
   const { engine, explanation } = await openEngine(config.engine, registry);
   try {
     if (!args.quiet) printError(explanation);
@@ -42,18 +60,43 @@ export async function evaluate(args: EvalArguments): Promise<number> {
       dataset,
       teacher: found,
       generators,
+      quiet: args.quiet,
       onProgress: (line) => {
         if (!args.quiet) printError(line);
       },
     });
     const out = args.out ?? join(runOf(args.models) ?? '.', evaluationFileName);
     await writeEvaluation(out, evaluation, { ...engine.info });
-    if (args.json) print(JSON.stringify({ out, rows: evaluation.rows, pluginRows: evaluation.pluginRows }));
+    const { rows, pluginRows, notes } = evaluation;
+    const classNames = definition?.conditions.classNames;
+    if (args.json)
+      printJson({
+        out,
+        rows,
+        pluginRows,
+        notes,
+        ...(found ? { teacher: found.name } : {}),
+        models: args.models,
+        ...(dataset ? { dataset: dataset.name } : {}),
+        ...(classNames ? { classNames } : {}),
+      });
     else print(`${evaluationText(evaluation)}\nwritten: ${out}`);
     return exitOk;
   } finally {
     await engine.dispose();
   }
+}
+
+/** The teacher that was named; else the one that the generators record; without generators the default one. */
+async function teacherOf(
+  { config, registry, given }: Project,
+  generators: readonly NamedGenerator[],
+): Promise<FoundTeacher | undefined> {
+  const isNamed = [...given].some((key) => key === 'teacher' || key.startsWith('teacher.'));
+  if (isNamed || generators.length === 0) return findTeacher(config.teacher, registry);
+  const recorded = await recordedTeacher(generators, registry);
+  if (!recorded) printError('note: no teacher is measured, because the generators record none; name it with --teacher');
+  return recorded;
 }
 
 /** The run that the only generator belongs to. */

@@ -1,5 +1,6 @@
 /** `dimo import`: a model of a hub or a folder, made usable by the folder that this command writes. */
 import {
+  folderWeightSource,
   formatHubReference,
   isHubReference,
   openHubRepository,
@@ -12,13 +13,18 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { exitOk, withExitCode } from '../failure.js';
-import { encodeImport, importFileName, modelFolder, readImport } from '../imported-model.js';
+import { reportImport } from '../import-report.js';
+import { parseImportSettings } from '../import-settings.js';
+import { encodeImport, importFileName, modelFolder, openSource, readImport } from '../imported-model.js';
+import { inspectModel } from '../inspect-model.js';
 import { recognizeModel, unknownModelError, type ModelLayout } from '../model-layout.js';
-import { locateModel, presetLocation } from '../models.js';
+import { loadLocatedModel, locateModel, presetLocation } from '../models.js';
 import { loadRegistry } from '../plugins.js';
 import { createProgress, formatBytes, type Progress } from '../run/progress.js';
 import { writeFileAtomically } from '../run/folder.js';
-import { print, printError } from '../terminal.js';
+import { interruptible } from '../run/interruptible.js';
+import { printError } from '../terminal.js';
+import { torchFilesByName } from '../torch-weights.js';
 
 /** Arguments of `import`. */
 export interface ImportArguments {
@@ -28,16 +34,25 @@ export interface ImportArguments {
   readonly out: string | undefined;
   /** For a released generator: its teacher, as a folder, an import or on a hub. */
   readonly teacher: string | undefined;
+  /** `transformer.heads=8`: what the files do not hold. */
+  readonly settings: readonly string[];
   readonly plugins: readonly string[];
   readonly quiet: boolean;
   readonly json: boolean;
 }
 
-/** A model with its files in place. */
-interface FetchedModel {
+/** A model whose files are known, and on a hub not fetched yet. */
+interface OpenedModel {
   readonly layout: ModelLayout;
+  /** Reads its files; on a hub, large ones in parts alone. */
+  readonly source: WeightSource;
   /** For `dimo.json`: pinned to a commit, or absolute. */
   readonly place: string;
+  /** Brings all files here. */
+  fetch(): Promise<FetchedFiles>;
+}
+
+interface FetchedFiles {
   readonly bytes: number;
   /** Files that came from a hub. */
   readonly downloaded: readonly DownloadedFile[];
@@ -46,75 +61,114 @@ interface FetchedModel {
 /** Imports a model. */
 export async function importModel(args: ImportArguments): Promise<number> {
   const registry = await loadRegistry(args.plugins, process.cwd(), ['teachers']);
+  const given = parseImportSettings(args.settings);
   const out = args.out ?? join('models', defaultName(args.what));
   await checkOut(out);
   if (!isHubReference(args.what)) {
     const imported = await readImport(args.what).catch(() => undefined);
     if (imported) throw new OptionError(`${args.what} is an import already`, { hint: `use it: --model ${args.what}` });
   }
-  const model = await fetchModel(args.what, registry, args);
-  const isReleasedGenerator = model.layout.kind === 'generator' && model.layout.teacher !== undefined;
-  if (args.teacher !== undefined && !isReleasedGenerator)
-    throw new OptionError(
-      `--teacher is for generators without decoder and text encoder; this is a ${model.layout.description}`,
-    );
-  // A folder of ours is used where it is.
-  if (!isHubReference(args.what) && !model.layout.teacher && args.out === undefined) {
-    report(args, { model, folder: args.what, written: false });
-    return exitOk;
-  }
-  const teacherSource = isReleasedGenerator ? await teacherPlace(args, model.layout, registry) : undefined;
-  const { kind, teacher } = model.layout;
-  await mkdir(out, { recursive: true });
-  await writeFileAtomically(
-    join(out, importFileName),
-    encodeImport({
-      format: 'dimo-import',
-      version: 1,
-      kind,
-      source: model.place,
-      ...(teacher ? { teacher } : {}),
-      ...(teacherSource === undefined ? {} : { teacherSource }),
-    }),
-  );
-  report(args, { model, folder: out, written: true });
-  return exitOk;
-}
-
-/** Recognizes a model and brings all its files here. */
-async function fetchModel(what: string, registry: PluginRegistry, args: ImportArguments): Promise<FetchedModel> {
-  if (!isHubReference(what)) {
-    const isFolder = await stat(what).then(
-      (stats) => stats.isDirectory(),
-      () => false,
-    );
-    if (!isFolder)
-      throw new OptionError(`there is no folder ${escapeText(what)}`, {
-        path: what,
-        hint: 'name a folder, or a repository as hf:owner/repository',
-      });
-    const source = modelFolder(what);
-    const layout = await requireLayout(source, registry);
-    const bytes = await Promise.all(layout.files.map(async (file) => (await stat(join(what, file))).size));
-    return { layout, place: resolve(what), bytes: bytes.reduce((sum, size) => sum + size, 0), downloaded: [] };
-  }
   return interruptible(async (signal) => {
-    const repository = await openHubRepository(parseHubReference(what), { signal });
-    const layout = await requireLayout(repository.fetchingSource(), registry);
-    const downloaded = await downloadWithProgress(repository, layout.files, args);
-    return {
-      layout,
-      place: formatHubReference(repository.reference),
-      bytes: downloaded.reduce((sum, { file }) => sum + file.bytes, 0),
-      downloaded,
-    };
+    const context = { registry, args, signal };
+    const model = await openModel(args.what, given, context);
+    const { kind, teacher, description } = model.layout;
+    const isReleasedGenerator = kind === 'generator' && teacher !== undefined;
+    if (args.teacher !== undefined && !isReleasedGenerator)
+      throw new OptionError(`--teacher is for generators without decoder and text encoder; this is a ${description}`);
+    const ofTeacher = isReleasedGenerator ? await openTeacher(model.layout, context) : undefined;
+    const inspected = await inspectModel({ ...model, teacherSource: ofTeacher?.source }, registry);
+    // Everything that small files and headers show is right: now the large ones.
+    const fetched = await model.fetch();
+    await ofTeacher?.fetch();
+    await loadLocatedModel(
+      {
+        kind,
+        source: await openSource(model.place),
+        ...(teacher ? { teacher } : {}),
+        ...(ofTeacher ? { teacherSource: await openSource(ofTeacher.place) } : {}),
+      },
+      registry,
+    );
+    // A folder of ours is used where it is.
+    const isWritten = isHubReference(args.what) || teacher !== undefined || args.out !== undefined;
+    if (isWritten) {
+      await mkdir(out, { recursive: true });
+      await writeFileAtomically(
+        join(out, importFileName),
+        encodeImport({
+          format: 'dimo-import',
+          version: 1,
+          kind,
+          source: model.place,
+          ...(teacher ? { teacher } : {}),
+          ...(ofTeacher ? { teacherSource: ofTeacher.place } : {}),
+        }),
+      );
+    }
+    reportImport(args, { model, fetched, inspected, folder: isWritten ? out : args.what, isWritten });
+    return exitOk;
   });
 }
 
-async function requireLayout(source: WeightSource, registry: PluginRegistry): Promise<ModelLayout> {
-  const layout = await recognizeModel(source, registry);
-  if (layout) return layout;
-  throw await unknownModelError(source, registry);
+interface ImportContext {
+  readonly registry: PluginRegistry;
+  readonly args: ImportArguments;
+  readonly signal: AbortSignal;
+}
+
+/** Recognizes a model. */
+async function openModel(
+  what: string,
+  given: Readonly<Record<string, unknown>>,
+  { registry, args, signal }: ImportContext,
+): Promise<OpenedModel> {
+  if (!isHubReference(what)) return openFolder(what, given, registry);
+  const repository = await openHubRepository(parseHubReference(what), { signal });
+  const source = repository.fetchingSource();
+  if (repository.refused.length > 0)
+    printError(
+      `passed over ${repository.refused.length} files of ${what} whose names not every system allows: ${repository.refused.slice(0, 8).join(', ')}`,
+    );
+  const layout = await recognizeModel(source, registry, given);
+  if (!layout) throw await unknownModelError(source, registry, { isOnHub: true });
+  return {
+    layout,
+    source,
+    place: formatHubReference(repository.reference),
+    async fetch() {
+      const downloaded = await downloadWithProgress(repository, layout.files, args);
+      return { bytes: downloaded.reduce((sum, { file }) => sum + file.bytes, 0), downloaded };
+    },
+  };
+}
+
+async function openFolder(
+  what: string,
+  given: Readonly<Record<string, unknown>>,
+  registry: PluginRegistry,
+): Promise<OpenedModel> {
+  const isFolder = await stat(what).then(
+    (stats) => stats.isDirectory(),
+    () => false,
+  );
+  if (!isFolder)
+    throw new OptionError(`there is no folder ${escapeText(what)}`, {
+      path: what,
+      hint: 'name a folder, or a repository as hf:owner/repository',
+    });
+  const source = modelFolder(what);
+  const layout = await recognizeModel(source, registry, given);
+  if (!layout) throw await unknownModelError(source, registry);
+  return {
+    layout,
+    source,
+    place: resolve(what),
+    async fetch() {
+      const behind = torchFilesByName(await folderWeightSource(what).list());
+      const sizes = layout.files.map(async (file) => (await stat(join(what, behind.get(file) ?? file))).size);
+      return { bytes: (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0), downloaded: [] };
+    },
+  };
 }
 
 async function downloadWithProgress(
@@ -122,7 +176,7 @@ async function downloadWithProgress(
   files: readonly string[],
   { quiet }: Pick<ImportArguments, 'quiet'>,
 ): Promise<DownloadedFile[]> {
-  let progress: Promise<Progress> | undefined;
+  let progress: Progress | undefined;
   try {
     return await repository.download(files, ({ doneBytes, totalBytes }) => {
       progress ??= createProgress({
@@ -136,33 +190,19 @@ async function downloadWithProgress(
         everySeconds: 5,
         quiet,
       });
-      void progress.then(({ update }) => update({ step: doneBytes, numbers: [] }));
+      progress.update({ step: doneBytes, numbers: [] });
     });
   } finally {
-    (await progress)?.finish();
+    progress?.finish();
   }
 }
 
-/** Runs `work` with a signal that Ctrl-C gives, so that the terminal is left tidy and the reader knows what is kept. */
-async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const controller = new AbortController();
-  let code = 130;
-  const stop = (signal: NodeJS.Signals): void => {
-    code = signal === 'SIGTERM' ? 143 : 130;
-    controller.abort();
-  };
-  process.once('SIGINT', stop).once('SIGTERM', stop);
-  try {
-    return await work(controller.signal);
-  } catch (error) {
-    throw controller.signal.aborted ? withExitCode(error, code) : error;
-  } finally {
-    process.off('SIGINT', stop).off('SIGTERM', stop);
-  }
-}
-
-/** Where the files of the teacher are. */
-async function teacherPlace(args: ImportArguments, layout: ModelLayout, registry: PluginRegistry): Promise<string> {
+/** The teacher of a released generator. */
+async function openTeacher(
+  layout: ModelLayout,
+  context: ImportContext,
+): Promise<Pick<OpenedModel, 'source' | 'place' | 'fetch'>> {
+  const { args, registry } = context;
   const { teacher } = args;
   if (teacher === undefined)
     throw new OptionError(
@@ -174,10 +214,10 @@ async function teacherPlace(args: ImportArguments, layout: ModelLayout, registry
       `--teacher ${escapeText(teacher)} is ${what}, expected a teacher of the kind ${layout.teacher!.name}`,
     );
   if (isHubReference(teacher)) {
-    const fetched = await fetchModel(teacher, registry, args);
-    if (fetched.layout.kind !== 'teacher') throw wrong('a generator');
-    if (fetched.layout.teacher?.name !== layout.teacher!.name) throw wrong('of another kind');
-    return fetched.place;
+    const opened = await openModel(teacher, {}, context);
+    if (opened.layout.kind !== 'teacher') throw wrong('a generator');
+    if (opened.layout.teacher?.name !== layout.teacher!.name) throw wrong('of another kind');
+    return opened;
   }
   const imported = await readImport(teacher);
   const preset = presetLocation(teacher, registry);
@@ -185,7 +225,11 @@ async function teacherPlace(args: ImportArguments, layout: ModelLayout, registry
   if (!located) throw wrong(preset ? 'bundled' : 'no folder of a model');
   if (located.kind !== 'teacher') throw wrong('a generator');
   if (located.teacher?.name !== layout.teacher!.name) throw wrong('of another kind');
-  return imported ? imported.source : resolve(teacher);
+  return {
+    source: located.source,
+    place: imported ? imported.source : resolve(teacher),
+    fetch: () => Promise.resolve({ bytes: 0, downloaded: [] }),
+  };
 }
 
 function defaultName(what: string): string {
@@ -199,29 +243,4 @@ async function checkOut(out: string): Promise<void> {
   const names = existsSync(out) ? await readdir(out) : [];
   if (names.length === 0 || names.every((name) => name === importFileName)) return;
   throw new OptionError(`${escapeText(out)} holds other files`, { path: out, hint: 'choose a new folder with --out' });
-}
-
-interface Outcome {
-  readonly model: FetchedModel;
-  /** What to name with `--model` or `--teacher`. */
-  readonly folder: string;
-  readonly written: boolean;
-}
-
-function report({ json, quiet }: ImportArguments, { model, folder, written }: Outcome): void {
-  const { layout, place, bytes, downloaded } = model;
-  const transferred = downloaded.reduce((sum, { transferredBytes }) => sum + transferredBytes, 0);
-  const unchecked = downloaded.filter(({ checkedBy }) => checkedBy === undefined).map(({ file }) => file.path);
-  if (unchecked.length > 0)
-    printError(`the hub gives no hash of ${unchecked.join(', ')}: only the length could be checked`);
-  if (json) {
-    const facts = { folder, kind: layout.kind, description: layout.description, source: place, bytes, transferred };
-    print(JSON.stringify({ ...facts, written: written ? [join(folder, importFileName)] : [] }));
-    return;
-  }
-  if (quiet) return;
-  const size = `${layout.files.length} files, ${formatBytes(bytes)}${downloaded.length > 0 ? `, ${formatBytes(transferred)} fetched now` : ''}`;
-  print(`${layout.description}: ${size}`);
-  print(written ? `${join(folder, importFileName)} names them; the weights stay where they are` : 'usable where it is');
-  print(`try: dimo sample --${layout.kind === 'teacher' ? 'teacher' : 'model'} ${folder}`);
 }

@@ -1,14 +1,28 @@
-/** `dimo info`: plugins, the resolved configuration, a teacher, a generator or a run. */
-import { OptionError, sizeOf, type SpecTree, type TeacherDefinition } from '@dimo/core';
+/** `dimo info`: plugins, the resolved configuration, a model, and every folder that dimo writes. */
+import {
+  generatorFileNames,
+  OptionError,
+  sizeOf,
+  teacherDescriptionName,
+  type SpecTree,
+  type TeacherDefinition,
+} from '@dimo/core';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { didYouMeanPath } from '../config/nearest.js';
 import { exitOk } from '../failure.js';
 import type { TypedSettings } from '../flags.js';
-import { findGenerator, findTeacher, locateModel, presetLocation } from '../models.js';
-import { runConfigName } from '../run/folder.js';
+import { modelFolder } from '../imported-model.js';
+import { inspectModel, type ModelToInspect } from '../inspect-model.js';
+import { findGenerator, findTeacher, locateModel, presetLocation, presetNames } from '../models.js';
+import { makePlan, type PlanRequest } from '../plan/plan.js';
+import { measuredRates, readablePlan } from '../plan/plan-facts.js';
+import { withArchitectures } from '../resolved-architectures.js';
+import { readRunConfig, runConfigName } from '../run/folder.js';
 import { openProject, type Project } from '../session.js';
-import { print } from '../terminal.js';
+import { print, printJson } from '../terminal.js';
+import { folderFacts, importFacts } from './folder-facts.js';
 
 /** Arguments of `info`. */
 export interface InfoArguments {
@@ -17,35 +31,83 @@ export interface InfoArguments {
   readonly typed: TypedSettings;
   readonly json: boolean;
   readonly allowNonFinite: boolean;
+  /** Measure the engine, so that the plan has times. */
+  readonly bench: boolean;
 }
 
 /** Prints facts. */
 export async function info(args: InfoArguments): Promise<number> {
-  const project = await openProject(args.typed);
-  const facts = await factsOf(args, project);
-  print(args.json ? JSON.stringify(facts, null, 2) : stringify(facts).trimEnd());
+  if (args.what !== 'config' && args.typed.settings.length > 0)
+    throw new OptionError(`${args.typed.settings[0]!.where} has no effect on \`dimo info ${args.what}\``, {
+      hint: '`dimo info config` prints the resolved settings',
+    });
+  if ((args.what === 'config' || args.what === 'plugins') && args.allowNonFinite)
+    throw new OptionError(`--allow-nonfinite has no effect on \`dimo info ${args.what}\``, { hint: 'leave it out' });
+  const project = await openProject(args.typed, { onlyEffective: false });
+  const { facts, subject } = await describe(args, project);
+  const planned = subject ? await planFacts(subject, project, args) : {};
+  const all = { ...facts, ...planned };
+  if (args.json) printJson(all, 2);
+  else print(stringify(all).trimEnd());
   return exitOk;
 }
 
-async function factsOf(args: InfoArguments, project: Project): Promise<Record<string, unknown>> {
+/** What a plan is made for. */
+interface Subject extends Pick<PlanRequest, 'definition' | 'tokenInit'> {
+  /** Where its files are. */
+  readonly model?: ModelToInspect | undefined;
+}
+
+interface Described {
+  readonly facts: Record<string, unknown>;
+  readonly subject?: Subject;
+}
+
+/** Parts on the disk and the plan; numbers for programs, units for people. */
+async function planFacts(
+  { model, ...subject }: Subject,
+  { registry, config }: Project,
+  { json, bench }: InfoArguments,
+): Promise<Record<string, unknown>> {
+  const parts = model && (await inspectModel(model, registry))?.parts;
+  const rates = bench ? await measuredRates(config.engine, registry) : undefined;
+  const plan = await makePlan({ ...subject, config, rates });
+  return json ? { ...(parts ? { parts } : {}), plan } : readablePlan(parts, plan);
+}
+
+async function describe(args: InfoArguments, project: Project): Promise<Described> {
   const { what } = args;
   const { registry, config } = project;
-  if (what === 'plugins') return pluginFacts(project);
-  if (what === 'config') return { ...config };
-  if (presetLocation(what, registry) || existsSync(join(what, 'teacher.json'))) {
-    const { teacher } = await findTeacher({ source: what, config: {} }, registry);
-    return { teacher: teacher.name, ...definitionFacts(teacher) };
-  }
-  if (existsSync(join(what, 'config.json'))) return generatorFacts(args, project, what);
-  if (existsSync(join(what, runConfigName))) return runFacts(args, project);
+  if (what === 'plugins') return { facts: pluginFacts(project) };
+  if (what === 'config') return { facts: { ...(await withArchitectures(config, registry)) } };
+  if (presetLocation(what, registry)) return teacherFacts(project, what);
+  // Both: the folder is neither, and reading it as a run says so.
+  if (existsSync(join(what, 'config.json')) && existsSync(join(what, runConfigName))) await readRunConfig(what);
+  let subject: Subject | undefined;
+  const facts = await folderFacts(what, async (folder, kind) => {
+    const model =
+      kind === 'teacher' ? await teacherFacts(project, folder) : await generatorFacts(args, project, folder);
+    subject ??= model.subject;
+    return model.facts;
+  });
+  if (facts) return { facts, ...(subject ? { subject } : {}) };
+  if (existsSync(join(what, teacherDescriptionName))) return teacherFacts(project, what);
+  if (existsSync(join(what, generatorFileNames.description)) || what.endsWith('.safetensors'))
+    return generatorFacts(args, project, what);
   const located = await locateModel(what, registry);
-  if (located?.kind === 'generator') return generatorFacts(args, project, what);
+  const from = existsSync(what) ? await importFacts(what) : {};
+  if (located?.kind === 'generator') {
+    const described = await generatorFacts(args, project, what);
+    return { ...described, facts: { ...from, ...described.facts } };
+  }
   if (located) {
-    const { teacher } = await findTeacher({ source: what, config: {} }, registry);
-    return { teacher: teacher.name, files: located.source.location, ...definitionFacts(teacher) };
+    const { source, teacher: layout } = located;
+    const model: ModelToInspect = { source, layout: { kind: 'teacher', ...(layout ? { teacher: layout } : {}) } };
+    const described = await teacherFacts(project, what, model);
+    return { ...described, facts: { ...from, ...described.facts, files: source.location } };
   }
   throw new OptionError(
-    `"${what}" is neither plugins, config, a bundled teacher, nor a folder of a teacher, generator, import or run`,
+    `"${what}" is neither plugins, config, a bundled teacher, nor a folder of a run, teacher, tokenizer, generator, checkpoint, import or evaluation${didYouMeanPath(what, ['plugins', 'config', ...presetNames(registry)])}`,
   );
 }
 
@@ -85,32 +147,35 @@ function definitionFacts({ model, decoder, conditions, config }: TeacherDefiniti
   };
 }
 
-async function generatorFacts(
-  args: InfoArguments,
-  { registry }: Project,
-  folder: string,
-): Promise<Record<string, unknown>> {
+async function generatorFacts(args: InfoArguments, { registry }: Project, folder: string): Promise<Described> {
   const { description, definition } = await findGenerator(folder, registry, { allowNonFinite: args.allowNonFinite });
+  const located = await locateModel(folder, registry);
+  const model: ModelToInspect | undefined = located && {
+    source: located.source,
+    teacherSource: located.teacherSource,
+    layout: { kind: 'generator', ...(located.teacher ? { teacher: located.teacher } : {}) },
+  };
   return {
-    generator: folder,
-    teacher: description.teacher.name,
-    tokenInit: description.tokenInit,
-    ...(description.temperature === undefined ? {} : { temperature: description.temperature }),
-    ...(description.training ? { training: description.training } : {}),
-    ...definitionFacts(definition),
+    facts: {
+      generator: folder,
+      teacher: description.teacher.name,
+      tokenInit: description.tokenInit,
+      ...(description.temperature === undefined ? {} : { temperature: description.temperature }),
+      ...(description.training ? { training: description.training } : {}),
+      ...definitionFacts(definition),
+    },
+    subject: { definition, tokenInit: description.tokenInit, model },
   };
 }
 
-async function runFacts(args: InfoArguments, project: Project): Promise<Record<string, unknown>> {
-  const { folderCheckpointStore } = await import('@dimo/backend-node');
-  const { listCheckpoints } = await import('@dimo/core');
-  const checkpoints = await listCheckpoints(folderCheckpointStore(join(args.what, 'checkpoints')));
-  const generator = join(args.what, 'generator');
-  return {
-    run: args.what,
-    checkpoints: [...checkpoints],
-    ...(existsSync(join(generator, 'config.json')) ? await generatorFacts(args, project, generator) : {}),
+async function teacherFacts({ registry }: Project, name: string, located?: ModelToInspect): Promise<Described> {
+  const { teacher } = await findTeacher({ source: name, config: {} }, registry);
+  const preset = presetLocation(name, registry);
+  const model: ModelToInspect = located ?? {
+    source: modelFolder(preset?.folder ?? name),
+    layout: { kind: 'teacher', ...(preset ? { teacher: { name: preset.plugin.name, config: {} } } : {}) },
   };
+  return { facts: { teacher: teacher.name, ...definitionFacts(teacher) }, subject: { definition: teacher, model } };
 }
 
 function countParameters(parameters: SpecTree): number {

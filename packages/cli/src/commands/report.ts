@@ -1,6 +1,8 @@
 /** `dimo report`: one HTML file about a run. */
 import { exitOk } from '../failure.js';
+import { dirname, resolve } from 'node:path';
 import { writeReport } from '../report.js';
+import { isRunFolder } from '../run/parts.js';
 import { print } from '../terminal.js';
 
 /** Arguments of `report`. */
@@ -11,7 +13,10 @@ export interface ReportArguments {
 }
 
 /** Writes the report and prints its path. */
-export async function report({ run, out }: ReportArguments): Promise<number> {
+export async function report({ run: named, out }: ReportArguments): Promise<number> {
+  // The folder of what a run made stands for the run.
+  const above = dirname(resolve(named));
+  const run = !isRunFolder(named) && isRunFolder(above) ? above : named;
   print(await (out === undefined ? writeReport(run) : writeReport(run, out)));
   return exitOk;
 }

@@ -10,7 +10,8 @@ import {
   type SamplerSettings,
   type TeacherDefinition,
 } from '@dimo/core';
-import { extname, join } from 'node:path';
+import { extname, join, resolve } from 'node:path';
+import { oneStepKeys, refuseTyped, severalStepsKeys } from '../config/ineffective.js';
 import { exitOk } from '../failure.js';
 import type { TypedSettings } from '../flags.js';
 import { findModel, findTeacher } from '../models.js';
@@ -23,7 +24,8 @@ import {
   type NamedConditions,
 } from '../samplers.js';
 import { openEngine, openProject, type Project } from '../session.js';
-import { print, printError } from '../terminal.js';
+import { print, printError, printJson } from '../terminal.js';
+import { tellUnfinished } from '../tell-unfinished.js';
 
 /** Arguments of `sample`. */
 export interface SampleArguments {
@@ -58,6 +60,8 @@ export async function sample(args: SampleArguments): Promise<number> {
   const columns = args.columns === undefined ? undefined : readColumns(args.columns);
   const started = performance.now();
   const source = await openSource(args, project);
+  checkSampleOptions(args, source, project);
+  await tellUnfinished([args.model ?? config.teacher.source], args);
   const { engine, explanation } = await openEngine(config.engine, project.registry);
   try {
     const { labels, numDifferent, tokens, numSteps, decode } = await draw(source, engine, { args, project, count });
@@ -66,17 +70,58 @@ export async function sample(args: SampleArguments): Promise<number> {
       ? await writeImages(args, images, { tokens, labels, numDifferent, columns })
       : await writeSequences(args, tokens, labels);
     const seconds = (performance.now() - started) / 1000;
-    if (args.json) print(JSON.stringify({ written, count, model: source.name, steps: numSteps, seconds }));
-    else if (!args.quiet) {
+    if (args.json) {
+      const { classNames } = (source.generator?.definition ?? source.teacher!).conditions;
+      printJson({
+        written,
+        count,
+        model: source.name,
+        steps: numSteps,
+        seconds,
+        labels,
+        ...(classNames ? { classNames } : {}),
+      });
+    } else if (!args.quiet) {
       printError(explanation);
-      print(
-        `${count} samples of ${source.name} in ${numSteps} step${numSteps === 1 ? '' : 's'}: ${written.join(', ')}`,
-      );
+      const some = written.length > 4 ? [...written.slice(0, 2), `and ${written.length - 2} more`] : written;
+      const plural = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`;
+      print(`${plural(count, 'sample')} of ${source.name} in ${plural(numSteps, 'step')}: ${some.join(', ')}`);
     }
     return exitOk;
   } finally {
     await engine.dispose();
   }
+}
+
+/** @throws OptionError for options that do not go with what is sampled. */
+function checkSampleOptions(args: SampleArguments, { name, generator, teacher }: SampleSource, project: Project): void {
+  const { decoder, conditions, prepareConditions } = generator ? generator.definition : teacher!;
+  if (generator) refuseTyped(project, severalStepsKeys, `${name} makes its samples in one step, without guidance`);
+  else refuseTyped(project, oneStepKeys, `${name} is sampled in several steps; it is for one-step generators`);
+  if (args.model !== undefined) refuseTyped(project, ['teacher'], `--model ${args.model} is sampled`);
+  if (prepareConditions && !conditions.classNames && project.config.sample.classes !== undefined)
+    throw new OptionError(`sample: ${name} takes prompts, not classes (sample.classes)`, {
+      hint: 'say what to generate: dimo sample "a red ball" ...',
+    });
+  const cut = conditions.check?.(args.prompts) ?? [];
+  if (cut.length > 0 && !args.quiet)
+    printError(`prompt ${cut[0]! + 1} is longer than the model reads: only its beginning counts`);
+  checkOutputs(args, decoder !== undefined);
+}
+
+function checkOutputs({ out, tokens, images, columns }: SampleArguments, makesImages: boolean): void {
+  if (tokens !== undefined && resolve(tokens) === resolve(out ?? (makesImages ? 'samples.png' : 'samples.json')))
+    throw new OptionError(`--tokens and --out are both ${tokens}`, { hint: 'name two files' });
+  const ending = out === undefined ? undefined : extname(out);
+  if (makesImages && ending !== undefined && ending !== '.png')
+    throw new OptionError(`--out must end in .png for images, got ${JSON.stringify(out)}`);
+  if (makesImages) return;
+  if (ending !== undefined && ending !== '.json' && ending !== '.txt')
+    throw new OptionError(
+      `--out must end in .json or .txt: this teacher makes sequences, not images; got ${JSON.stringify(out)}`,
+    );
+  if (images !== undefined) throw new OptionError('--images needs a teacher with an image decoder');
+  if (columns !== undefined) throw new OptionError('--columns has no effect: sequences have no grid');
 }
 
 interface SampleSource {
@@ -129,6 +174,9 @@ async function draw(
     // A teacher knows better how many steps it needs than a default for all teachers.
     ...(given.has('sample.steps') ? { numSteps: settings.steps } : {}),
     ...(settings.guidance === undefined ? {} : { guidanceScale: settings.guidance }),
+    ...(settings.temperature === undefined ? {} : { temperature: settings.temperature }),
+    ...(given.has('sample.topK') ? { topK: settings.topK } : {}),
+    ...(given.has('sample.topP') ? { topP: settings.topP } : {}),
   };
   if (settings.negativePrompt !== undefined) requireGuidance(sampler, definition);
   // Text encoders compute their conditions on the engine.
@@ -192,10 +240,11 @@ async function writeImages(
 ): Promise<string[]> {
   const { encodeGrid, encodeImage, gridColumns } = await import('../images.js');
   const out = args.out ?? 'samples.png';
-  if (extname(out) !== '.png') throw new OptionError(`--out must end in .png for images, got ${JSON.stringify(out)}`);
   const count = images.shape[0]!;
   const files = new Map<string, Uint8Array>();
-  files.set(out, encodeGrid(images, columns ?? gridColumns(count, numDifferent)).png);
+  // One image is an image, not a grid: its own size, as a program would take it.
+  const isGrid = count > 1 || columns !== undefined;
+  files.set(out, isGrid ? encodeGrid(images, columns ?? gridColumns(count, numDifferent)).png : encodeImage(images, 0));
   if (args.images !== undefined) {
     const digits = String(count - 1).length;
     for (let i = 0; i < count; i++)
@@ -211,27 +260,12 @@ async function writeSequences(
   labels: readonly string[],
 ): Promise<string[]> {
   const out = args.out ?? 'samples.json';
-  if (args.images !== undefined) throw new OptionError('--images needs a teacher with an image decoder');
+  const lines = (): string =>
+    sequencesOf(tokens)
+      .map((row) => `${row.join(' ')}\n`)
+      .join('');
   const files = new Map<string, Uint8Array>();
-  switch (extname(out)) {
-    case '.json':
-      files.set(out, encodeTokens(tokens, labels));
-      break;
-    case '.txt':
-      files.set(
-        out,
-        new TextEncoder().encode(
-          `${sequencesOf(tokens)
-            .map((row) => row.join(' '))
-            .join('\n')}\n`,
-        ),
-      );
-      break;
-    default:
-      throw new OptionError(
-        `--out must end in .json or .txt: this teacher makes sequences, not images; got ${JSON.stringify(out)}`,
-      );
-  }
+  files.set(out, extname(out) === '.txt' ? new TextEncoder().encode(lines()) : encodeTokens(tokens, labels));
   if (args.tokens !== undefined) files.set(args.tokens, encodeTokens(tokens, labels));
   return writeFiles(files);
 }
@@ -255,6 +289,5 @@ async function writeFiles(files: ReadonlyMap<string, Uint8Array>): Promise<strin
   const folders = new Set([...files.keys()].map((path) => dirname(path)));
   for (const folder of folders) await mkdir(folder, { recursive: true });
   for (const [path, bytes] of files) await writeFileAtomically(path, bytes);
-  const names = [...files.keys()];
-  return names.length > 4 ? [...names.slice(0, 2), `and ${names.length - 2} more`] : names;
+  return [...files.keys()];
 }

@@ -1,6 +1,7 @@
 /** `dimo serve`: models over HTTP, and the page. */
 import { escapeText, OptionError } from '@dimo/core';
 import { basename, dirname, resolve } from 'node:path';
+import { refuseTyped, severalStepsKeys } from '../config/ineffective.js';
 import { exitOk } from '../failure.js';
 import type { TypedSettings } from '../flags.js';
 import { findModel } from '../models.js';
@@ -38,6 +39,8 @@ export async function serve(args: ServeArguments): Promise<number> {
   const wanted = args.models.length === 0 ? ['mnist'] : args.models;
   const found = [];
   for (const name of wanted) found.push(await findModel(name, registry));
+  if (!found.some(({ kind }) => kind === 'teacher'))
+    refuseTyped(project, severalStepsKeys, 'only one-step generators are served');
   const { engine, explanation } = await openEngine(config.engine, registry);
   try {
     const models: ServedModel[] = [];

@@ -1,5 +1,6 @@
 /** `dimo train teacher`: a masked diffusion model on tokens, of images or of a token dataset. */
 import {
+  checkTexts,
   gatherRows,
   OptionError,
   prepareTeacher,
@@ -8,32 +9,44 @@ import {
   teacherTrainingProgram,
   teacherTrainingResult,
   type DatasetSplit,
+  type Engine,
   type HostTensor,
   type HostTree,
   type Teacher,
   type TeacherDefinition,
   type TeacherPlugin,
+  type TextLine,
+  type TokenDataset,
 } from '@dimo/core';
 import { folderWeightSource } from '@dimo/backend-node';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { mergedSections } from '../config/load.js';
+import type { DimoConfig } from '../config/schema.js';
 import { findTokenDataset, requireDataset } from '../datasets.js';
 import { teacherTrainingOptions } from '../distillation-settings.js';
 import { requireTeacherPlugin } from '../models.js';
 import type { TrainingFlags } from '../flags.js';
-import { writeFileAtomically } from '../run/folder.js';
-import { trainRun, type TrainRunResult } from '../run/train-run.js';
+import { teacherHealth, type Health } from '../health.js';
+import { folderInRun, writeFileAtomically } from '../run/folder.js';
+import { runEndOf } from '../run/health-file.js';
+import { resolvePart } from '../run/parts.js';
+import { tellUnfinished } from '../tell-unfinished.js';
+import { trainRun, writeResult, type TrainRunResult } from '../run/train-run.js';
+import type { Project } from '../session.js';
 import { teacherFolderFiles } from '../teacher-folder.js';
+import { shellQuoted } from '../resume-command.js';
 import { runTrainingCommand, type TrainingSession } from '../train-command.js';
 import { printError } from '../terminal.js';
 import { version } from '../version.js';
 
 interface TeacherResult extends TrainRunResult {
   readonly folder: string;
+  readonly health: Health;
 }
 
 /** What a teacher is trained on. */
 interface TeacherData {
+  readonly plugin: TeacherPlugin;
   readonly definition: TeacherDefinition;
   readonly tokens: HostTensor<'int32'>;
   readonly condition: HostTree;
@@ -42,22 +55,29 @@ interface TeacherData {
 
 /** Trains a teacher, or continues. */
 export function trainTeacher(flags: TrainingFlags): Promise<number> {
-  return runTrainingCommand<TeacherResult>({
+  return runTrainingCommand<TeacherResult, TeacherData>({
     name: 'train teacher',
     flags,
     fallbackName: ({ config }) => `teacher-${config.dataset}`,
-    train: (session) => train(session, flags),
-    describe: ({ folder }) => [`teacher ${folder}; next: dimo distill --teacher ${folder}`],
+    check: async (project) => {
+      const inputs = await checkInputs(project, (note) => {
+        if (!flags.quiet) printError(note);
+      });
+      await tellUnfinished([project.config.train.teacher.tokenizer], flags);
+      return inputs;
+    },
+    train: (session, data) => train(session, data, flags),
+    health: ({ health }) => health,
+    describe: ({ folder }) => [`teacher ${folder}; next: dimo distill --teacher ${shellQuoted(folder)}`],
     facts: ({ folder, counters }) => ({ teacher: folder, counters }),
   });
 }
 
-async function train(session: TrainingSession, flags: TrainingFlags): Promise<TeacherResult> {
-  const { config, engine, run, project } = session;
-  const plugin = requireTeacherPlugin(config.teacher.plugin ?? 'maskgit', project.registry);
-  const data = await loadData(session, plugin, flags.quiet);
-  const { definition } = data;
+async function train(session: TrainingSession, data: TeacherData, flags: TrainingFlags): Promise<TeacherResult> {
+  const { config, engine, run } = session;
+  const { plugin, definition } = data;
   const program = teacherTrainingProgram(definition, data, teacherTrainingOptions(config));
+  const losses: number[] = [];
   const result = await trainRun({
     label: 'train teacher',
     unit: definition.decoder ? 'images/s' : 'sequences/s',
@@ -86,6 +106,7 @@ async function train(session: TrainingSession, flags: TrainingFlags): Promise<Te
       ['maskedNll', 'nll'],
       ['learningRate', 'lr'],
     ],
+    onStep: ({ metrics }) => void losses.push(metrics['maskedNll'] ?? NaN),
   });
   // Picks names; host tensors do as well as device tensors.
   const pick = teacherTrainingResult(definition).weights as unknown as (state: HostTree) => HostTree;
@@ -101,65 +122,121 @@ async function train(session: TrainingSession, flags: TrainingFlags): Promise<Te
     engine: engine.info.name,
     dimo: version,
   });
-  const folder = join(run.path, 'teacher');
-  await mkdir(folder, { recursive: true });
-  // The description last: a folder without it is not taken for a teacher.
-  const names = Object.keys(files).filter((name) => name !== teacherDescriptionName);
-  for (const name of [...names, teacherDescriptionName]) await writeFileAtomically(join(folder, name), files[name]!);
-  return { ...result, folder };
+  const folder = await writeResult(run, result, async () => {
+    const place = await folderInRun(run.path, 'teacher');
+    // The description last: a folder without it is not taken for a teacher.
+    const names = Object.keys(files).filter((name) => name !== teacherDescriptionName);
+    for (const name of [...names, teacherDescriptionName]) await writeFileAtomically(join(place, name), files[name]!);
+    return place;
+  });
+  const { codebookSize } = definition.model.tokenSpace;
+  const health = teacherHealth(runEndOf(result, teacher.weights), {
+    first: meanOf(losses.slice(0, 10)),
+    last: meanOf(losses.slice(-50)),
+    frequencies: frequencyEntropy(data.tokens.data),
+    numTokens: codebookSize,
+  });
+  return { ...result, folder, health };
 }
 
-/** Tokens, conditions and the architecture that fits them. */
-async function loadData(session: TrainingSession, plugin: TeacherPlugin, quiet: boolean): Promise<TeacherData> {
-  const { config, project } = session;
-  const given = { ...config.teacher.config, ...config.train.teacher.config };
-  const tokenData = await findTokenDataset(config.dataset, project.registry);
-  if (tokenData) {
-    const definition = await define(session, plugin, given);
-    const { codebookSize } = definition.model.tokenSpace;
-    if (tokenData.codebookSize > codebookSize)
-      throw new OptionError(
-        `dataset ${tokenData.name} has ${tokenData.codebookSize} different tokens, the teacher "${plugin.name}" only ${codebookSize}`,
-      );
-    return { definition, tokens: tokenData.tokens, condition: tokenData.condition };
-  }
-  const dataset = await requireDataset(config.dataset, project.registry);
+function meanOf(values: readonly number[]): number {
+  const finite = values.filter((value) => Number.isFinite(value));
+  return finite.reduce((sum, value) => sum + value, 0) / finite.length;
+}
+
+/** Entropy of the tokens by their frequencies alone, nats: what a model that looks at nothing reaches. */
+function frequencyEntropy(tokens: Int32Array): number {
+  const counts = new Map<number, number>();
+  for (const token of tokens) counts.set(token, (counts.get(token) ?? 0) + 1);
+  return [...counts.values()].reduce((sum, count) => {
+    const part = count / tokens.length;
+    return sum - part * Math.log(part);
+  }, 0);
+}
+
+/** Reads and checks what a teacher is trained on; the rest needs an engine: tokens of images, conditions of texts. */
+async function checkInputs(
+  { config, registry }: Project,
+  onNote: (line: string) => void,
+): Promise<(engine: Engine) => Promise<TeacherData>> {
+  const plugin = requireTeacherPlugin(config.teacher.plugin ?? 'maskgit', registry);
+  const given = mergedSections(config.teacher.config, config.train.teacher.config);
+  const tokenData = await findTokenDataset(config.dataset, registry);
+  if (tokenData) return checkTokenData(config, { plugin, given, tokenData });
+  const dataset = await requireDataset(config.dataset, registry);
   const { encodeImages, readTokenizer } = await import('@dimo/teacher-maskgit');
   const source = config.train.teacher.tokenizer;
   if (source === undefined)
     throw new OptionError('train teacher: a dataset of images needs a tokenizer', {
       hint: `run \`dimo train tokenizer --dataset ${config.dataset}\` first, then give its folder with --tokenizer`,
     });
-  const tokenizer = await readTokenizer(folderWeightSource(source));
+  const tokenizer = await readTokenizer(folderWeightSource(await resolvePart(source, ['tokenizer', 'teacher'])));
   const definition = await define(
-    session,
+    config,
     plugin,
     plugin.name === 'maskgit' ? { classNames: dataset.classNames, ...given, tokenizer: tokenizer.config } : given,
   );
-  if (!quiet) printError(`encoding ${dataset.train.count} images of ${dataset.name} ...`);
-  const tokens = await encodeImages(session.engine, {
-    decoder: definition.decoder ?? tokenizer.tokenizer,
-    weights: tokenizer.weights,
-    images: dataset.train,
-  });
-  const { tokens: rows, texts } = describedSequences(dataset.train, tokens);
-  const prepared = await prepareTeacher(session.engine, definition);
-  try {
-    const condition = await prepared.teacher.conditions.parse(texts);
-    return {
-      definition: { ...prepared.teacher, conditions: definition.conditions },
-      tokens: rows,
-      condition,
-      decoderWeights: tokenizer.weights,
-    };
-  } finally {
-    await prepared.dispose();
-  }
+  const decoder = definition.decoder ?? tokenizer.tokenizer;
+  if (decoder.imageShape.join() !== dataset.imageShape.join())
+    throw new OptionError(
+      `train.teacher.tokenizer: ${source} is for images [${decoder.imageShape.join(', ')}], ${dataset.name} has [${dataset.imageShape.join(', ')}]`,
+      { path: source, hint: `train one for it: dimo train tokenizer --dataset ${config.dataset}` },
+    );
+  const canCheck = definition.conditions.check !== undefined || definition.prepareConditions === undefined;
+  const captions = canCheck ? textsOf(dataset.train) : [];
+  const cut = await checkTexts(definition.conditions, captions, `${dataset.name} (text)`);
+  if (cut.length > 0)
+    onNote(
+      `${cut.length} of ${captions.length} texts of ${dataset.name} are longer than the model reads: only their beginning counts`,
+    );
+  return async (engine) => {
+    onNote(`encoding ${dataset.train.count} images of ${dataset.name} ...`);
+    const tokens = await encodeImages(engine, { decoder, weights: tokenizer.weights, images: dataset.train });
+    const { tokens: rows, texts } = describedSequences(dataset.train, tokens);
+    const prepared = await prepareTeacher(engine, definition);
+    try {
+      return {
+        plugin,
+        definition: { ...prepared.teacher, conditions: definition.conditions },
+        tokens: rows,
+        condition: await prepared.teacher.conditions.parse(texts),
+        decoderWeights: tokenizer.weights,
+      };
+    } finally {
+      await prepared.dispose();
+    }
+  };
+}
+
+async function checkTokenData(
+  config: DimoConfig,
+  {
+    plugin,
+    given,
+    tokenData,
+  }: { plugin: TeacherPlugin; given: Readonly<Record<string, unknown>>; tokenData: TokenDataset },
+): Promise<() => Promise<TeacherData>> {
+  if (config.train.teacher.tokenizer !== undefined)
+    throw new OptionError(`train.teacher.tokenizer has no effect: ${tokenData.name} is a dataset of tokens`, {
+      hint: 'leave it out',
+    });
+  const definition = await define(config, plugin, given);
+  const { codebookSize } = definition.model.tokenSpace;
+  if (tokenData.codebookSize > codebookSize)
+    throw new OptionError(
+      `dataset ${tokenData.name} has ${tokenData.codebookSize} different tokens, the teacher "${plugin.name}" only ${codebookSize}`,
+    );
+  return () => Promise.resolve({ plugin, definition, tokens: tokenData.tokens, condition: tokenData.condition });
+}
+
+/** The different texts of a dataset; the classes understand themselves. */
+function textsOf({ texts }: DatasetSplit): TextLine[] {
+  return [...new Set(texts?.flat() ?? [])].map((text, index) => ({ line: index + 1, text }));
 }
 
 /** The architecture; with the files that its conditions need, where a folder of them is named. */
 function define(
-  { config }: TrainingSession,
+  config: DimoConfig,
   plugin: TeacherPlugin,
   given: Readonly<Record<string, unknown>>,
 ): TeacherDefinition | Promise<TeacherDefinition> {

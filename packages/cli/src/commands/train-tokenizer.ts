@@ -1,21 +1,26 @@
 /** `dimo train tokenizer`: images to tokens and back, from a dataset of images. */
-import { OptionError, type Dataset, type HostTensor } from '@dimo/core';
+import { OptionError, type Dataset, type HostTensor, type TrainingProgram } from '@dimo/core';
 import {
   defineTokenizer,
   encodeImages,
+  tokenizerConfigFor,
   tokenizerFiles,
   tokenizerTrainingProgram,
   tokenizerTrainingResult,
+  type DefinedTokenizer,
 } from '@dimo/teacher-maskgit';
 import { splitSource } from '@dimo/eval';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { requireDataset } from '../datasets.js';
 import { tokenizerTrainingOptions } from '../distillation-settings.js';
 import type { TrainingFlags } from '../flags.js';
-import { writeFileAtomically } from '../run/folder.js';
-import { trainRun, type TrainRunResult } from '../run/train-run.js';
+import { tokenizerHealth, type Health } from '../health.js';
+import { folderInRun, writeFileAtomically } from '../run/folder.js';
+import { runEndOf } from '../run/health-file.js';
+import { trainRun, writeResult, type TrainRunResult } from '../run/train-run.js';
 import { decoderOf } from '../samplers.js';
+import type { Project } from '../session.js';
+import { shellQuoted } from '../resume-command.js';
 import { runTrainingCommand, type TrainingSession } from '../train-command.js';
 import { version } from '../version.js';
 
@@ -23,32 +28,57 @@ interface TokenizerResult extends TrainRunResult {
   readonly folder: string;
   /** Mean squared error of test images in [0, 1]. */
   readonly testError: number;
+  readonly health: Health;
 }
 
 /** Trains a tokenizer, or continues. */
 export function trainTokenizer(flags: TrainingFlags): Promise<number> {
-  return runTrainingCommand<TokenizerResult>({
+  return runTrainingCommand<TokenizerResult, TokenizerInputs>({
     name: 'train tokenizer',
     flags,
     fallbackName: ({ config }) => `tokenizer-${config.dataset}`,
-    train: (session) => train(session, flags),
+    check: async (project) => {
+      const inputs = await checkInputs(project);
+      return () => Promise.resolve(inputs);
+    },
+    train: (session, inputs) => train(session, inputs, flags),
+    health: ({ health }) => health,
     describe: ({ folder, testError }) => [
       `tokenizer ${folder}, mean squared error on test images ${testError.toFixed(5)}`,
-      `next: dimo train teacher --tokenizer ${folder}`,
+      `next: dimo train teacher --tokenizer ${shellQuoted(folder)}`,
     ],
     facts: ({ folder, testError, counters }) => ({ tokenizer: folder, testError, counters }),
   });
 }
 
-async function train(session: TrainingSession, flags: TrainingFlags): Promise<TokenizerResult> {
-  const { config, engine, run, project } = session;
-  const dataset = await requireDataset(config.dataset, project.registry);
-  const { tokenizer, config: resolved } = defineTokenizer(config.train.tokenizer.config, 'train.tokenizer.config');
+/** What a tokenizer is trained on, and how. */
+interface TokenizerInputs extends DefinedTokenizer {
+  readonly dataset: Dataset;
+  readonly program: TrainingProgram<never>;
+}
+
+async function checkInputs({ config, registry }: Project): Promise<TokenizerInputs> {
+  const dataset = await requireDataset(config.dataset, registry);
+  const where = 'train.tokenizer.config';
+  const { tokenizer, config: resolved } = defineTokenizer(
+    tokenizerConfigFor(config.train.tokenizer.config, dataset.imageShape, where),
+    where,
+  );
   if (tokenizer.imageShape.join() !== dataset.imageShape.join())
     throw new OptionError(
       `train.tokenizer.config: the tokenizer is for images [${tokenizer.imageShape.join(', ')}], ${dataset.name} has [${dataset.imageShape.join(', ')}]`,
     );
   const program = tokenizerTrainingProgram(tokenizer, dataset.train, tokenizerTrainingOptions(config));
+  return { dataset, tokenizer, config: resolved, program: program as TrainingProgram<never> };
+}
+
+async function train(
+  session: TrainingSession,
+  { dataset, tokenizer, config: resolved, program }: TokenizerInputs,
+  flags: TrainingFlags,
+): Promise<TokenizerResult> {
+  const { config, engine, run } = session;
+  let perplexity: number | undefined;
   const result = await trainRun({
     label: 'train tokenizer',
     unit: 'images/s',
@@ -70,17 +100,23 @@ async function train(session: TrainingSession, flags: TrainingFlags): Promise<To
       ['squaredError', 'error'],
       ['perplexity', 'perplexity'],
     ],
+    onStep({ metrics }) {
+      perplexity = metrics['perplexity'] ?? perplexity;
+    },
   });
   const weights = tokenizerTrainingResult(result.state);
-  const folder = join(run.path, 'tokenizer');
-  await mkdir(folder, { recursive: true });
-  for (const [name, bytes] of Object.entries(tokenizerFiles({ config: resolved, weights })))
-    await writeFileAtomically(join(folder, name), bytes);
-  const testError = await reconstruct(session, dataset, { tokenizer, weights });
-  return { ...result, folder, testError };
+  const folder = await writeResult(run, result, async () => {
+    const place = await folderInRun(run.path, 'tokenizer');
+    for (const [name, bytes] of Object.entries(tokenizerFiles({ config: resolved, weights })))
+      await writeFileAtomically(join(place, name), bytes);
+    return place;
+  });
+  const { testError, variance } = await reconstruct(session, dataset, { tokenizer, weights });
+  const health = tokenizerHealth(runEndOf(result, weights), { testError, variance, perplexity });
+  return { ...result, folder, testError, health };
 }
 
-/** Reconstructs test images: a picture of some, and the error of a thousand. */
+/** Reconstructs test images: a picture of some, the error of a thousand, and their variance about the mean image. */
 async function reconstruct(
   { engine, run }: TrainingSession,
   dataset: Dataset,
@@ -88,7 +124,7 @@ async function reconstruct(
     tokenizer,
     weights,
   }: Pick<ReturnType<typeof defineTokenizer>, 'tokenizer'> & { weights: Record<string, HostTensor> },
-): Promise<number> {
+): Promise<{ readonly testError: number; readonly variance: number }> {
   const count = Math.min(1000, dataset.test.count);
   const size = dataset.imageShape.reduce((product, n) => product * n, 1);
   const images = { count, pixels: dataset.test.pixels.subarray(0, count * size) };
@@ -106,11 +142,18 @@ async function reconstruct(
       data.set(originals.data.subarray(i * size, (i + 1) * size), 2 * i * size);
       data.set(copies.data.subarray(i * size, (i + 1) * size), (2 * i + 1) * size);
     }
-    await mkdir(join(run.path, 'samples'), { recursive: true });
     const grid = encodeGrid({ dtype: 'float32', shape: [2 * shown, ...dataset.imageShape], data }, 8);
-    await writeFileAtomically(join(run.path, 'samples', 'reconstructions.png'), grid.png);
-    return sum / originals.data.length;
+    await writeFileAtomically(join(await folderInRun(run.path, 'samples'), 'reconstructions.png'), grid.png);
+    return { testError: sum / originals.data.length, variance: varianceOf(originals.data, size) };
   } finally {
     await decoder?.dispose();
   }
+}
+
+/** Mean squared distance of images from their mean image. */
+function varianceOf(images: Float32Array, size: number): number {
+  const count = images.length / size;
+  const mean = new Float64Array(size);
+  images.forEach((value, i) => (mean[i % size]! += value / count));
+  return images.reduce((sum, value, i) => sum + (value - mean[i % size]!) ** 2, 0) / images.length;
 }

@@ -1,7 +1,7 @@
 /** Validation: all problems at once, each with the key, where it was written, what was expected, and the nearest key. */
-import { distance } from 'fastest-levenshtein';
 import type { z } from 'zod';
 import { allKeyPaths, configJsonSchema, expectedText, isFreeForm, schemaAt } from './describe-schema.js';
+import { closest, didYouMean } from './nearest.js';
 import { configSchema, type DimoConfig } from './schema.js';
 import { pathText, type ConfigProblem, type KeyPath } from './yaml-source.js';
 
@@ -14,30 +14,48 @@ export type CheckedConfig =
   | { readonly config: undefined; readonly problems: readonly ConfigProblem[] };
 
 /** Problems beyond this many are counted, not listed. */
-const maximumProblems = 50;
+export const maximumProblems = 50;
 
 /** Checks plain data against the schema and fills in defaults. */
 export function checkConfig(value: unknown, locate: Locate): CheckedConfig {
   const result = configSchema.safeParse(value ?? {});
   if (result.success) return { config: result.data, problems: [] };
-  const problems = result.error.issues.flatMap((issue) => problemsOf(issue, value, locate));
-  const rest = problems.length - maximumProblems;
-  if (rest > 0) problems.splice(maximumProblems, rest, { path: [], where: '', message: `and ${rest} more problems` });
+  const problems: ConfigProblem[] = [];
+  let rest = 0;
+  for (const issue of result.error.issues)
+    for (const part of partsOf(issue))
+      // The nearest key is looked for where it will be shown.
+      if (problems.length < maximumProblems) problems.push(problemOf(part, value, locate));
+      else rest++;
+  if (rest > 0) problems.push({ path: [], where: '', message: `and ${rest} more problems` });
   return { config: undefined, problems };
 }
 
-function problemsOf(issue: z.core.$ZodIssue, root: unknown, locate: Locate): ConfigProblem[] {
-  const path = issue.path.filter((key) => typeof key !== 'symbol');
-  if (issue.code === 'unrecognized_keys')
-    return issue.keys.map((key) => {
-      const at = [...path, key];
-      return { path: at, where: locate(at), message: unknownKeyMessage(at) };
-    });
+/** One fault: an issue, and for unknown keys which of them. */
+interface IssuePart {
+  readonly issue: z.core.$ZodIssue;
+  readonly unknownKey?: string;
+}
+
+function partsOf(issue: z.core.$ZodIssue): IssuePart[] {
+  return issue.code === 'unrecognized_keys' ? issue.keys.map((unknownKey) => ({ issue, unknownKey })) : [{ issue }];
+}
+
+function problemOf({ issue, unknownKey }: IssuePart, root: unknown, locate: Locate): ConfigProblem {
+  const path: KeyPath = issue.path.filter((key) => typeof key !== 'symbol');
+  if (unknownKey !== undefined) {
+    const at = [...path, unknownKey];
+    return { path: at, where: locate(at), message: unknownKeyMessage(at) };
+  }
   const got = valueAt(root, path);
+  const { enum: choices } = schemaAt(path) ?? {};
+  const nearest = typeof got === 'string' && choices ? didYouMean(got, choices.map(String)) : '';
   const details = issue.code === 'invalid_format' && issue.message.startsWith('must') ? ` (${issue.message})` : '';
-  return [
-    { path, where: locate(path), message: `must be ${expectedText(schemaAt(path))}, got ${shown(got)}${details}` },
-  ];
+  return {
+    path,
+    where: locate(path),
+    message: `must be ${expectedText(schemaAt(path))}, got ${shown(got)}${details}${nearest}`,
+  };
 }
 
 /** `is not a known key; did you mean "steps"?` */
@@ -56,32 +74,12 @@ export function unknownKeyMessage(path: KeyPath): string {
  */
 export function nearestKey(path: KeyPath): string | undefined {
   const key = String(path.at(-1));
-  if (key.length > 100) return undefined;
   const siblings = Object.keys(schemaAt(path.slice(0, -1))?.properties ?? {});
   const beside = closest(key, siblings, (sibling) => sibling);
   if (beside) return beside;
   const elsewhere = allKeyPaths(configJsonSchema());
   const found = closest(key, elsewhere, (candidate) => candidate.at(-1) ?? '');
   return found && pathText(found);
-}
-
-function closest<T>(key: string, candidates: readonly T[], nameOf: (candidate: T) => string): T | undefined {
-  const ranked = candidates
-    .map((candidate) => ({ candidate, name: nameOf(candidate) }))
-    .map(({ candidate, name }) => ({
-      candidate,
-      edits: distance(key.toLowerCase().replace(/[-_]/g, ''), name.toLowerCase()),
-      // Exchanged letters cost two edits but leave the letters the same.
-      otherLetters: distance(sortedLetters(key), sortedLetters(name)),
-      allowed: Math.max(2, Math.floor(name.length / 3)),
-    }))
-    .filter(({ edits, allowed }) => edits <= allowed && edits < key.length)
-    .sort((a, b) => a.edits - b.edits || a.otherLetters - b.otherLetters);
-  return ranked[0]?.candidate;
-}
-
-function sortedLetters(text: string): string {
-  return [...text.toLowerCase()].sort().join('');
 }
 
 function valueAt(root: unknown, path: KeyPath): unknown {

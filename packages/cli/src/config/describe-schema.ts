@@ -20,6 +20,8 @@ export interface SchemaNode {
   readonly exclusiveMaximum?: number;
   /** For sections: what else may be written in their place. */
   readonly shorthand?: string;
+  /** The key that the shorthand sets. */
+  readonly shorthandKey?: string;
 }
 
 let cached: SchemaNode | undefined;

@@ -21,14 +21,25 @@ export function belowOne(): z.ZodNumber {
   return z.number().min(0).lt(1);
 }
 
-/** Text without control characters, of bounded length. */
+/** Text without control characters and halves of surrogate pairs, of bounded length. */
 export function text(): z.ZodString {
   return z
     .string()
     .min(1)
     .max(4096)
 
-    .regex(/^[^\u0000-\u001f\u007f-\u009f]*$/, 'must not hold control characters');
+    .regex(/^[^\u0000-\u001f\u007f-\u009f]*$/, 'must not hold control characters')
+    .regex(/^\P{Surrogate}*$/u, 'must not hold half of a surrogate pair');
+}
+
+/** The path of a folder: names may hold any character but NUL, and so do those of some people's folders. */
+export function folderPath(): z.ZodString {
+  return z
+    .string()
+    .min(1)
+    .max(4096)
+
+    .regex(/^[^\u0000]*$/, 'must not hold a NUL character');
 }
 
 /** An object whose keys all have defaults, so that it can be left out. */
@@ -39,19 +50,19 @@ export function section<S extends z.ZodRawShape>(shape: S): z.ZodPrefault<z.ZodO
 /**
  * A section that may be written as a plain number where most people need one of its keys alone.
  *
- * @param expand - the section that the number stands for.
+ * @param key - what the number is; the other keys then have their defaults.
  */
-export function sectionOrNumber<S extends z.ZodRawShape>(shape: S, expand: (value: number) => z.input<z.ZodObject<S>>) {
-  return (
-    z
-      .preprocess(
-        (value) => (typeof value === 'number' && Number.isFinite(value) ? expand(value) : value),
-        z.strictObject(shape),
-      )
-      .prefault({} as never)
-      // Read by `expectedText`: JSON Schema shows what comes out of the preprocessing only.
-      .meta({ shorthand: 'a finite number' })
-  );
+export function sectionOrNumber<S extends z.ZodRawShape>(shape: S, key: keyof S & string) {
+  const schema = z
+    .preprocess(
+      (value) => (typeof value === 'number' && Number.isFinite(value) ? { [key]: value } : value),
+      z.strictObject(shape),
+    )
+    .prefault({} as never)
+    // Read by `expectedText` and `--set`: JSON Schema shows what comes out of the preprocessing only.
+    .meta({ shorthand: 'a finite number', shorthandKey: key });
+  // What may be written, in types: preprocessing takes anything.
+  return schema as typeof schema & { _zod: { input: number | z.input<z.ZodObject<S>> | undefined } };
 }
 
 /** Settings of Adam or AdamW, with defaults of its own. */

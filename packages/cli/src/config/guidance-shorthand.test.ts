@@ -42,6 +42,10 @@ describe('distill.teacherGuidance', () => {
       typed('distill.teacherGuidance.scale', '5'),
     ]);
     expect(overShort.distill.teacherGuidance).toEqual({ kind: 'constant', scale: 5 });
+    const kindOverShort = await guidanceOf('distill:\n  teacherGuidance: 2\n', [
+      typed('distill.teacherGuidance.kind', 'ratio-adaptive'),
+    ]);
+    expect(kindOverShort.distill.teacherGuidance).toEqual({ kind: 'ratio-adaptive', scale: 2 });
   });
 
   it.each([

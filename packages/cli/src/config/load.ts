@@ -1,13 +1,15 @@
 /**
  * The configuration of a command: the file, then the flags, then `--set`, later ones over earlier ones, checked as a
- * whole. A TypeScript configuration is the user's own program and is run; YAML and JSON are data.
+ * whole. YAML and JSON are data. A TypeScript configuration is the user's own program and is run: where it was named, or
+ * found in a project of the user's.
  */
-import { OptionError } from '@dimo/core';
-import { access, stat } from 'node:fs/promises';
+import { decodeText, OptionError } from '@dimo/core';
+import { lstat, readFile, stat } from 'node:fs/promises';
 import { dirname, extname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { checkConfig, isKnownKey, shown, unknownKeyMessage } from './check.js';
+import { checkConfig, isKnownKey, maximumProblems, shown, unknownKeyMessage } from './check.js';
 import { schemaAt } from './describe-schema.js';
+import { modelFileIn, whyNoProject } from './project.js';
 import type { DimoConfig } from './schema.js';
 import {
   maximumConfigBytes,
@@ -19,8 +21,11 @@ import {
   type KeyPath,
 } from './yaml-source.js';
 
-/** Names looked for in the current folder, the first one found is used. */
-export const configFileNames = ['yaml', 'yml', 'json', 'ts', 'mts', 'js', 'mjs'].map((end) => `dimo.config.${end}`);
+const dataEndings = ['.yaml', '.yml', '.json'];
+const programEndings = ['.ts', '.mts', '.js', '.mjs'];
+
+/** Names looked for in the current folder; two of them are an error. */
+export const configFileNames = [...dataEndings, ...programEndings].map((ending) => `dimo.config${ending}`);
 
 /** A setting from the command line. */
 export interface ConfigSetting {
@@ -52,6 +57,8 @@ export interface LoadedConfig {
   readonly projectFolder: string;
   /** Keys that the file or the command line set, as opposed to defaults. */
   readonly given: ReadonlySet<string>;
+  /** Keys that the command line set, and how: `--steps 10`. */
+  readonly typed: ReadonlyMap<string, string>;
 }
 
 /**
@@ -63,6 +70,8 @@ export async function loadConfig(request: ConfigRequest = {}): Promise<LoadedCon
   const folder = resolve(request.folder ?? '.');
   const file =
     request.file === undefined ? (request.base === undefined ? await findConfig(folder) : undefined) : request.file;
+  const isFound = file !== undefined && request.file === undefined;
+  if (isFound && programEndings.includes(extname(file))) await requireProject(folder, file, 'is a program');
   const source =
     file === undefined ? { value: {}, lines: new Map(), problems: [] } : await readConfigFile(file, folder);
   const problems: ConfigProblem[] = [...source.problems];
@@ -94,23 +103,43 @@ export async function loadConfig(request: ConfigRequest = {}): Promise<LoadedCon
   const checked = checkConfig(tree, locate);
   problems.push(...checked.problems);
   if (problems.length > 0 || checked.config === undefined) throw configError(problems);
-  return {
-    config: checked.config,
-    file,
-    projectFolder: file === undefined ? folder : dirname(resolve(folder, file)),
-    given,
-  };
+  const projectFolder = file === undefined ? folder : dirname(resolve(folder, file));
+  // Nothing that comes with weights names code: neither a file that was found there nor one that was named as data.
+  if (file !== undefined && dataEndings.includes(extname(file)) && checked.config.plugins.length > 0)
+    if (isFound || (await modelFileIn(projectFolder)) !== undefined)
+      await requireProject(projectFolder, file, `names plugins (${checked.config.plugins.join(', ')})`);
+  return { config: checked.config, file, projectFolder, given, typed: places };
+}
+
+/** @throws OptionError unless the folder is a project of the user's. */
+async function requireProject(folder: string, file: string, what: string): Promise<void> {
+  const why = await whyNoProject(folder);
+  if (why === undefined) return;
+  const path = join(folder, file);
+  throw new OptionError(`${file} ${what}, and is not used: the folder ${folder} is not a project, ${why}`, {
+    path,
+    hint: what.startsWith('names')
+      ? 'if you trust it, name the plugins yourself with --plugin and take them out of the file, or work in a folder with a package.json and without weights'
+      : `if you trust it, name it with --config ${file}, or work in a folder with a package.json and without weights`,
+  });
 }
 
 async function findConfig(folder: string): Promise<string | undefined> {
-  for (const name of configFileNames) {
-    const exists = await access(join(folder, name)).then(
-      () => true,
-      () => false,
-    );
-    if (exists) return name;
-  }
-  return undefined;
+  const isThere = await Promise.all(
+    configFileNames.map((name) =>
+      lstat(join(folder, name)).then(
+        () => true,
+        () => false,
+      ),
+    ),
+  );
+  const found = configFileNames.filter((_, index) => isThere[index]);
+  if (found.length > 1)
+    throw new OptionError(`there are several configuration files in ${folder}: ${found.join(' and ')}`, {
+      path: join(folder, found[0]!),
+      hint: 'remove all but one, or name one with --config',
+    });
+  return found[0];
 }
 
 interface FileSource {
@@ -130,12 +159,10 @@ async function readConfigFile(file: string, folder: string): Promise<FileSource>
   if (size > maximumConfigBytes)
     throw new OptionError(`${file} has ${size} bytes; a configuration may have ${maximumConfigBytes}`, { path: file });
   const ending = extname(file);
-  if (ending === '.yaml' || ending === '.yml' || ending === '.json') {
-    const { readFile } = await import('node:fs/promises');
-    return readYaml(new TextDecoder().decode(await readFile(path)), file);
-  }
-  if (['.ts', '.mts', '.js', '.mjs'].includes(ending))
-    return { value: await importConfig(path, file), lines: new Map(), problems: [] };
+  const isData = dataEndings.includes(ending);
+  const text = isData || programEndings.includes(ending) ? decodeText(await readFile(path), file) : '';
+  if (isData) return readYaml(text, file);
+  if (programEndings.includes(ending)) return { value: await importConfig(path, file), lines: new Map(), problems: [] };
   throw new OptionError(`${file}: a configuration file ends in .yaml, .yml, .json, .ts, .mts, .js or .mjs`, {
     path: file,
   });
@@ -178,10 +205,14 @@ function applySetting(tree: Record<string, unknown>, setting: ConfigSetting): Co
   const node = schemaAt(path);
   const value = node?.type === 'string' ? setting.text : readYamlValue(setting.text);
   let section = tree;
+  const reached: string[] = [];
   for (const key of path.slice(0, -1)) {
     const child = Object.hasOwn(section, key) ? section[key] : undefined;
+    reached.push(key);
+    const short = schemaAt(reached)?.shorthandKey;
     if (isSection(child)) section = child;
-    else section = define(section, key, {});
+    // What stands there in short form keeps its meaning beside the key that is set.
+    else section = define(section, key, short !== undefined && typeof child === 'number' ? { [short]: child } : {});
   }
   define(section, path.at(-1)!, value);
   return undefined;
@@ -191,6 +222,14 @@ function applySetting(tree: Record<string, unknown>, setting: ConfigSetting): Co
 function define<T>(section: Record<string, unknown>, key: string, value: T): T {
   Object.defineProperty(section, key, { value, enumerable: true, configurable: true, writable: true });
   return value;
+}
+
+/** Sections of both with all their keys, those of the second over those of the first. */
+export function mergedSections(first: unknown, second: unknown): Record<string, unknown> {
+  const merged: Record<string, unknown> = {};
+  mergeInto(merged, first);
+  mergeInto(merged, second);
+  return merged;
 }
 
 function mergeInto(target: Record<string, unknown>, source: unknown): void {
@@ -216,9 +255,17 @@ function isSection(value: unknown): value is Record<string, unknown> {
 
 /** One error for all problems. */
 export function configError(problems: readonly ConfigProblem[]): OptionError {
-  const lines = problems.map(({ path, where, message }) =>
-    [where, pathText(path), message].filter((part) => part !== '').join(where === '' || path.length === 0 ? ': ' : ' '),
-  );
+  // Those of the schema are counted already, in one more line.
+  const most = maximumProblems + 1;
+  const rest = problems.length - most;
+  const lines = problems
+    .slice(0, most)
+    .map(({ path, where, message }) =>
+      [where, pathText(path), message]
+        .filter((part) => part !== '')
+        .join(where === '' || path.length === 0 ? ': ' : ' '),
+    );
+  if (rest > 0) lines.push(`and ${rest} more problems`);
   const title =
     problems.length === 1 ? 'the configuration has a problem' : `the configuration has ${problems.length} problems`;
   return new OptionError(`${title}:\n${lines.map((line) => `  ${line.replace(/\n/g, '\\n')}`).join('\n')}`, {

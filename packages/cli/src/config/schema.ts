@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import {
+  folderPath,
   belowOne,
   learningRateSchedule,
   number,
@@ -80,7 +81,7 @@ const distill = section({
           'Classifier-free guidance scale of the teacher; 1: off. `teacherGuidance: 1.3` is short for a constant scale.',
         ),
     },
-    (scale) => ({ kind: 'constant' as const, scale }),
+    'scale',
   ).describe('Guidance of the teacher: a section, or a plain number for a constant scale.'),
   auxiliaryGuidance: number().default(1).describe('Guidance scale of the auxiliary model, generator phase; 1: off.'),
   auxiliaryTrainingGuidance: number().default(1).describe('Guidance scale of the auxiliary model in training; 1: off.'),
@@ -126,8 +127,8 @@ const distill = section({
 
 const trainTokenizer = section({
   config: freeForm
-    .default({ kind: 'patch-vq' })
-    .describe('Architecture, passed to the tokenizer: kind (patch-vq or vqgan) and its sizes.'),
+    .default({})
+    .describe('Architecture of the tokenizer: `kind` and the keys of the kind, see below. Absent: patch-vq.'),
   numSteps: whole(1, 2 ** 32 - 1)
     .default(1500)
     .describe('Training steps.'),
@@ -151,7 +152,7 @@ const trainTeacher = section({
   conditions: text()
     .optional()
     .describe('Folder with files that the conditions of the teacher need: vocabulary, text encoder. Absent: none.'),
-  config: freeForm.default({}).describe('Architecture, passed to the teacher plugin: width, depth, heads.'),
+  config: freeForm.default({}).describe('Architecture, passed to the teacher plugin; those of MaskGIT are below.'),
   numSteps: whole(1, 2 ** 32 - 1)
     .default(2200)
     .describe('Training steps.'),
@@ -181,7 +182,7 @@ export const configSchema = z.strictObject({
     .describe('Packages, or paths inside the project, that add teachers, datasets, engines or metrics.'),
   dataset: text().default('mnist').describe('Dataset for training and evaluation, by the name a plugin gives it.'),
   run: section({
-    folder: text().default('runs').describe('Folder that holds the runs.'),
+    folder: folderPath().default('runs').describe('Folder that holds the runs.'),
     name: text()
       .regex(/^[^/\\]+$/, 'must not hold a slash')
       .optional()
@@ -248,6 +249,22 @@ export const configSchema = z.strictObject({
       .describe('k of precision and recall; with 5, real images score about 0.95.'),
     densityNeighbors: whole(1, 100).default(5).describe('k of density and coverage.'),
     batchSize: whole(1, 65536).default(50).describe('Samples computed at once.'),
+    judge: section({
+      kind: z
+        .enum(['auto', 'trained', 'random'])
+        .default('auto')
+        .describe(
+          'A classifier trained on the images of the dataset, or a random network; auto: trained where there are classes. MNIST has a bundled one, used while all of these settings are the defaults.',
+        ),
+      numSteps: whole(1, 2 ** 32 - 1)
+        .optional()
+        .describe('Training steps. Absent: three passes over the images, at least 1400, at most 5000.'),
+      batchSize: whole(1, 65536).default(128).describe('Images per training step.'),
+      learningRate: positive().default(2e-3).describe('Peak learning rate of its training.'),
+      dropout: belowOne().default(0.3).describe('Dropout rate of its features in training.'),
+      featureLength: whole(2, 4096).default(128).describe('Width of its features.'),
+      seed: whole(0).default(0).describe('Seed of its weights and training.'),
+    }).describe('The network by whose features images are judged (FID and the rest); kept for the next time.'),
   }).describe('dimo eval, and the evaluation after a distillation.'),
   checkpoint: section({
     everySteps: whole(0).default(200).describe('Steps between checkpoints; 0: no such rule.'),
@@ -263,3 +280,18 @@ export const configSchema = z.strictObject({
 
 /** A complete configuration: every default filled in. */
 export type DimoConfig = z.infer<typeof configSchema>;
+
+/** What a configuration file may say: any of the keys, at every level. */
+export type PartialDimoConfig = z.input<typeof configSchema>;
+
+/**
+ * Types a configuration program; returns it as it is.
+ *
+ * @example
+ * // dimo.config.ts
+ * import { defineConfig } from '@dimo/cli';
+ * export default defineConfig({ teacher: { source: 'mnist' }, distill: { numSteps: 500, teacherGuidance: 2 } });
+ */
+export function defineConfig(config: PartialDimoConfig): PartialDimoConfig {
+  return config;
+}

@@ -9,6 +9,12 @@ export const maximumConfigBytes = 2 ** 20;
 /** Nesting beyond which a configuration is refused. */
 export const maximumConfigDepth = 32;
 
+/** Tokens of YAML beyond which a configuration is refused: the parser needs seconds for a megabyte of commas. */
+const maximumTokens = 2 ** 16;
+/** Faults of the text that are listed. */
+const maximumFaults = 20;
+const severalDocuments = 'a second document begins here (---); a configuration is one document';
+
 /** A key's place in the tree: `['distill', 'steps']`. */
 export type KeyPath = readonly (string | number)[];
 
@@ -41,11 +47,13 @@ export function pathText(path: KeyPath): string {
 /**
  * Reads YAML or JSON text.
  *
- * @param text - the file's content.
+ * @param given - the file's content.
  * @param where - its name, for messages.
  * @returns the data, or undefined as `value` if the problems leave nothing to read.
  */
-export function readYaml(text: string, where: string): ConfigSource {
+export function readYaml(given: string, where: string): ConfigSource {
+  // The parser takes a carriage return alone for part of the line: what follows a comment would be lost.
+  const text = given.replace(/\r\n?/g, '\n');
   const lines = new Map<string, number>();
   const fail = (message: string, line?: number): ConfigSource => ({
     value: undefined,
@@ -55,29 +63,41 @@ export function readYaml(text: string, where: string): ConfigSource {
   if (Buffer.byteLength(text) > maximumConfigBytes)
     return fail(`the configuration is larger than ${maximumConfigBytes} bytes`);
   const tooDeep = `nested deeper than ${maximumConfigDepth} levels`;
-  if (flowDepth(text) > maximumConfigDepth * 4) return fail(tooDeep);
+  const { depth, isLong } = measureTokens(text);
+  if (depth > maximumConfigDepth * 4) return fail(tooDeep);
+  if (isLong) return fail(`has more than ${maximumTokens} words and signs; a configuration is a short text`);
 
   const counter = new LineCounter();
   const problems: ConfigProblem[] = [];
+  let numRefused = 0;
   try {
     const document = parseDocument(text, {
       lineCounter: counter,
       uniqueKeys: false,
       prettyErrors: false,
       stringKeys: true,
-      logLevel: 'silent',
+      // With `silent`, further documents would be dropped without a word.
+      logLevel: 'error',
     });
     const lineAt = (offset: number | undefined) => (offset === undefined ? undefined : counter.linePos(offset).line);
-    if (document.errors.length > 0) {
-      const shown = document.errors.slice(0, 20).map((error) => ({
+    // Tags have a message of their own below.
+    const warnings = document.warnings.filter(({ code }) => code !== 'TAG_RESOLVE_FAILED');
+    const faults = [...document.errors, ...warnings];
+    const directive = directiveOffset(text);
+    if (directive !== undefined)
+      return fail('directives (%YAML, %TAG) are not allowed in a configuration', lineAt(directive));
+    if (faults.length > 0) {
+      const shown = faults.slice(0, maximumFaults).map((error) => ({
         path: [],
         where: `${where}:${lineAt(error.pos[0]) ?? 1}`,
-        message: firstLine(error.message),
+        message: error.code === 'MULTIPLE_DOCS' ? severalDocuments : firstLine(error.message),
       }));
       return { value: undefined, lines, problems: shown };
     }
-    const refuse = (node: Node, message: string) =>
-      problems.push({ path: [], where: `${where}:${lineAt(node.range?.[0]) ?? 1}`, message });
+    const refuse = (node: Node, message: string) => {
+      if (++numRefused <= maximumFaults)
+        problems.push({ path: [], where: `${where}:${lineAt(node.range?.[0]) ?? 1}`, message });
+    };
     visit(document, {
       Alias: (_, node) => void refuse(node, 'aliases (*name) are not allowed in a configuration; write the value out'),
       Node: (_, node) => {
@@ -141,19 +161,30 @@ function plain(node: unknown, path: KeyPath, state: ReadState): unknown {
   return Object.fromEntries(entries);
 }
 
-/** Deepest nesting of brackets and of compact `- - -` or `? ? ?`, counted without recursion. */
-function flowDepth(text: string): number {
+/**
+ * Deepest nesting of brackets and of compact `- - -` or `? ? ?`, counted without recursion, and whether there is too much
+ * to be parsed in a moment. Reads no further than that.
+ */
+function measureTokens(text: string): { readonly depth: number; readonly isLong: boolean } {
+  let count = 0;
   let depth = 0;
   let inLine = 0;
   let deepest = 0;
   for (const token of new Lexer().lex(text)) {
+    if (++count > maximumTokens) return { depth: deepest, isLong: true };
     if (token === '[' || token === '{') depth++;
     else if (token === ']' || token === '}') depth--;
     else if (token === '-' || token === '?' || token === ':') inLine++;
     else if (token.includes('\n')) inLine = 0;
     deepest = Math.max(deepest, depth, inLine / 4);
   }
-  return deepest;
+  return { depth: deepest, isLong: false };
+}
+
+/** Offset of the first directive, or undefined if there is none: a line before the document that begins with a percent sign. */
+function directiveOffset(text: string): number | undefined {
+  const head = /^(?:[ \t]*(?:#[^\n]*)?\n)*%/.exec(text.replace(/^\ufeff/, ' '));
+  return head ? head[0].length - 1 : undefined;
 }
 
 function firstLine(text: string): string {

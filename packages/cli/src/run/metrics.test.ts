@@ -19,7 +19,8 @@ describe('metrics.jsonl', () => {
     expect((await readMetrics(path)).map(({ step }) => step)).toEqual([1, 2, 3]);
   });
 
-  it('a missing file is an io error', async () => {
-    await expect(readMetrics(join(folder, 'none'))).rejects.toMatchObject({ code: 'io' });
+  it('is empty where there is none, and must be a file', async () => {
+    expect(await readMetrics(join(folder, 'none'))).toEqual([]);
+    await expect(readMetrics(folder)).rejects.toMatchObject({ code: 'io' });
   });
 });

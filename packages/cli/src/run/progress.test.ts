@@ -1,5 +1,6 @@
-import { describe, expect, it } from 'vitest';
-import { createProgress, formatBytes, formatDuration, formatNumber } from './progress.js';
+import { describe, expect, it, vi } from 'vitest';
+import { screen } from '../../../../tests/support/screen.js';
+import { createProgress, formatBytes, formatDuration, formatNumber, progressLine } from './progress.js';
 
 /** A stream that keeps what is written. */
 function fakeStream(isTTY: boolean): { stream: NodeJS.WriteStream; text: () => string } {
@@ -8,10 +9,8 @@ function fakeStream(isTTY: boolean): { stream: NodeJS.WriteStream; text: () => s
     isTTY,
     columns: 120,
     write: (chunk: string) => ((text += chunk), true),
-    cursorTo() {},
-    clearLine() {},
     on() {},
-    removeListener() {},
+    off() {},
   };
   return { stream: stream as unknown as NodeJS.WriteStream, text: () => text };
 }
@@ -27,10 +26,10 @@ const options = {
 };
 
 describe('progress', () => {
-  it('plain lines: every few seconds and at the end, with rate and time left of this process', async () => {
+  it('plain lines: every few seconds and at the end, with rate and time left of this process', () => {
     const { stream, text } = fakeStream(false);
     let now = 0;
-    const progress = await createProgress({ ...options, stream, now: () => now });
+    const progress = createProgress({ ...options, stream, now: () => now });
     for (const [time, step] of [
       [1000, 30],
       [2000, 40],
@@ -51,11 +50,11 @@ describe('progress', () => {
     );
   });
 
-  it('bytes as steps: sizes, megabytes a second', async () => {
+  it('bytes as steps: sizes, megabytes a second', () => {
     const { stream, text } = fakeStream(false);
     let now = 0;
     const bytes = { batchSize: 1e-6, unit: 'MB/s', formatStep: formatBytes };
-    const progress = await createProgress({
+    const progress = createProgress({
       ...{ ...options, ...bytes, label: 'fetch', numSteps: 40e6, firstStep: 20e6 },
       stream,
       now: () => now,
@@ -73,13 +72,55 @@ describe('progress', () => {
     ]);
   });
 
-  it('a bar on a terminal', async () => {
+  it('a bar on a terminal, redrawn after a note, with the cursor on a line of its own at the end', () => {
     const { stream, text } = fakeStream(true);
-    const progress = await createProgress({ ...options, stream });
-    progress.update({ step: 50, numbers: [] });
+    const progress = createProgress({ ...options, stream });
+    progress.update({ step: 60, numbers: [['loss', 1.25]] });
     progress.note('a note');
     progress.finish();
-    expect(text()).toContain('a note\n');
+    expect(screen(text(), 120)).toEqual([
+      'a note',
+      expect.stringMatching(/^distil #{12}\.{8} 60\/100 {2}loss 1\.25 {2}.* images\/s {2}ETA \d+ s$/),
+      '',
+    ]);
+  });
+
+  it('plain lines on a terminal that cannot move its cursor', () => {
+    vi.stubEnv('TERM', 'dumb');
+    const { stream, text } = fakeStream(true);
+    const progress = createProgress({ ...options, stream });
+    progress.update({ step: 60, numbers: [] });
+    progress.finish();
+    vi.unstubAllEnvs();
+    expect(text()).toMatch(/^distil 60\/100 {2}.* ETA \d+ s\n$/);
+  });
+
+  it.each([
+    [
+      200,
+      'train teacher ######.............. 12345/40000  loss 3.21  nll 2.98  lr 0.0020  812.3 images/s  ETA 3:07 min',
+    ],
+    [80, 'train teacher ###....... 12345/40000  loss 3.21  812.3 images/s  ETA 3:07 min'],
+    [60, 'train teacher 12345/40000  812.3 images/s  ETA 3:07 min'],
+    [40, 'train teacher 12345/40000  ETA 3:07 min'],
+    [30, '12345/40000  ETA 3:07 min'],
+    [20, '30%  ETA 3:07 min'],
+    [14, 'ETA 3:07 min'],
+    [5, 'ETA 3'],
+  ])('in %i columns the time that is left stays longest', (width, expected) => {
+    const line = progressLine(
+      {
+        label: 'train teacher',
+        fraction: 0.3086,
+        steps: '12345/40000',
+        numbers: ['loss 3.21', 'nll 2.98', 'lr 0.0020'],
+        rate: '812.3 images/s',
+        remaining: 'ETA 3:07 min',
+      },
+      width,
+    );
+    expect(line).toBe(expected);
+    expect(line.length).toBeLessThanOrEqual(width);
   });
 
   it('formats numbers and durations', () => {

@@ -1,6 +1,5 @@
 /** Progress of a training: a bar with ETA on a terminal, a plain line every few seconds elsewhere. */
-import type { SingleBar } from 'cli-progress';
-import { cleanText, printError, usesColor } from '../terminal.js';
+import { cleanText, hasCursor, printError, usesColor, widthOf } from '../terminal.js';
 
 /** What is shown after a step. */
 export interface ProgressUpdate {
@@ -38,7 +37,7 @@ export interface ProgressOptions {
 }
 
 /** Makes the progress display that suits the stream. */
-export async function createProgress(options: ProgressOptions): Promise<Progress> {
+export function createProgress(options: ProgressOptions): Progress {
   const { stream = process.stderr, quiet, now = () => performance.now() } = options;
   if (quiet) return { update() {}, note: (line) => printError(line), finish() {} };
   const started = now();
@@ -50,65 +49,126 @@ export async function createProgress(options: ProgressOptions): Promise<Progress
       remaining: steps > 0 ? ((options.numSteps - step) * seconds) / steps : Infinity,
     };
   };
-  const describe = ({ step, numbers }: ProgressUpdate): string => {
+  const { formatStep = String, numSteps, unit } = options;
+  const describe = ({ step, numbers }: ProgressUpdate): ProgressParts => {
     const { perSecond, remaining } = rateAt(step);
-    return [
-      ...numbers.map(([name, value]) => `${name} ${formatNumber(value)}`),
-      `${formatNumber(perSecond)} ${options.unit}`,
-      `ETA ${formatDuration(remaining)}`,
-    ].join('  ');
+    return {
+      label: cleanText(options.label),
+      fraction: numSteps > 0 ? Math.min(1, step / numSteps) : 1,
+      steps: `${formatStep(step)}/${formatStep(numSteps)}`,
+      numbers: numbers.map(([name, value]) => cleanText(`${name} ${formatNumber(value)}`)),
+      rate: `${formatNumber(perSecond)} ${unit}`,
+      remaining: `ETA ${formatDuration(remaining)}`,
+    };
   };
-  if (stream.isTTY) return barProgress(await import('cli-progress'), options, { stream, describe, started, now });
-  return lineProgress(options, { stream, describe, now });
+  return hasCursor(stream)
+    ? barProgress(options, { stream, describe })
+    : lineProgress(options, { stream, describe, now });
+}
+
+/** What a line of progress is made of. */
+export interface ProgressParts {
+  readonly label: string;
+  /** Done, [0, 1]. */
+  readonly fraction: number;
+  /** `12/400`. */
+  readonly steps: string;
+  readonly numbers: readonly string[];
+  readonly rate: string;
+  /** `ETA 3:07 min`. */
+  readonly remaining: string;
+}
+
+/**
+ * The parts in one line of at most `width` characters. Where they do not all fit, the time that is left stays longest, then
+ * come the steps (as a percentage if need be), the label, the rate, the first number, the bar, and the other numbers.
+ */
+export function progressLine(parts: ProgressParts, width: number): string {
+  const { label, fraction, steps, numbers, rate, remaining } = parts;
+  const percentage = `${Math.floor(100 * fraction)}%`;
+  const bar = (length: number): string => {
+    const done = Math.round(fraction * length);
+    return '#'.repeat(done) + '.'.repeat(length - done);
+  };
+  const shown: { head: string[]; tail: string[] } = { head: [], tail: [remaining] };
+  const join = ({ head, tail }: typeof shown): string => [head.join(' '), ...tail].filter(Boolean).join('  ');
+  const tryPart = (add: (line: typeof shown) => typeof shown): boolean => {
+    const next = add(shown);
+    if (join(next).length > width) return false;
+    Object.assign(shown, next);
+    return true;
+  };
+  const stepsFit = [steps, percentage].some((text) => tryPart(({ tail }) => ({ head: [text], tail })));
+  if (stepsFit) tryPart(({ head, tail }) => ({ head: [label, ...head], tail }));
+  tryPart(({ head, tail }) => ({ head, tail: [rate, ...tail] }));
+  let place = 0;
+  const tryNumber = (number: string): boolean => {
+    const fits = tryPart(({ head, tail }) => ({ head, tail: [...tail.slice(0, place), number, ...tail.slice(place)] }));
+    if (fits) place++;
+    return fits;
+  };
+  const firstFits = numbers.slice(0, 1).every(tryNumber);
+  if (shown.head.length === 2)
+    [20, 10, 5].some((length) => tryPart(({ head, tail }) => ({ head: [head[0]!, bar(length), head[1]!], tail })));
+  if (firstFits) numbers.slice(1).every(tryNumber);
+  return join(shown).slice(0, Math.max(0, width));
 }
 
 interface Display {
   readonly stream: NodeJS.WriteStream;
-  readonly describe: (update: ProgressUpdate) => string;
-  readonly now: () => number;
-  readonly started?: number;
+  readonly describe: (update: ProgressUpdate) => ProgressParts;
 }
 
-function barProgress(
-  module: typeof import('cli-progress') & { readonly default?: typeof import('cli-progress') },
-  options: ProgressOptions,
-  { stream, describe }: Display,
-): Progress {
-  const { SingleBar: Bar } = module.default ?? module;
-  const { formatStep = String } = options;
-  const bar: SingleBar = new Bar({
-    format: `${cleanText(options.label)} {bar} {value}/{total}  {details}`,
-    formatValue: (value, _options, type) => (type === 'value' || type === 'total' ? formatStep(value) : String(value)),
-    barCompleteChar: '#',
-    barIncompleteChar: '.',
-    barsize: 20,
-    hideCursor: true,
-    stream,
-    fps: 5,
-    linewrap: false,
-    gracefulExit: false,
-  });
-  bar.start(options.numSteps, options.firstStep, { details: '' });
+/** Milliseconds between redraws. */
+const redrawEvery = 200;
+/** Room for the `^C` that a terminal shows where the cursor is. */
+const spareColumns = 3;
+
+function barProgress(options: ProgressOptions, { stream, describe }: Display): Progress {
+  let update: ProgressUpdate = { step: options.firstStep, numbers: [] };
+  // The cursor is shown and lines wrap all the time: there is nothing to restore if the process is killed.
+  const draw = (): void => {
+    stream.write(`\r${progressLine(describe(update), widthOf(stream) - spareColumns)}\u001b[K`);
+  };
+  const onExit = (): void => void stream.write('\n');
+  const timer = setInterval(draw, redrawEvery);
+  timer.unref();
+  stream.on('resize', draw);
+  process.on('exit', onExit);
+  draw();
+  let isOpen = true;
   return {
-    update: (update) => bar.update(update.step, { details: cleanText(describe(update)) }),
+    update(next) {
+      update = next;
+    },
     note(line) {
       stream.write(`\r\u001b[2K${cleanText(line, usesColor(stream))}\n`);
+      if (isOpen) draw();
     },
-    finish: () => bar.stop(),
+    finish() {
+      if (!isOpen) return;
+      isOpen = false;
+      clearInterval(timer);
+      stream.off('resize', draw);
+      process.off('exit', onExit);
+      draw();
+      stream.write('\n');
+    },
   };
 }
 
-function lineProgress(options: ProgressOptions, { stream, describe, now }: Display): Progress {
+function lineProgress(
+  options: ProgressOptions,
+  { stream, describe, now }: Display & { readonly now: () => number },
+): Progress {
   let last = -Infinity;
-  const { formatStep = String } = options;
   return {
     update(update) {
       const at = now();
       if (update.step < options.numSteps && at - last < options.everySeconds * 1000) return;
       last = at;
-      stream.write(
-        `${cleanText(`${options.label} ${formatStep(update.step)}/${formatStep(options.numSteps)}  ${describe(update)}`)}\n`,
-      );
+      const { label, steps, numbers, rate, remaining } = describe(update);
+      stream.write(`${[`${label} ${steps}`, ...numbers, rate, remaining].join('  ')}\n`);
     },
     note(line) {
       stream.write(`${cleanText(line, usesColor(stream))}\n`);

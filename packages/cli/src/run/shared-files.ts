@@ -2,10 +2,10 @@
  * Large files that several generators have alike, such as a text encoder: stored once, as hard links. Every folder stays
  * complete, whatever happens to the others; copying one copies the content.
  */
-import { makeFolders, readFileChecked } from '@dimo/backend-node';
+import { makeFolders, pathInside, readFileChecked } from '@dimo/backend-node';
 import { sha256Hex } from '@dimo/core';
-import { link, readdir, rename, stat, unlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { link, lstat, readdir, rename, unlink } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { writeFileAtomically } from './folder.js';
 
 /** Name of the folder of shared files, beside the runs. */
@@ -26,7 +26,8 @@ export async function writeSharedFile(path: string, bytes: Uint8Array, store: st
   const shared = join(store, hash);
   const temporary = `${path}.tmp-${process.pid}`;
   try {
-    await makeFolders(store);
+    // Whoever sends a folder of runs may have put a link there.
+    await makeFolders(await pathInside(dirname(store), basename(store)));
     if (!(await holds(shared, bytes.length, hash))) await writeFileAtomically(shared, bytes);
     await unlink(temporary).catch(() => {});
     await link(shared, temporary);
@@ -44,18 +45,18 @@ export async function writeSharedFile(path: string, bytes: Uint8Array, store: st
 
 /** True if the file has this content: anything may have happened to it since it was written. */
 async function holds(path: string, length: number, hash: string): Promise<boolean> {
-  const size = await stat(path).then(
+  const size = await lstat(path).then(
     (stats) => (stats.isFile() ? stats.size : -1),
     () => -1,
   );
-  return size === length && (await sha256Hex(await readFileChecked(path))) === hash;
+  return size === length && (await sha256Hex(await readFileChecked(path, length))) === hash;
 }
 
 /** Removes files of the store that have no other name. */
 async function removeUnused(store: string, kept: string): Promise<void> {
   for (const name of await readdir(store)) {
     if (name === kept || !/^[0-9a-f]{64}$/.test(name)) continue;
-    const { nlink } = await stat(join(store, name));
+    const { nlink } = await lstat(join(store, name));
     if (nlink === 1) await unlink(join(store, name));
   }
 }

@@ -23,10 +23,12 @@ export interface StopRequests {
  *
  * @param now - a monotonic clock in milliseconds.
  * @param endNow - ends the process with an exit code.
+ * @param say - shows a line, without disturbing a bar of progress.
  */
 export function listenForStop(
   now: () => number = () => performance.now(),
   endNow: (code: number) => void = (code) => process.exit(code),
+  say: (line: string) => void = printError,
 ): StopRequests {
   const controller = new AbortController();
   let first: { readonly name: string; readonly at: number } | undefined;
@@ -37,7 +39,7 @@ export function listenForStop(
       return;
     }
     first = { name, at };
-    printError(`${name}: saving after this step, then stopping${name === 'SIGINT' ? ' (again to end at once)' : ''}`);
+    say(`${name}: saving after this step, then stopping${name === 'SIGINT' ? ' (again to end at once)' : ''}`);
     controller.abort();
   };
   for (const name of stopSignals) process.on(name, onSignal);

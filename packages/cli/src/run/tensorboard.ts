@@ -5,7 +5,8 @@
  */
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { crc32c } from '@node-rs/crc32';
-import { openSync, writeSync, closeSync } from 'node:fs';
+import { openSync, writeSync, closeSync, constants } from 'node:fs';
+import { ioError } from '@dimo/backend-node';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 
@@ -75,13 +76,23 @@ export function versionEvent(wallTime: number): Uint8Array {
 /** Opens a new event file in a folder. Times are wall time, which TensorBoard wants; nothing else depends on them. */
 export function createEventWriter(folder: string, seconds: () => number = () => Date.now() / 1000): EventWriter {
   const path = join(folder, `events.out.tfevents.${Math.floor(seconds())}.${hostname()}.${process.pid}`);
-  const file = openSync(path, 'a');
-  writeSync(file, eventRecord(versionEvent(seconds())));
+  // Not through a link that somebody has put there.
+  const { O_APPEND, O_CREAT, O_WRONLY, O_NOFOLLOW = 0 } = constants;
+  const attempt = <T>(run: () => T): T => {
+    try {
+      return run();
+    } catch (error) {
+      throw ioError(error, 'write', path);
+    }
+  };
+  const append = (event: Uint8Array): void => void attempt(() => writeSync(file, eventRecord(event)));
+  const file = attempt(() => openSync(path, O_APPEND | O_CREAT | O_WRONLY | O_NOFOLLOW));
+  append(versionEvent(seconds()));
   let isOpen = true;
   return {
     path,
     write(step, values) {
-      if (isOpen && values.length > 0) writeSync(file, eventRecord(summaryEvent(seconds(), step, values)));
+      if (isOpen && values.length > 0) append(summaryEvent(seconds(), step, values));
     },
     close() {
       if (isOpen) closeSync(file);

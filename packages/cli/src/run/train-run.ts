@@ -19,6 +19,7 @@ import type { RunFolder } from '@dimo/backend-node';
 import { join } from 'node:path';
 import type { DimoConfig } from '../config/schema.js';
 import { exitFailed, withExitCode } from '../failure.js';
+import { shellQuoted } from '../resume-command.js';
 import { printError } from '../terminal.js';
 import { openMetricsLog } from './metrics.js';
 import { createProgress, type Progress } from './progress.js';
@@ -75,16 +76,19 @@ export interface TrainRunResult extends TrainingSnapshot {
  */
 export async function trainRun<Draws>(task: TrainRun<Draws>): Promise<TrainRunResult> {
   const { program, run, config } = task;
-  const stop = listenForStop();
   let lastSaved: string | undefined;
+  let rescue: Rescue | undefined;
   const progressBox: { progress?: Progress; events?: EventWriter } = {};
+  const stop = listenForStop(undefined, undefined, (line) =>
+    progressBox.progress ? progressBox.progress.note(line) : printError(line),
+  );
   try {
     const from = task.resume ? await restore(task) : undefined;
     const firstStep = from?.step ?? 0;
     if (from) lastSaved = `step-${firstStep}`;
     const log = await openMetricsLog(join(run.path, 'metrics.jsonl'), firstStep);
     const events = config.log.tensorboard ? (await import('./tensorboard.js')).createEventWriter(run.path) : undefined;
-    const progress = await createProgress({
+    const progress = createProgress({
       label: task.label,
       numSteps: program.numSteps,
       firstStep,
@@ -122,6 +126,9 @@ export async function trainRun<Draws>(task: TrainRun<Draws>): Promise<TrainRunRe
       signal: stop.signal,
       ...(from ? { from } : {}),
       ...(task.maxSkipped === undefined ? {} : { maxSkippedInARow: task.maxSkipped }),
+      onFailure: async (snapshot, error) => {
+        rescue = await saveAfterFailure(error, { snapshot, save, savedStep: Math.max(savedStep, firstStep) });
+      },
       onStep: async (report) => {
         const { step, metrics, counters } = report;
         if (step % config.log.everySteps === 0 || step === program.numSteps || report.skipped) {
@@ -146,10 +153,45 @@ export async function trainRun<Draws>(task: TrainRun<Draws>): Promise<TrainRunRe
     return { ...result, stoppedBy: stop.received(), seconds: (performance.now() - started) / 1000 };
   } catch (error) {
     progressBox.progress?.finish();
-    throw progressBox.progress ? duringTraining(error, run.path, lastSaved) : error;
+    throw progressBox.progress ? duringTraining(error, run.path, { lastSaved, rescue }) : error;
   } finally {
     progressBox.events?.close();
     stop.dispose();
+  }
+}
+
+/** What became of the state of a run that failed. */
+interface Rescue {
+  /** Steps that it had completed. */
+  readonly step?: number;
+  /** Why they could not be saved. */
+  readonly failure?: string;
+}
+
+/** Saves what a failed run has computed since its last checkpoint, if it is good. Never throws. */
+async function saveAfterFailure(
+  error: unknown,
+  {
+    snapshot,
+    save,
+    savedStep,
+  }: {
+    readonly snapshot: () => Promise<TrainingSnapshot>;
+    readonly save: (snapshot: TrainingSnapshot) => Promise<void>;
+    readonly savedStep: number;
+  },
+): Promise<Rescue | undefined> {
+  // The folder is another process's now.
+  if (DimoError.isInstance(error) && error.code === 'locked') return undefined;
+  try {
+    const last = await snapshot();
+    if (last.step <= savedStep) return undefined;
+    const broken = Object.entries(last.state).find(([, { data }]) => !data.every(Number.isFinite));
+    if (broken) return { step: last.step, failure: `"${broken[0]}" is not finite` };
+    await save(last);
+    return { step: last.step };
+  } catch (second) {
+    return { failure: second instanceof Error ? second.message : String(second) };
   }
 }
 
@@ -217,15 +259,48 @@ export function fromGroups(
   );
 }
 
-/** Failures from the first step on end with code 1 and name what can be continued. */
-function duringTraining(error: unknown, path: string, lastSaved: string | undefined): unknown {
-  if (!DimoError.isInstance(error)) return withExitCode(error, exitFailed);
-  if (error.code === 'locked') return error;
-  const continued = lastSaved ? `the last good checkpoint is ${lastSaved}; continue with --resume ${path}` : undefined;
-  const hint = [error.hint, continued].filter((part) => part !== undefined).join('; ');
-  const Kind = error.code === 'non-finite' ? NonFiniteError : undefined;
-  const described = Kind
-    ? new Kind(error.message, { hint, path: error.path, cause: error })
-    : new DimoError(error.code, error.message, { hint, path: error.path, cause: error });
-  return withExitCode(described, exitFailed);
+/**
+ * Writes what a training has made. If that fails, the error says that the training itself is saved.
+ *
+ * @throws as `trainRun`.
+ */
+export async function writeResult<T>(run: RunFolder, { step }: TrainingSnapshot, write: () => Promise<T>): Promise<T> {
+  try {
+    return await write();
+  } catch (error) {
+    throw duringTraining(error, run.path, { lastSaved: `step-${step}`, rescue: undefined });
+  }
+}
+
+/** Failures from the first step on end with code 1 and name what can be continued, and what could not be saved. */
+function duringTraining(
+  error: unknown,
+  path: string,
+  { lastSaved, rescue }: { readonly lastSaved: string | undefined; readonly rescue: Rescue | undefined },
+): unknown {
+  if (DimoError.isInstance(error) && error.code === 'locked') return error;
+  const lost =
+    rescue?.failure === undefined
+      ? undefined
+      : `the state${rescue.step === undefined ? '' : ` after step ${rescue.step}`} could not be saved: ${rescue.failure}`;
+  const continued = lastSaved
+    ? `the last good checkpoint is ${lastSaved}${rescue && !lost ? ', saved just now' : ''}; continue with --resume ${shellQuoted(path)}`
+    : undefined;
+  const described = DimoError.isInstance(error) ? error : unexpected(error);
+  const hint = [described.hint, lost, continued].filter((part) => part !== undefined).join('; ');
+  const Kind = described.code === 'non-finite' ? NonFiniteError : undefined;
+  const options = { hint: hint === '' ? undefined : hint, path: described.path, cause: error };
+  return withExitCode(
+    Kind ? new Kind(described.message, options) : new DimoError(described.code, described.message, options),
+    exitFailed,
+  );
+}
+
+/** An error of a plugin, of a library or of the system. */
+function unexpected(error: unknown): DimoError {
+  const message = error instanceof Error ? error.message : String(error);
+  const isOfSystem = error instanceof Error && 'syscall' in error;
+  return isOfSystem
+    ? new DimoError('io', message)
+    : new DimoError('internal', `unexpected failure: ${message}`, { hint: 'run again with --debug and report it' });
 }

@@ -65,9 +65,7 @@ function readClasses(value: unknown, maximum: number): string[] {
     `classes must be a list of up to ${maximum} ids or names, or a text such as "0-9"`,
   );
   if (typeof value === 'string' && value.length <= 1000) {
-    const texts = parseClasses(value, undefined);
-    if (texts.length > maximum) throw wrong;
-    return texts;
+    return parseClasses(value, undefined, maximum);
   }
   if (!Array.isArray(value) || value.length === 0 || value.length > maximum) throw wrong;
   return value.map((item: unknown) => {

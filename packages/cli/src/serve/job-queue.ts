@@ -16,6 +16,8 @@ export interface JobQueue {
   idle(): Promise<void>;
 }
 
+const goneProblem = (): HttpProblem => new HttpProblem(499, 'the client went away');
+
 /** Makes an empty queue. */
 export function createJobQueue(maximumWaiting: number): JobQueue {
   const waiting: (() => void)[] = [];
@@ -34,6 +36,7 @@ export function createJobQueue(maximumWaiting: number): JobQueue {
     waiting: () => waiting.length,
     idle: () => (isBusy ? new Promise((resolve) => idle.push(resolve)) : Promise.resolve()),
     async run(signal, job) {
+      if (signal.aborted) throw goneProblem();
       if (isBusy) {
         if (waiting.length >= maximumWaiting)
           throw new HttpProblem(429, `${waiting.length} requests are waiting already`, {
@@ -45,7 +48,7 @@ export function createJobQueue(maximumWaiting: number): JobQueue {
             const at = waiting.indexOf(resolve);
             if (at < 0) return;
             waiting.splice(at, 1);
-            reject(new HttpProblem(499, 'the client went away'));
+            reject(goneProblem());
           });
         });
       }

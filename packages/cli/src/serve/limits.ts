@@ -12,8 +12,13 @@ export interface ServeLimits {
   readonly promptLength: number;
   /** Requests that wait for the one that is computed. @default 32 */
   readonly queue: number;
-  /** Open connections. @default 512 */
+  /** Open connections; beyond them, the one that has been silent for longest is closed. @default 512 */
   readonly connections: number;
+  /** Requests of one connection that are computed or wait. @default 8 */
+  readonly jobsPerConnection: number;
+  /** Milliseconds in which a client must take `readerBytes` of what is sent to it. @default 20000 and 16 KiB */
+  readonly readerMilliseconds: number;
+  readonly readerBytes: number;
   /** Bodies that are read at the same time. @default 64 */
   readonly bodies: number;
   /** Milliseconds for the headers, and for headers and body together. @default 10000 and 30000 */
@@ -29,6 +34,9 @@ export const defaultServeLimits: ServeLimits = {
   promptLength: 10_000,
   queue: 32,
   connections: 512,
+  jobsPerConnection: 8,
+  readerMilliseconds: 20_000,
+  readerBytes: 2 ** 14,
   bodies: 64,
   headersMilliseconds: 10_000,
   requestMilliseconds: 30_000,

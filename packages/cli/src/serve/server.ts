@@ -11,8 +11,11 @@ import { DimoError } from '@dimo/core';
 import { randomInt } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { shortLines } from '../failure.js';
 import { encodeGrid, encodeImage, gridColumns } from '../images.js';
 import { checkRequest, loopbackHosts, type GuardSettings } from './guard.js';
+import { listen, listenError } from './listen.js';
+import { watchConnections, type Connections } from './connections.js';
 import { parseImageRequest } from './image-request.js';
 import { createJobQueue, type JobQueue } from './job-queue.js';
 import { defaultServeLimits, HttpProblem, type ServeLimits } from './limits.js';
@@ -60,12 +63,16 @@ const commonHeaders = {
   'referrer-policy': 'no-referrer',
 };
 
-/** Starts the server. @throws Error of Node if the address cannot be used */
+/**
+ * Starts the server.
+ *
+ * @throws DimoError with code `io` if the address cannot be used, naming another port where one is free.
+ */
 export async function startServer(options: ServeOptions): Promise<RunningServer> {
   const limits = { ...defaultServeLimits, ...options.limits };
   const { host = '127.0.0.1', log } = options;
   const queue = createJobQueue(limits.queue);
-  const context: Context = {
+  const context: Omit<Context, 'connections'> = {
     ...options,
     limits,
     queue,
@@ -100,22 +107,21 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
         const path = (request.url ?? '').split('?')[0]!.slice(0, 200);
         log?.(`${request.method} ${path} ${status} ${Math.round(performance.now() - started)} ms`);
       });
-      void answer(request, response, context);
+      void answer(request, response, { ...context, connections });
     },
   );
-  server.maxConnections = limits.connections;
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(options.port ?? 7860, host, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
+  const connections = watchConnections(server, limits);
+  try {
+    await listen(server, options.port ?? 7860, host);
+  } catch (error) {
+    connections.dispose();
+    throw await listenError(error, options.port ?? 7860, host);
+  }
   const { port } = server.address() as AddressInfo;
   return {
     port,
     address: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
-    close: () => closeServer(server, queue),
+    close: () => closeServer(server, queue).finally(() => connections.dispose()),
   };
 }
 
@@ -124,6 +130,7 @@ interface Context extends ServeOptions {
   readonly queue: JobQueue;
   readonly guard: GuardSettings;
   readonly bodies: { open: number };
+  readonly connections: Connections;
 }
 
 /** An address stands for itself; "all addresses" stands for no name. */
@@ -166,6 +173,8 @@ async function route(
     default:
       if (!isRead) throw notAllowed('GET, HEAD');
       if (!context.page || pathname.startsWith('/v1/')) throw new HttpProblem(404, 'there is nothing here');
+      // Tells the page that it can offer models of this server too.
+      if (context.models.length > 0) response.setHeader('dimo-models', '/v1/models');
       return new Promise<void>((resolve, reject) => {
         response.on('close', resolve);
         context.page!(request, response, () => reject(new HttpProblem(404, 'there is no such file')));
@@ -182,7 +191,7 @@ function describeModel({ name, kind, classNames, imageShape }: ServedModel): obj
 }
 
 async function postImages(request: IncomingMessage, response: ServerResponse, context: Context): Promise<void> {
-  const { limits, bodies, queue, models } = context;
+  const { limits, bodies, queue, models, connections } = context;
   if (bodies.open >= limits.bodies)
     throw new HttpProblem(429, 'too many requests are being read', { headers: { 'retry-after': '1' } });
   bodies.open++;
@@ -197,8 +206,13 @@ async function postImages(request: IncomingMessage, response: ServerResponse, co
   if (wanted.count * height * width > maximum)
     throw new HttpProblem(400, `an answer may have ${Math.floor(maximum / (height * width))} images of this model`);
   const seed = wanted.seed ?? randomInt(2 ** 32);
+  const numJobs = connections.jobs(request.socket);
+  if (numJobs >= limits.jobsPerConnection)
+    throw new HttpProblem(429, `${numJobs} requests of this connection are waiting already`, {
+      headers: { 'retry-after': '1' },
+    });
   const gone = new AbortController();
-  response.on('close', () => gone.abort());
+  const letGo = connections.hold(request.socket, () => gone.abort());
   const generate = {
     texts: wanted.texts,
     count: wanted.count,
@@ -206,34 +220,37 @@ async function postImages(request: IncomingMessage, response: ServerResponse, co
     temperature: wanted.temperature,
     signal: gone.signal,
   };
-  await queue.run(gone.signal, async () => {
-    if (gone.signal.aborted) return;
-    const started = performance.now();
-    const pngs: string[] = [];
-    const grid = asGrid ? new Float32Array(wanted.count * sizeOfImage(model)) : undefined;
-    const labels: string[] = [];
-    for await (const { first, images, labels: some } of model.generate(generate)) {
-      labels.push(...some);
-      if (grid) grid.set(images.data, first * sizeOfImage(model));
-      else for (let i = 0; i < images.shape[0]!; i++) pngs.push(Buffer.from(encodeImage(images, i)).toString('base64'));
-      // Other connections have their turn between batches.
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    if (gone.signal.aborted) return;
-    if (grid) {
-      const shape = [wanted.count, ...model.imageShape];
-      const { png } = encodeGrid({ dtype: 'float32', shape, data: grid }, gridColumns(wanted.count, 0));
-      response.writeHead(200, { 'content-type': 'image/png', 'cache-control': 'no-store', 'x-seed': String(seed) });
-      response.end(png);
-      return;
-    }
-    sendJson(response, 200, {
-      model: model.name,
-      seed,
-      milliseconds: Math.round(performance.now() - started),
-      images: pngs.map((png, i) => ({ png, ...(labels[i] === undefined ? {} : { label: labels[i] }) })),
-    });
-  });
+  await queue
+    .run(gone.signal, async () => {
+      if (gone.signal.aborted) return;
+      const started = performance.now();
+      const pngs: string[] = [];
+      const grid = asGrid ? new Float32Array(wanted.count * sizeOfImage(model)) : undefined;
+      const labels: string[] = [];
+      for await (const { first, images, labels: some } of model.generate(generate)) {
+        labels.push(...some);
+        if (grid) grid.set(images.data, first * sizeOfImage(model));
+        else
+          for (let i = 0; i < images.shape[0]!; i++) pngs.push(Buffer.from(encodeImage(images, i)).toString('base64'));
+        // Other connections have their turn between batches.
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      if (gone.signal.aborted) return;
+      if (grid) {
+        const shape = [wanted.count, ...model.imageShape];
+        const { png } = encodeGrid({ dtype: 'float32', shape, data: grid }, gridColumns(wanted.count, 0));
+        response.writeHead(200, { 'content-type': 'image/png', 'cache-control': 'no-store', 'x-seed': String(seed) });
+        response.end(png);
+        return;
+      }
+      sendJson(response, 200, {
+        model: model.name,
+        seed,
+        milliseconds: Math.round(performance.now() - started),
+        images: pngs.map((png, i) => ({ png, ...(labels[i] === undefined ? {} : { label: labels[i] }) })),
+      });
+    })
+    .finally(letGo);
 }
 
 function sizeOfImage({ imageShape: [height, width, channels] }: ServedModel): number {
@@ -266,7 +283,7 @@ function sendProblem(request: IncomingMessage, response: ServerResponse, problem
   for (const [name, value] of Object.entries({ ...headers, ...(isUnread ? { connection: 'close' } : {}) }))
     response.setHeader(name, value);
   sendJson(response, problem.status, {
-    error: { message: problem.message, ...(hint === undefined ? {} : { hint }) },
+    error: { message: shortLines(problem.message), ...(hint === undefined ? {} : { hint }) },
   });
   if (!isUnread) return;
   // Read and thrown away for a moment, so that the answer arrives before the connection is reset.

@@ -21,4 +21,6 @@ export interface EngineCheckOptions {
   readonly tolerance: number;
   /** False if equal runs may differ in the last bit, as with atomic additions on a GPU. @default true */
   readonly isDeterministic: boolean;
+  /** Makes another engine of the kind, for the checks that dispose one. @default those checks are skipped */
+  readonly create?: () => Promise<Engine>;
 }

@@ -7,6 +7,7 @@
 import '../gradients.js';
 import type { EngineCheck, EngineCheckOptions } from './engine-check.js';
 import { halfChecks } from './half-checks.js';
+import { misuseChecks } from './misuse-checks.js';
 import { opChecks } from './op-checks.js';
 import { stateChecks } from './state-checks.js';
 import { trainingChecks } from './training-checks.js';
@@ -14,5 +15,11 @@ import { trainingChecks } from './training-checks.js';
 /** All checks of an engine; each leaves it as it found it. */
 export function engineChecks(options: Partial<EngineCheckOptions> = {}): EngineCheck[] {
   const resolved: EngineCheckOptions = { tolerance: 2e-5, isDeterministic: true, ...options };
-  return [...stateChecks(), ...halfChecks(), ...trainingChecks(resolved), ...opChecks(resolved)];
+  return [
+    ...stateChecks(),
+    ...misuseChecks(resolved),
+    ...halfChecks(),
+    ...trainingChecks(resolved),
+    ...opChecks(resolved),
+  ];
 }

@@ -4,7 +4,7 @@ import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import { runFusable } from './dispatch.js';
 
 /**
- * One id per position: the first whose inclusive cumulative probability exceeds the uniform number.
+ * One id per position: the first whose inclusive cumulative probability exceeds the uniform number times the sum of all.
  *
  * Kernel `DimoSampleCategorical` {logits, uniforms} -> int32 [batch, L].
  *
@@ -15,10 +15,13 @@ import { runFusable } from './dispatch.js';
  */
 export function sampleCategorical(logits: Tensor3D, uniforms: Tensor2D): Tensor2D {
   const [ids] = runFusable('DimoSampleCategorical', { logits, uniforms }, {}, () => {
-    const numLogits = logits.shape[2];
+    const [batch, length, numLogits] = logits.shape;
     const cumulative = tf.cumsum(tf.softmax(logits, -1), 2);
-    const passed = tf.cast(tf.lessEqual(cumulative, tf.expandDims(uniforms, 2)), 'int32');
-    return [tf.minimum(tf.sum(passed, 2), tf.scalar(numLogits - 1, 'int32'))];
+    // Rounded, the probabilities sum to a little more or less than 1: without the total a number near 1 could pass them
+    // all and draw the last id, whatever its probability.
+    const total = tf.slice(cumulative, [0, 0, numLogits - 1], [batch, length, 1]);
+    const isPassed = tf.lessEqual(cumulative, tf.mul(tf.expandDims(uniforms, 2), total));
+    return [tf.minimum(tf.sum(tf.cast(isPassed, 'int32'), 2), tf.scalar(numLogits - 1, 'int32'))];
   });
   return tf.cast(ids!, 'int32') as Tensor2D;
 }

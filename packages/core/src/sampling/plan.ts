@@ -1,6 +1,8 @@
 /** Tokens of a batch while it is being sampled: which are decided, which are masked. */
-import { ShapeError } from '../errors.js';
+import { checkHostTree } from '../check-tensors.js';
+import { checkTree } from '../check-tree.js';
 import { float32, int32, type HostTensor } from '../tensors.js';
+import { checkInitialTokens } from '../token-init.js';
 import { sequenceLength, type TokenSpace } from '../token-space.js';
 
 /** Tokens and masks of a batch. Position i of sample b has the index b * L + i. */
@@ -35,14 +37,16 @@ export interface SamplingPlan {
  * A plan with everything masked, or with the tokens of `given` that are not the mask id decided for good.
  *
  * @param given - int32 [batch, L].
- * @throws ShapeError if `given` has another shape.
+ * @throws ShapeError if `given` has another shape, OptionError if it holds what is no token.
  */
 export function samplingPlan(space: TokenSpace, batchSize: number, given?: HostTensor<'int32'>): SamplingPlan {
   const length = sequenceLength(space);
-  if (given && given.data.length !== batchSize * length)
-    throw new ShapeError(
-      `sampler: initialTokens must be int32 [${batchSize}, ${length}], got [${given.shape.join(', ')}]`,
-    );
+  if (given) {
+    checkHostTree('sampler', { initialTokens: given });
+    const specs = { initialTokens: { dtype: 'int32', shape: [batchSize, length] } } as const;
+    checkTree('sampler', specs, { initialTokens: given });
+    checkInitialTokens(given, space, 'sampler');
+  }
   const tokens = given ? given.data.slice() : new Int32Array(batchSize * length).fill(space.maskTokenId);
   const isMasked = Uint8Array.from(tokens, (token) => (token === space.maskTokenId ? 1 : 0));
   const isGiven = isMasked.map((masked) => 1 - masked);

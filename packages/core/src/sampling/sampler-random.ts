@@ -1,4 +1,7 @@
 /** Random numbers of samplers: keyed by seed, sample, purpose and step, so that a batch size changes nothing. */
+import { requireInteger } from '../check-options.js';
+import { checkSpecTree } from '../check-tensors.js';
+import { ShapeError } from '../errors.js';
 import { randomStream, type RandomStream } from '../random.js';
 import type { SamplingOptions } from '../sampler-options.js';
 import { randomTokenDraws, tokenDrawSpec } from '../sampling.js';
@@ -31,6 +34,10 @@ export function randomMultiStepDraws(
   firstSample: number,
   { batchSize, tokenSpace, sampling = {} }: SamplerDrawSize,
 ): SamplerDraws {
+  requireInteger(batchSize, 'sampler: batchSize');
+  // Checked now: the numbers themselves are drawn when a step needs them.
+  randomStream(seed, firstSample, 'multi-step');
+  checkSpecTree('sampler: draws', { tokens: { dtype: 'float32', shape: [batchSize, sequenceLength(tokenSpace)] } });
   const rows = (purpose: string, step: number, size: number, draw: (random: RandomStream) => Float32Array) => {
     const values = new Float32Array(batchSize * size);
     for (let b = 0; b < batchSize; b++)
@@ -74,9 +81,17 @@ export interface SamplerRandom {
 
 /** Choices by inverting cumulative distributions at the uniform numbers of a batch. */
 export function samplerRandom(draws: SamplerDraws, batchSize: number, length: number): SamplerRandom {
+  const uniform = (purpose: string, step: number): ArrayLike<number> => {
+    const values = draws.uniform(purpose, step);
+    if (values.length !== batchSize * length)
+      throw new ShapeError(
+        `sampler: draws.uniform must give ${batchSize * length} numbers, got ${values.length} for "${purpose}" of step ${step}`,
+      );
+    return values;
+  };
   return {
     choices(purpose, step) {
-      const uniforms = draws.uniform(purpose, step);
+      const uniforms = uniform(purpose, step);
       return {
         chance: (index, p) => uniforms[index]! < p,
         pick(index, weights) {
@@ -96,10 +111,10 @@ export function samplerRandom(draws: SamplerDraws, batchSize: number, length: nu
       };
     },
     wholeNumbers(purpose, count) {
-      const uniforms = draws.uniform(purpose, 0);
+      const uniforms = uniform(purpose, 0);
       return Array.from({ length: batchSize }, (_, b) => Math.floor(uniforms[b * length]! * count));
     },
-    uniform: (purpose, step) => draws.uniform(purpose, step),
+    uniform,
     gumbel: (step) => draws.gumbel(step),
   };
 }

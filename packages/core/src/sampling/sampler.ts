@@ -4,6 +4,7 @@
  * runs on the device, so every sampler runs on every engine.
  */
 import { z } from 'zod';
+import { sizeLimits } from '../check-options.js';
 import { finite, positive, whole } from '../options/fields.js';
 import type { SamplingPlan } from './plan.js';
 import type { SamplerRandom } from './sampler-random.js';
@@ -69,7 +70,7 @@ export const tokenOptions = {
 
 /** Options of samplers with a fixed number of steps. */
 export const stepOptions = {
-  numSteps: whole(1, 100_000).default(16).describe('Steps.'),
+  numSteps: whole(1, sizeLimits.samplerSteps).default(16).describe('Steps.'),
   guidanceScale: finite().default(1).describe('Classifier-free guidance scale of the last step; 1: off.'),
   guidanceRamp: z
     .enum(['linear', 'constant'])

@@ -2,8 +2,8 @@
  * Float32 tensors that stay in 16 bits, as the file had them: half the memory for weights that are only read. They look
  * like any other host tensor; engines that can use the 16 bits ask for them.
  */
-import { DimoError } from '../errors.js';
-import { sizeOf, type HostTensor } from '../tensors.js';
+import { DimoError, ShapeError } from '../errors.js';
+import { checkShape, sizeOf, type HostTensor } from '../tensors.js';
 import { decodeBfloat16, float16Table } from './half-floats.js';
 
 /** Elements of a float32 tensor in 16 bits each. */
@@ -22,8 +22,14 @@ const half = Symbol('16-bit elements');
  * Its `data` is decoded anew at every access, so read it once. A copy made by spreading is an ordinary float32 tensor.
  *
  * @param bits - owned by the tensor from now on.
+ * @throws ShapeError if shape and bits disagree.
  */
 export function halfTensor(shape: readonly number[], { format, bits }: HalfFloats): HostTensor<'float32'> {
+  checkShape('16-bit tensor', shape);
+  if (bits.length !== sizeOf(shape))
+    throw new ShapeError(
+      `16-bit tensor: shape [${shape.join(', ')}] needs ${sizeOf(shape)} elements, got ${bits.length}`,
+    );
   const tensor = {
     dtype: 'float32' as const,
     shape,

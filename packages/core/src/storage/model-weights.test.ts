@@ -105,7 +105,7 @@ describe('readModelWeights', () => {
   it('leaves out what it may ignore, and refuses any other tensor too many', async () => {
     const extra = { ...weights, position_ids: int32([2], [0, 1]) };
     const files = { 'net/model.safetensors': writeSafetensors(extra) };
-    const found = await read(files, { ignore: (name) => name === 'position_ids' });
+    const found = await read(files, { lenient: true });
     expect(treeDifference(found, weights)).toBeUndefined();
     await expect(read(files)).rejects.toThrow(/extra: "position_ids"/);
   });
@@ -156,7 +156,7 @@ describe('readModelWeights', () => {
       /shape: "c\.bias" expected \[1\], got \[2\]/,
     ],
     ['a cut file', { 'net/model.safetensors': writeSafetensors(weights).slice(0, -4) }, /ends at|bytes/],
-    ['an empty file', { 'net/model.safetensors': new Uint8Array() }, /expected at least 8 bytes, got 0/],
+    ['an empty file', { 'net/model.safetensors': new Uint8Array() }, /the file is empty/],
   ];
   it.each(cases)('says what is wrong: %s', async (_, files, message) => {
     await expect(read(files)).rejects.toThrow(message);

@@ -3,13 +3,16 @@
  * `<base>.safetensors.index.json`, each possibly with a variant such as `fp16` in its name.
  */
 import { WeightError } from '../errors.js';
-import type { WeightSource } from './weight-source.js';
-import type { HostTree, SpecTree } from '../tensors.js';
+import { sizeOf, type HostTree, type SpecTree } from '../tensors.js';
 import { escapeText } from './escape-text.js';
+import { unfinishedDownload } from './foreign-file.js';
+import type { InspectedPart } from './inspected-part.js';
 import { readJsonFile } from './json-file.js';
 import { openSafetensors, type OpenSafetensors } from './safetensors-file.js';
 import type { SafetensorsReadOptions } from './safetensors.js';
+import { fitNames, fittedSpecs, type FittedNames } from './weight-names.js';
 import { checkWeights } from './weights.js';
+import type { WeightSource } from './weight-source.js';
 
 /** What `readModelWeights` needs. */
 export interface ModelWeightsOptions extends Pick<
@@ -22,8 +25,22 @@ export interface ModelWeightsOptions extends Pick<
   readonly base: string;
   /** What the weights have to fit, strictly. */
   readonly model: { readonly name: string; readonly parameters: SpecTree };
-  /** Tensors of these names may be there and are not read. */
-  readonly ignore?: (name: string) => boolean;
+  /**
+   * Reads weights of other programs as their own loaders do: words that wrappers and trainers put before the names are
+   * left out, and tensors that are none of the model's are passed over (but not those of a block that the model lacks).
+   * @default false: names are the model's own, all of them
+   */
+  readonly lenient?: boolean;
+}
+
+/** The files of a model's weights, opened and checked, not read. */
+export interface InspectedWeights {
+  /** Names in the source, the index included. */
+  readonly files: readonly string[];
+  /** Bytes of those with weights. */
+  readonly bytes: number;
+  /** Where the model's tensors are in them, and what else is. */
+  readonly names: FittedNames;
 }
 
 /** Indices of models with some ten thousand tensors have a few megabytes. */
@@ -35,23 +52,74 @@ const maximumIndexBytes = 2 ** 26;
  * @throws WeightError if files are missing, damaged or disagree, or the weights do not fit the model.
  */
 export async function readModelWeights(source: WeightSource, options: ModelWeightsOptions): Promise<HostTree> {
-  const { model, ignore = () => false } = options;
-  const { files, index } = await locate(source, options);
+  return withOpenWeights(source, options, async (opened, { names }) => {
+    const wanted = new Map([...names.fileNames].map(([own, name]) => [name, own]));
+    const weights = Object.create(null) as HostTree;
+    for (const file of opened) {
+      const read = await file.read(Object.keys(file.specs).filter((name) => wanted.has(name)));
+      for (const [name, tensor] of Object.entries(read)) weights[wanted.get(name)!] = tensor;
+    }
+    // In the order of the model, whatever the order of the files.
+    return Object.fromEntries(Object.keys(options.model.parameters).map((name) => [name, weights[name]!]));
+  });
+}
+
+/**
+ * Checks the weights of a model by the headers of their files; no tensor is read.
+ *
+ * @throws WeightError as `readModelWeights`, but for what only the numbers show.
+ */
+export async function inspectModelWeights(
+  source: WeightSource,
+  options: ModelWeightsOptions,
+): Promise<InspectedWeights> {
+  return withOpenWeights(source, options, (_, inspected) => Promise.resolve(inspected));
+}
+
+/**
+ * The weights of a part of a model, checked by the headers of their files.
+ *
+ * @throws WeightError as `inspectModelWeights`.
+ */
+export async function inspectPart(
+  source: WeightSource,
+  { name, ...options }: ModelWeightsOptions & { readonly name: string },
+): Promise<InspectedPart> {
+  const { files, bytes, names } = await inspectModelWeights(source, options);
+  return {
+    name,
+    files,
+    bytes,
+    parameters: Object.values(options.model.parameters).reduce((sum, { shape }) => sum + sizeOf(shape), 0),
+    leftOut: [names.prefix, ...names.wrappers.map((word) => `${word}.`)].filter((word) => word !== ''),
+    unused: names.unused,
+  };
+}
+
+async function withOpenWeights<T>(
+  source: WeightSource,
+  options: ModelWeightsOptions,
+  use: (opened: readonly OpenSafetensors[], inspected: InspectedWeights) => Promise<T>,
+): Promise<T> {
+  const { model, lenient = false } = options;
+  const { files, index, indexFile } = await locate(source, options);
   const opened: OpenSafetensors[] = [];
   try {
     for (const file of files) opened.push(await openSafetensors(source, file, options));
     const specs = joinShards(opened, index);
-    const wanted = Object.fromEntries(Object.entries(specs).filter(([name]) => !ignore(name)));
     const path = index?.path ?? opened[0]!.path;
-    checkWeights(wanted, model.parameters, { model: model.name, path });
-    const weights = Object.create(null) as HostTree;
-    for (const file of opened)
-      Object.assign(weights, await file.read(Object.keys(file.specs).filter((name) => Object.hasOwn(wanted, name))));
-    // In the order of the model, whatever the order of the files.
-    return Object.fromEntries(Object.keys(model.parameters).map((name) => [name, weights[name]!]));
+    const names = lenient ? fitNames(specs, model.parameters) : sameNames(specs);
+    checkWeights(fittedSpecs(specs, model.parameters, names), model.parameters, { model: model.name, path });
+    const bytes = opened.reduce((sum, file) => sum + file.bytes, 0);
+    return await use(opened, { files: indexFile === undefined ? files : [indexFile, ...files], bytes, names });
   } finally {
     await Promise.all(opened.map((file) => file.close()));
   }
+}
+
+function sameNames(specs: SpecTree): FittedNames {
+  const fileNames = new Map(Object.keys(specs).map((name) => [name, name]));
+  return { fileNames, prefix: '', wrappers: [], alternatives: [], unused: [] };
 }
 
 /** Variants that are taken where the plain weights are missing, the preferred one first. */
@@ -113,7 +181,7 @@ interface ShardIndex {
 async function locate(
   source: WeightSource,
   { folder, base, model }: ModelWeightsOptions,
-): Promise<{ readonly files: readonly string[]; readonly index?: ShardIndex }> {
+): Promise<{ readonly files: readonly string[]; readonly index?: ShardIndex; readonly indexFile?: string }> {
   const prefix = folder === '' ? '' : `${folder}/`;
   const all = await source.list();
   const inFolder = all.filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));
@@ -135,7 +203,7 @@ async function locate(
       `${escapeText(index.path)}: ${missing.length} of ${files.length} files that it names are missing: ${listed(missing)}`,
       { path: index.path, hint: 'the download or copy is incomplete; fetch the missing files' },
     );
-  return { files, index };
+  return { files, index, indexFile: prefix + chosen };
 }
 
 /** `<base><ending>`, or with one word (a variant) between. */
@@ -151,6 +219,8 @@ function isIndex(name: string, base: string): boolean {
 
 function hintFor(files: readonly string[], numCandidates: number): string {
   if (numCandidates > 1) return 'keep one of them';
+  const unfinished = unfinishedDownload(files);
+  if (unfinished !== undefined) return unfinished;
   return files.some((name) => /\.(bin|pth|pt|ckpt)$/.test(name))
     ? 'convert the PyTorch file to safetensors'
     : 'name the folder of a complete release';

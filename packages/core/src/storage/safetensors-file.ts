@@ -10,6 +10,8 @@ export interface OpenSafetensors {
   /** Name in the source. */
   readonly file: string;
   readonly path: string;
+  /** Bytes of the file. */
+  readonly bytes: number;
   /** What each tensor becomes: floating-point numbers float32, integers int32. */
   readonly specs: SpecTree;
   /** Reads tensors, one after another. */
@@ -34,6 +36,7 @@ export async function openSafetensors(
     return {
       file: name,
       path,
+      bytes: file.length,
       specs: Object.fromEntries(
         [...entries].map(([key, { dtype, shape }]) => [key, { dtype: hostType(dtype), shape }]),
       ),
@@ -54,11 +57,14 @@ export async function openSafetensors(
   }
 }
 
+/** The length of the header, and enough to tell what a file is that is none of ours. */
+const headBytes = 4096;
+
 async function readHeader(
   file: WeightFile,
   options: SafetensorsReadOptions,
 ): Promise<ReadonlyMap<string, SafetensorsEntry>> {
-  const start = await file.read(0, Math.min(8, file.length));
+  const start = await file.read(0, Math.min(headBytes, file.length));
   const length = safetensorsHeaderLength(start, file.length, options);
   return parseSafetensorsHeader(await file.read(0, length), file.length, options).tensors;
 }

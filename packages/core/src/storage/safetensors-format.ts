@@ -40,6 +40,10 @@ export interface SafetensorsLimits {
   readonly rank: number;
   /** UTF-8 bytes of one name. @default 512 */
   readonly nameBytes: number;
+  /** Entries of the metadata. @default 10_000 */
+  readonly metadataEntries: number;
+  /** Characters of all metadata together. @default 2^24 */
+  readonly metadataLength: number;
 }
 
 /** The limits in use where none are given. */
@@ -48,6 +52,8 @@ export const defaultSafetensorsLimits: SafetensorsLimits = {
   tensors: 100_000,
   rank: 8,
   nameBytes: 512,
+  metadataEntries: 10_000,
+  metadataLength: 2 ** 24,
 };
 
 /** One tensor as the header describes it. */

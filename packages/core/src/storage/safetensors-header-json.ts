@@ -63,6 +63,7 @@ class HeaderParser {
 
   private metadata(): Map<string, string> {
     const found = new Map<string, string>();
+    let length = 0;
     this.space();
     if (this.text.startsWith('null', this.position)) {
       this.position += 4;
@@ -70,7 +71,13 @@ class HeaderParser {
     }
     this.object('__metadata__', (key) => {
       if (found.has(key)) throw this.fail(`metadata "${escapeText(key)}" occurs twice`);
-      found.set(key, this.string());
+      if (found.size >= this.limits.metadataEntries)
+        throw this.fail(`__metadata__ has more than ${this.limits.metadataEntries} entries`);
+      const value = this.string();
+      length += key.length + value.length;
+      if (length > this.limits.metadataLength)
+        throw this.fail(`__metadata__ has more than ${this.limits.metadataLength} characters`);
+      found.set(key, value);
     });
     return found;
   }

@@ -6,6 +6,7 @@
  */
 import { WeightError } from '../errors.js';
 import { escapeText } from './escape-text.js';
+import { describeForeignFile } from './foreign-file.js';
 import {
   bitsPerElement,
   defaultSafetensorsLimits,
@@ -27,14 +28,11 @@ export interface SafetensorsHeaderOptions {
   readonly path?: string | undefined;
 }
 
-/** Pointers of Git LFS have some 130 bytes. */
-const maximumPointerBytes = 1024;
-
 /**
  * Length of the part of a file that `parseSafetensorsHeader` needs: to read tensors one at a time from a large file,
  * read 8 bytes, then this many, parse, and read each tensor's range.
  *
- * @param start - at least the first 8 bytes.
+ * @param start - at least the first 8 bytes; with more of them (4096) the message can say what another file is.
  * @param fileLength - bytes of the whole file.
  * @throws WeightError if the length is beyond the file or the limit.
  */
@@ -44,17 +42,19 @@ export function safetensorsHeaderLength(
   options: SafetensorsHeaderOptions = {},
 ): number {
   const limit = options.limits?.headerBytes ?? defaultSafetensorsLimits.headerBytes;
-  const fail = (message: string): WeightError =>
-    new WeightError(`safetensors: ${message}`, {
+  const fail = (message: string): WeightError => {
+    const foreign = describeForeignFile(start, fileLength);
+    const isCutOff = start[8] === 0x7b && foreign?.what === 'a safetensors file';
+    if (foreign && !isCutOff)
+      return new WeightError(`safetensors: the file is ${foreign.what}`, { path: options.path, hint: foreign.hint });
+    return new WeightError(`safetensors: ${message}`, {
       path: options.path,
-      hint: 'the file is damaged or of another format',
+      hint: isCutOff
+        ? 'the download or copy is incomplete; fetch the file again'
+        : 'the file is damaged or of another format',
     });
+  };
   if (start.length < 8 || fileLength < 8) throw fail(`expected at least 8 bytes, got ${fileLength}`);
-  if (fileLength < maximumPointerBytes && new TextDecoder().decode(start.subarray(0, 8)) === 'version ')
-    throw new WeightError('safetensors: the file is a pointer of Git LFS, which stands for the real one', {
-      path: options.path,
-      hint: 'fetch the real files: `git lfs pull` in the repository, or `dimo import hf:owner/repository`',
-    });
   const view = new DataView(start.buffer, start.byteOffset, start.byteLength);
   const length = view.getUint32(0, true) + view.getUint32(4, true) * 2 ** 32;
   if (length > limit) throw fail(`header of ${length} bytes, at most ${limit} are allowed`);
@@ -92,12 +92,17 @@ function placeTensors(
 ): Map<string, SafetensorsEntry> {
   const fail = (message: string): WeightError =>
     new WeightError(`safetensors: ${message}`, { path, hint: 'the file is damaged; copy it again from its source' });
+  const cutOff = (message: string): WeightError =>
+    new WeightError(`safetensors: ${message}`, {
+      path,
+      hint: 'the download or copy is incomplete; fetch the file again',
+    });
   const dataLength = fileLength - dataStart;
   for (const [name, { dtype, shape, offsets }] of raw) {
     const label = `tensor "${escapeText(name)}"`;
     const [begin, end] = offsets;
     if (begin > end) throw fail(`${label} begins at ${begin}, after its end ${end}`);
-    if (end > dataLength) throw fail(`${label} ends at ${end}, but the file holds ${dataLength} bytes of data`);
+    if (end > dataLength) throw cutOff(`${label} ends at ${end}, but the file holds ${dataLength} bytes of data`);
     const bits = checkedProduct([...shape, bitsPerElement[dtype]]);
     if (bits === undefined) throw fail(`${label}: shape [${shape.join(', ')}] is too large`);
     if (bits % 8 !== 0 || bits / 8 !== end - begin)

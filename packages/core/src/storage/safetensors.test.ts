@@ -160,6 +160,11 @@ describe('safetensors', () => {
   });
 });
 
+it('refuses a header beyond the limit that is set, though the file holds it', () => {
+  const bytes = writeSafetensors({ x: float32([1]) });
+  expect(() => readSafetensors(bytes, { limits: { headerBytes: 16 } })).toThrow(/at most 16 are allowed/);
+});
+
 describe('16-bit floats', () => {
   it('converts all 65,536 half patterns both ways', () => {
     const table = float16Table();

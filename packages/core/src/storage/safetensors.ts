@@ -3,7 +3,7 @@ import { NonFiniteError, WeightError } from '../errors.js';
 import type { HostTensor, HostTree } from '../tensors.js';
 import { escapeText } from './escape-text.js';
 import { decodeHalfFloats, findNonFiniteHalf, halfTensor, type HalfFloats } from './half-tensors.js';
-import { assertLittleEndian, type SafetensorsEntry } from './safetensors-format.js';
+import { assertLittleEndian, bytesPerElement, type SafetensorsEntry } from './safetensors-format.js';
 import { parseSafetensorsHeader, type SafetensorsHeaderOptions } from './safetensors-header.js';
 
 /** Options of `readSafetensors` and `decodeSafetensorsEntry`. */
@@ -36,12 +36,34 @@ export interface SafetensorsContent {
 export function readSafetensors(bytes: Uint8Array, options: SafetensorsReadOptions = {}): SafetensorsContent {
   const header = parseSafetensorsHeader(bytes, bytes.length, options);
   const tensors = Object.create(null) as HostTree;
-  for (const [name, entry] of header.tensors)
-    if (options.only?.(name) ?? true)
-      tensors[name] = decodeSafetensorsEntry(name, entry, bytes.subarray(entry.begin, entry.end), options);
+  const chosen = [...header.tensors].filter(([name]) => options.only?.(name) ?? true);
+  checkWidening(chosen, bytes.length, options);
+  for (const [name, entry] of chosen)
+    tensors[name] = decodeSafetensorsEntry(name, entry, bytes.subarray(entry.begin, entry.end), options);
   const metadata = Object.create(null) as Record<string, string>;
   for (const [key, value] of header.metadata) metadata[key] = value;
   return { tensors, metadata };
+}
+
+/** Decoded tensors may have twice the bytes of the file, and so many more: integers of 8 bits become four times as large. */
+const freeBytes = 2 ** 26;
+
+function checkWidening(
+  tensors: readonly (readonly [string, SafetensorsEntry])[],
+  fileLength: number,
+  { keepHalf, path }: SafetensorsReadOptions,
+): void {
+  const decodedBytes = ([, { dtype, begin, end }]: readonly [string, SafetensorsEntry]): number => {
+    const isHalf = dtype === 'F16' || dtype === 'BF16';
+    const isKept = dtype === 'BOOL' || (isHalf && keepHalf === true);
+    return isKept ? end - begin : (4 * (end - begin)) / bytesPerElement(dtype);
+  };
+  const total = tensors.reduce((sum, tensor) => sum + decodedBytes(tensor), 0);
+  if (total > 2 * fileLength + freeBytes)
+    throw new WeightError(`safetensors: the tensors of ${fileLength} bytes become ${total} bytes when they are read`, {
+      path,
+      hint: 'save integers of 8 bits in several smaller files, or as weights in F16 or F32',
+    });
 }
 
 /**

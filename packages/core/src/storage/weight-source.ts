@@ -6,8 +6,13 @@ export interface WeightSource {
   readonly location: string;
   /** Names of the files there. */
   list(): Promise<readonly string[]>;
-  /** Content of one file. @throws DimoError with code `io` if it is absent. */
-  read(name: string): Promise<Uint8Array>;
+  /**
+   * Content of one file.
+   *
+   * @param maximumBytes - a longer file may be refused before it is read. @default any length
+   * @throws DimoError with code `io` if it is absent.
+   */
+  read(name: string, maximumBytes?: number): Promise<Uint8Array>;
   /**
    * One file, to be read in parts; large weights then never lie in memory twice.
    *
@@ -28,8 +33,11 @@ export interface WeightFile {
 
 /** Opens a file of any source. */
 export async function openWeightFile(source: WeightSource, name: string): Promise<WeightFile> {
-  if (source.open) return source.open(name);
-  const bytes = await source.read(name);
+  return source.open ? source.open(name) : bytesAsWeightFile(await source.read(name));
+}
+
+/** Bytes that are in memory already, as a file. @param bytes - borrowed until `close`. */
+export function bytesAsWeightFile(bytes: Uint8Array): WeightFile {
   return {
     length: bytes.length,
     read: (begin, end) => Promise.resolve(bytes.slice(begin, end)),

@@ -33,7 +33,7 @@ export function tinyModel(options: TinyModelOptions = {}): MaskedDiffusionModel 
   return {
     name: 'tiny',
     tokenSpace: { codebookSize, numLogits: codebookSize + 1, maskTokenId: codebookSize, grid },
-    condition: { label: { dtype: 'int32', shape: [] } },
+    condition: { label: { dtype: 'int32', shape: [], below: numClasses + 1 } },
     embeddingWidth: width,
     parameters,
     embeddingParameters: ['tokens.weight'],

@@ -3,6 +3,8 @@
  * sessions and state is asked of a session host, on this thread or on another.
  */
 import {
+  checkHostTree,
+  checkSpecTree,
   checkSubtree,
   checkTree,
   DimoError,
@@ -110,6 +112,7 @@ export function sessionEngine(options: SessionEngineOptions): Engine {
       },
       async assign(values) {
         const { id } = stateOf(tree, 'assign');
+        checkHostTree('assign', values);
         checkSubtree('assign', specs, values);
         widen(state, Object.keys(values));
         const { tensors, transfer } = detachedCopy(values);
@@ -129,6 +132,7 @@ export function sessionEngine(options: SessionEngineOptions): Engine {
 
     async upload(values, options) {
       requireLive('upload');
+      checkHostTree('upload', values);
       checkSpecs('upload', specsOf(values));
       const id = nextTree++;
       const specs = specsOf(values);
@@ -143,6 +147,8 @@ export function sessionEngine(options: SessionEngineOptions): Engine {
 
     async compile(fn, signature): Promise<CompiledFunction> {
       requireLive('compile');
+      checkSpecTree('compile: state', signature.state);
+      checkSpecTree('compile: inputs', signature.inputs);
       checkSpecs('compile', { ...signature.state, ...signature.inputs });
       const bytes = await emit(fn, signature);
       const ids = new Map<string, number>();
@@ -164,6 +170,7 @@ export function sessionEngine(options: SessionEngineOptions): Engine {
         async run(state, inputs): Promise<HostTree> {
           const tree = stateOf(state, 'run');
           if (isReleased) throw new DimoError('option', 'run: the compiled function has been disposed');
+          checkHostTree('run: inputs', inputs);
           checkTree('run: inputs', signature.inputs, inputs);
           checkTree('run: state', signature.state, pick(state.specs, Object.keys(signature.state)));
           widen(tree, Object.keys(newState)); // what changes is float32 from now on

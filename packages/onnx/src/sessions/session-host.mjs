@@ -47,11 +47,17 @@ function toHost(source) {
   return { dtype, shape: [...source.dims], data: /** @type {any} */ (source.data).slice() };
 }
 
-/** Bit patterns of a float16 tensor, whose elements may be a Float16Array. @param {Tensor} source @returns {Uint16Array} */
-function bitsOf(source) {
-  const { buffer, byteOffset, length } = /** @type {Uint16Array} */ (/** @type {unknown} */ (source.data));
-  return new Uint16Array(buffer, byteOffset, length);
+/**
+ * A float16 tensor whose data are the bit patterns. Where the platform has a Float16Array, onnxruntime makes one of them, and
+ * the native half of onnxruntime-node 1.30 reads that as nothing.
+ * @param {SessionRuntime} ort @param {Uint16Array} bits @param {readonly number[]} shape @returns {Tensor}
+ */
+function float16Tensor(ort, bits, shape) {
+  return Object.defineProperty(new ort.Tensor('float16', bits, shape), 'data', { value: bits });
 }
+
+/** Bit patterns of a float16 tensor made here. @param {Tensor} source */
+const bitsOf = (source) => /** @type {Uint16Array} */ (source.data);
 
 /** @param {Map<string, StateTensor>} state */
 function disposeTree(state) {
@@ -101,12 +107,7 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
   function stateTensor(wired) {
     const { shape } = wired;
     if ('bits' in wired)
-      return {
-        shape,
-        current: new ort.Tensor('float16', wired.bits, shape),
-        spare: undefined,
-        exponent: wired.exponent,
-      };
+      return { shape, current: float16Tensor(ort, wired.bits, shape), spare: undefined, exponent: wired.exponent };
     return { shape, current: tensor(wired.dtype, shape, wired.data), spare: undefined, exponent: 0 };
   }
 

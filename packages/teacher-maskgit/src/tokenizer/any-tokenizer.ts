@@ -9,6 +9,9 @@ import type { Tokenizer } from './tokenizer.js';
 export type TokenizerConfig =
   ({ readonly kind: 'patch-vq' } & PatchVqConfig) | ({ readonly kind: 'vqgan' } & VqganConfig);
 
+/** Kind of a tokenizer that names none. */
+const defaultTokenizerKind = 'patch-vq';
+
 /** A tokenizer with the complete configuration that makes it again. */
 export interface DefinedTokenizer {
   readonly tokenizer: Tokenizer;
@@ -16,13 +19,13 @@ export interface DefinedTokenizer {
 }
 
 /**
- * Makes a tokenizer from plain JSON, `{ "kind": "patch-vq" | "vqgan", ... }`.
+ * Makes a tokenizer from plain JSON, `{ "kind": "patch-vq" | "vqgan", ... }`; without a kind it is patch-VQ.
  *
  * @throws OptionError for an unknown kind or key, or a value out of its range.
  */
 export function defineTokenizer(config: TokenizerConfig | PlainObject, where = 'tokenizer'): DefinedTokenizer {
   const given = requireObject(config, where);
-  const kind = given['kind'];
+  const kind = given['kind'] ?? defaultTokenizerKind;
   switch (kind) {
     case 'patch-vq': {
       const resolved = resolvePatchVq(given, where);
@@ -35,4 +38,27 @@ export function defineTokenizer(config: TokenizerConfig | PlainObject, where = '
     default:
       throw new OptionError(`${where}.kind must be "patch-vq" or "vqgan", got ${describeValue(kind)}`);
   }
+}
+
+/**
+ * The configuration of a tokenizer for the images of a dataset: what it does not say about their size is theirs.
+ *
+ * @param imageShape - [height, width, channels].
+ * @throws OptionError if it is no configuration.
+ */
+export function tokenizerConfigFor(
+  config: PlainObject,
+  imageShape: readonly [height: number, width: number, channels: number],
+  where = 'tokenizer',
+): PlainObject {
+  const [height, width, channels] = imageShape;
+  const kind = config['kind'] ?? defaultTokenizerKind;
+  if (kind === 'patch-vq') return { imageShape, ...config };
+  if (kind !== 'vqgan') return config;
+  const network = requireObject(config['ddconfig'] ?? {}, `${where}.ddconfig`);
+  return {
+    imageSize: [height, width],
+    ...config,
+    ddconfig: { resolution: Math.max(height, width), in_channels: channels, out_ch: channels, ...network },
+  };
 }

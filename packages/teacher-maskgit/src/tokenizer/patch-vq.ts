@@ -10,6 +10,7 @@ import {
   OptionError,
   parameterList,
   refuseUnknownKeys,
+  requireGrid,
   requireInteger,
   requireIntegers,
   requireObject,
@@ -48,6 +49,7 @@ export function resolvePatchVq(config: PatchVqConfig, where = 'tokenizer'): Requ
     throw new OptionError(
       `${where}.imageShape must be [height, width, channels] with multiples of 4, got [${imageShape.join(', ')}]`,
     );
+  requireGrid([height / patchSize, width / patchSize], `${where}: the grid of imageShape`);
   const integer = (key: string, fallback: number) => requireInteger(given[key], `${where}.${key}`, 1, fallback);
   const resolved = {
     imageShape: [height, width, channels] as const,

@@ -15,10 +15,10 @@ function crcTable(): Uint32Array {
   return table;
 }
 
-/** CRC-32 (IEEE 802.3), uint32. */
-export function crc32(bytes: Uint8Array): number {
+/** CRC-32 (IEEE 802.3), uint32. @param before - that of the bytes before these, where they come in pieces. */
+export function crc32(bytes: Uint8Array, before = 0): number {
   const t = crcTable();
-  let crc = 0xffffffff;
+  let crc = ~before;
   let i = 0;
   for (; i + 4 <= bytes.length; i += 4) {
     crc ^= bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24);

@@ -1,9 +1,5 @@
-/** Opcodes that make objects or reach outside the file. None of them is ever carried out. */
+/** Opcodes that reach outside the file. None of them is ever carried out. */
 export const opcodeNames: Readonly<Record<string, string>> = {
-  i: 'INST',
-  o: 'OBJ',
-  '\x81': 'NEWOBJ',
-  '\x92': 'NEWOBJ_EX',
   '\x82': 'EXT1',
   '\x83': 'EXT2',
   '\x84': 'EXT4',
@@ -15,10 +11,6 @@ export const opcodeNames: Readonly<Record<string, string>> = {
 
 /** What each of them asks for, in words. */
 export const refusedOpcodes: Readonly<Record<string, string>> = {
-  i: 'make an object',
-  o: 'make an object',
-  '\x81': 'make an object',
-  '\x92': 'make an object',
   '\x82': 'use an extension',
   '\x83': 'use an extension',
   '\x84': 'use an extension',

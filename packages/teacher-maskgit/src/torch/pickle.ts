@@ -1,30 +1,39 @@
 /**
- * A pickle reader that makes data and nothing else. It knows the opcodes of protocols 0 to 5 that describe data; the
- * few functions that weight files call (rebuilding tensors, ordered dictionaries) are implemented here, any other call
- * is an error that names it. There is no switch to turn this off.
+ * A pickle reader that makes data and nothing else. It knows the opcodes of protocols 0 to 5; the few functions that
+ * weight files call for their tensors are implemented here (torch-globals.ts). What any other class or function would
+ * have made becomes an opaque value: it is not made, and nothing reads it. Names that only a file with a program in it has
+ * (refused-globals.ts) are refused, so that the file is known for what it is. There is no switch to turn this off.
  */
-import { escapeText, WeightError } from '@dimo/core';
+import { escapeText } from '@dimo/core';
+import { PickleInput } from './pickle-input.js';
 import { opcodeNames, refusedOpcodes } from './pickle-opcodes.js';
 import {
   PickleDict,
   PickleGlobal,
   PickleList,
+  PickleOpaque,
   PickleTuple,
+  TensorReference,
   type PickleValue,
   type StorageReference,
 } from './pickle-values.js';
-import { callGlobal, checkGlobal, storageFromId, type Refuse } from './torch-globals.js';
+import { hostileHint, isRefusedGlobal } from './refused-globals.js';
+import { callGlobal, storageFromId } from './torch-globals.js';
 
 /** Limits that no weight file comes near. */
 export const pickleLimits = {
   /** Bytes of one pickle. */
   bytes: 64 * 2 ** 20,
+  /** Instructions. A tensor takes some 30 of them. */
+  instructions: 5_000_000,
   stack: 1_000_000,
   memo: 1_000_000,
-  /** Elements of all lists, tuples and dictionaries together. */
+  /** Classes and functions that are named, each time. */
+  globals: 200_000,
+  /** Lists, tuples, dictionaries and objects. */
+  containers: 600_000,
+  /** Elements of all of them together. */
   items: 4_000_000,
-  /** Bytes of one integer. */
-  integerBytes: 1024,
 } as const;
 
 /** One pickle, and where it ends. */
@@ -38,6 +47,7 @@ export interface PickleResult {
 
 const mark = Symbol('mark');
 type StackItem = PickleValue | typeof mark;
+const noItems: readonly PickleValue[] = [];
 
 /**
  * Reads one pickle.
@@ -45,54 +55,19 @@ type StackItem = PickleValue | typeof mark;
  * @param bytes - contains the pickle. Borrowed.
  * @param start - where it begins.
  * @param path - for messages.
- * @throws WeightError if it is damaged, beyond the limits, or asks for anything but data.
+ * @throws PickleCutOff if the bytes end before it does.
+ * @throws WeightError if it is damaged, beyond the limits, or names what only a program would.
  */
 export function readPickle(bytes: Uint8Array, start = 0, path?: string): PickleResult {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const limit = Math.min(bytes.length, start + pickleLimits.bytes);
+  const input = new PickleInput(bytes, start, pickleLimits.bytes, path);
+  const { refuse } = input;
   const stack: StackItem[] = [];
-  const memo = new Map<number, PickleValue>();
+  const memo: PickleValue[] = [];
   const storages = new Map<string, StorageReference>();
-  let position = start;
+  let numRemembered = 0;
+  let numGlobals = 0;
+  let numContainers = 0;
   let numItems = 0;
-
-  const refuse: Refuse = (message, hint) =>
-    new WeightError(`pickle, byte ${position - start}: ${message}`, { path, hint });
-
-  /** Advances by `length` bytes; returns where they begin. */
-  function take(length: number): number {
-    if (length > limit - position)
-      throw refuse(bytes.length > limit ? `is longer than ${pickleLimits.bytes} bytes` : 'is cut off');
-    position += length;
-    return position - length;
-  }
-  const uint8 = () => view.getUint8(take(1));
-  const uint16 = () => view.getUint16(take(2), true);
-  const uint32 = () => view.getUint32(take(4), true);
-  function length64(): number {
-    const length = view.getBigUint64(take(8), true);
-    if (length > BigInt(limit)) throw refuse('is cut off');
-    return Number(length);
-  }
-  const block = (length: number) => {
-    const at = take(length);
-    return bytes.subarray(at, at + length);
-  };
-  function text(length: number): string {
-    try {
-      return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(block(length));
-    } catch (cause) {
-      if (cause instanceof WeightError) throw cause;
-      throw refuse('holds text that is not UTF-8');
-    }
-  }
-  function line(): string {
-    const end = bytes.subarray(0, limit).indexOf(10, position);
-    if (end < 0) throw refuse('is cut off');
-    const result = text(end - position);
-    position++;
-    return result;
-  }
 
   function push(value: StackItem): void {
     if (stack.length >= pickleLimits.stack) throw refuse(`has more than ${pickleLimits.stack} values on its stack`);
@@ -103,93 +78,103 @@ export function readPickle(bytes: Uint8Array, start = 0, path?: string): PickleR
     if (value === undefined || value === mark) throw refuse('takes a value that is not there');
     return value;
   }
-  function popToMark(): PickleValue[] {
-    const at = stack.lastIndexOf(mark);
-    if (at < 0) throw refuse('has no mark where one is needed');
-    const items = stack.splice(at).slice(1) as PickleValue[];
-    return items;
-  }
-  function countItems(items: readonly unknown[]): void {
-    numItems += items.length;
-    if (numItems > pickleLimits.items) throw refuse(`holds more than ${pickleLimits.items} items`);
-  }
-  function tuple(items: readonly PickleValue[]): void {
-    countItems(items);
-    push(new PickleTuple(items));
-  }
-  function list(items: readonly PickleValue[]): void {
-    countItems(items);
-    const made = new PickleList();
-    for (const item of items) made.items.push(item);
-    push(made);
-  }
-  function append(items: readonly PickleValue[]): void {
-    const target = top();
-    if (!(target instanceof PickleList)) throw refuse('appends to something that is no list');
-    countItems(items);
-    for (const item of items) target.items.push(item);
-  }
-  function setItems(items: readonly PickleValue[]): void {
-    const target = top();
-    if (!(target instanceof PickleDict)) throw refuse('sets an item of something that is no dictionary');
-    if (items.length % 2 !== 0) throw refuse('has a key without a value');
-    countItems(items);
-    for (let i = 0; i < items.length; i += 2) target.entries.set(items[i]!, items[i + 1]!);
-  }
   function top(): PickleValue {
     const value = stack[stack.length - 1];
     if (value === undefined || value === mark) throw refuse('takes a value that is not there');
     return value;
   }
+  function popToMark(): PickleValue[] {
+    const at = stack.lastIndexOf(mark);
+    if (at < 0) throw refuse('has no mark where one is needed');
+    const items = stack.slice(at + 1) as PickleValue[];
+    stack.length = at;
+    return items;
+  }
+  function countContainer(): void {
+    if (++numContainers > pickleLimits.containers)
+      throw refuse(`holds more than ${pickleLimits.containers} lists, tuples and dictionaries`);
+  }
+  function countItems(count: number): void {
+    numItems += count;
+    if (numItems > pickleLimits.items) throw refuse(`holds more than ${pickleLimits.items} items`);
+  }
+  function tuple(items: readonly PickleValue[]): void {
+    countContainer();
+    countItems(items.length);
+    push(new PickleTuple(items));
+  }
+  function list(items: readonly PickleValue[]): void {
+    countContainer();
+    const made = new PickleList();
+    push(made);
+    append(items);
+  }
+  function append(items: readonly PickleValue[]): void {
+    const target = top();
+    countItems(items.length);
+    if (target instanceof PickleOpaque) return;
+    if (!(target instanceof PickleList)) throw refuse('appends to something that is no list');
+    target.append(items);
+  }
+  function dict(items: readonly PickleValue[]): void {
+    countContainer();
+    push(new PickleDict());
+    setItems(items);
+  }
+  function setItems(items: readonly PickleValue[]): void {
+    const target = top();
+    if (!(target instanceof PickleDict || target instanceof PickleOpaque))
+      throw refuse('sets an item of something that is no dictionary');
+    if (items.length % 2 !== 0) throw refuse('has a key without a value');
+    countItems(items.length);
+    for (let i = 0; i < items.length; i += 2)
+      if (target instanceof PickleDict) target.set(items[i]!, items[i + 1]!);
+      else target.setItem(items[i]!, items[i + 1]!);
+  }
   function remember(index: number): void {
-    if (memo.size >= pickleLimits.memo) throw refuse(`remembers more than ${pickleLimits.memo} values`);
-    memo.set(index, top());
+    if (index >= pickleLimits.memo) throw refuse(`remembers more than ${pickleLimits.memo} values`);
+    memo[index] = top();
+    numRemembered = Math.max(numRemembered, index + 1);
   }
   function recall(index: number): void {
-    const value = memo.get(index);
+    const value = memo[index];
     if (value === undefined) throw refuse(`recalls value ${index}, which was not remembered`);
     push(value);
   }
-  function long(length: number): void {
-    if (length > pickleLimits.integerBytes) throw refuse(`has an integer of ${length} bytes`);
-    let value = 0n;
-    const raw = block(length);
-    for (let i = length - 1; i >= 0; i--) value = (value << 8n) | BigInt(raw[i]!);
-    if (length > 0 && raw[length - 1]! >= 0x80) value -= 1n << BigInt(8 * length);
-    push(Number.isSafeInteger(Number(value)) ? Number(value) : value);
-  }
-  function decimal(digits: string): PickleValue {
-    if (!/^-?\d+$/.test(digits) || digits.length > 2 * pickleLimits.integerBytes)
-      throw refuse(`has the malformed integer "${escapeText(digits, 40)}"`);
-    const value = BigInt(digits);
-    return Number.isSafeInteger(Number(value)) ? Number(value) : value;
-  }
-  function index(digits: string): number {
-    if (!/^\d{1,9}$/.test(digits)) throw refuse(`has the malformed index "${escapeText(digits, 40)}"`);
-    return Number(digits);
-  }
-  function global(module: PickleValue, name: PickleValue): void {
+  function global(module: PickleValue, name: PickleValue): PickleGlobal {
     if (typeof module !== 'string' || typeof name !== 'string') throw refuse('has a global whose name is no text');
+    if (++numGlobals > pickleLimits.globals) throw refuse(`names more than ${pickleLimits.globals} globals`);
     const named = new PickleGlobal(module, name);
-    checkGlobal(named, refuse);
-    push(named);
+    if (isRefusedGlobal(named)) throw refuse(`names ${escapeText(String(named), 80)}, which is refused`, hostileHint);
+    return named;
+  }
+  /** What `target(...items)` would make. */
+  function call(target: PickleValue, items: readonly PickleValue[]): void {
+    countContainer();
+    push(callGlobal(target, items, { refuse, countItems }));
+  }
+  function itemsOf(value: PickleValue, target: PickleValue): readonly PickleValue[] {
+    if (!(value instanceof PickleTuple)) throw refuse(`calls ${escapeText(String(target), 80)} without a tuple`);
+    return value.items;
   }
 
-  for (;;) {
-    const opcode = String.fromCharCode(uint8());
+  for (let instructions = 0; ; instructions++) {
+    if (instructions > pickleLimits.instructions)
+      throw refuse(`has more than ${pickleLimits.instructions} instructions`);
+    const opcode = String.fromCharCode(input.uint8());
     switch (opcode) {
       case '\x80': {
-        const protocol = uint8();
+        const protocol = input.uint8();
         if (protocol > 5) throw refuse(`is of protocol ${protocol}; 0 to 5 are known`);
         break;
       }
       case '\x95': // FRAME: only groups bytes
-        if (length64() > limit - position) throw refuse('is cut off');
+        input.expect(input.length64());
         break;
       case '.': {
         const value = pop();
         if (stack.length > 0) throw refuse('ends with values left over');
-        return { value, end: position, storages };
+        return { value, end: input.position, storages };
       }
       case '(':
         push(mark);
@@ -213,67 +198,60 @@ export function readPickle(bytes: Uint8Array, start = 0, path?: string): PickleR
         push(false);
         break;
       case 'J':
-        push(view.getInt32(take(4), true));
+        push(input.int32());
         break;
       case 'K':
-        push(uint8());
+        push(input.uint8());
         break;
       case 'M':
-        push(uint16());
+        push(input.uint16());
         break;
       case '\x8a':
-        long(uint8());
+        push(input.long(input.uint8()));
         break;
       case '\x8b':
-        long(uint32());
+        push(input.long(input.uint32()));
         break;
       case 'I': {
-        const digits = line();
-        push(digits === '00' ? false : digits === '01' ? true : decimal(digits));
+        const digits = input.line();
+        push(digits === '00' ? false : digits === '01' ? true : input.decimal(digits));
         break;
       }
       case 'L':
-        push(decimal(line().replace(/L$/, '')));
+        push(input.decimal(input.line().replace(/L$/, '')));
         break;
       case 'G':
-        push(view.getFloat64(take(8), false));
+        push(input.float64());
         break;
-      case 'F': {
-        const digits = line();
-        if (!/^-?(\d+\.?\d*(e[+-]?\d+)?|inf)$|^nan$/i.test(digits)) throw refuse('has a malformed number');
-        push(Number(digits.replace(/inf/i, 'Infinity')));
+      case 'F':
+        push(input.float());
         break;
-      }
       case 'X':
-        push(text(uint32()));
+      case 'T': // Python 2 strings, which torch's own files hold for names
+        push(input.text(input.uint32()));
         break;
       case '\x8c':
-        push(text(uint8()));
+      case 'U':
+        push(input.text(input.uint8()));
         break;
       case '\x8d':
-        push(text(length64()));
+        push(input.text(input.length64()));
         break;
       case 'V':
-        push(line());
-        break;
-      case 'U': // Python 2 strings, which torch's own files hold for names
-        push(text(uint8()));
-        break;
-      case 'T':
-        push(text(uint32()));
+        push(input.line());
         break;
       case 'B':
-        push(block(uint32()));
+        push(input.block(input.uint32()));
         break;
       case 'C':
-        push(block(uint8()));
+        push(input.block(input.uint8()));
         break;
       case '\x8e':
       case '\x96':
-        push(block(length64()));
+        push(input.block(input.length64()));
         break;
       case ')':
-        tuple([]);
+        tuple(noItems);
         break;
       case 't':
         tuple(popToMark());
@@ -290,7 +268,7 @@ export function readPickle(bytes: Uint8Array, start = 0, path?: string): PickleR
       }
       case ']':
       case '\x8f': // a set, read as a list
-        list([]);
+        list(noItems);
         break;
       case 'l':
       case '\x91':
@@ -304,14 +282,11 @@ export function readPickle(bytes: Uint8Array, start = 0, path?: string): PickleR
         append(popToMark());
         break;
       case '}':
-        push(new PickleDict());
+        dict(noItems);
         break;
-      case 'd': {
-        const items = popToMark();
-        push(new PickleDict());
-        setItems(items);
+      case 'd':
+        dict(popToMark());
         break;
-      }
       case 's': {
         const value = pop();
         setItems([pop(), value]);
@@ -321,46 +296,68 @@ export function readPickle(bytes: Uint8Array, start = 0, path?: string): PickleR
         setItems(popToMark());
         break;
       case 'p':
-        remember(index(line()));
+        remember(input.index());
         break;
       case 'q':
-        remember(uint8());
+        remember(input.uint8());
         break;
       case 'r':
-        remember(uint32());
+        remember(input.uint32());
         break;
       case '\x94':
-        remember(memo.size);
+        remember(numRemembered);
         break;
       case 'g':
-        recall(index(line()));
+        recall(input.index());
         break;
       case 'h':
-        recall(uint8());
+        recall(input.uint8());
         break;
       case 'j':
-        recall(uint32());
+        recall(input.uint32());
         break;
       case 'c': {
-        const module = line();
-        global(module, line());
+        const module = input.line();
+        push(global(module, input.line()));
         break;
       }
       case '\x93': {
         const name = pop();
-        global(pop(), name);
+        push(global(pop(), name));
         break;
       }
-      case 'R': {
+      case 'R': // REDUCE: a function, or (NEWOBJ) a class
+      case '\x81': {
         const given = pop();
-        push(callGlobal(pop(), given, refuse));
+        const target = pop();
+        call(target, itemsOf(given, target));
+        break;
+      }
+      case '\x92': {
+        pop(); // keyword arguments
+        const given = pop();
+        const target = pop();
+        call(target, itemsOf(given, target));
+        break;
+      }
+      case 'i': {
+        const module = input.line();
+        const target = global(module, input.line());
+        call(target, popToMark());
+        break;
+      }
+      case 'o': {
+        const [target, ...items] = popToMark();
+        if (target === undefined) throw refuse('makes an object of no class');
+        call(target, items);
         break;
       }
       case 'b': {
-        // Attributes of an ordered dictionary (a state dict's version metadata) are of no use here.
+        // Attributes (a state dict's version metadata, a parameter's hooks, an object's state) are of no use here.
         pop();
         const target = top();
-        if (!(target instanceof PickleDict)) throw refuse('sets the state of something that is no dictionary');
+        const mayHaveState = [PickleDict, PickleOpaque, TensorReference].some((kind) => target instanceof kind);
+        if (!mayHaveState) throw refuse('sets the state of something that has none');
         break;
       }
       case 'Q': {
@@ -369,18 +366,13 @@ export function readPickle(bytes: Uint8Array, start = 0, path?: string): PickleR
         if (known && (known.dtype !== storage.dtype || known.numElements !== storage.numElements))
           throw refuse(`names the storage "${escapeText(storage.key, 40)}" twice, differently`);
         if (!known) storages.set(storage.key, storage);
-        push(known ?? storage);
+        push(storage);
         break;
       }
       default: {
         const name = opcodeNames[opcode];
         if (name === undefined) throw refuse(`has the unknown opcode 0x${opcode.charCodeAt(0).toString(16)}`);
-        const target =
-          opcode === 'i' ? `${line()}.${line()}` : String(stack.find((x) => x instanceof PickleGlobal) ?? '');
-        throw refuse(
-          `asks to ${refusedOpcodes[opcode] ?? 'do something other than read data'} (${name}${target ? ` ${escapeText(target, 80)}` : ''}), which is refused`,
-          'this file holds more than weights; save its state dict alone',
-        );
+        throw refuse(`asks to ${refusedOpcodes[opcode]} (${name}), which is refused`, hostileHint);
       }
     }
   }

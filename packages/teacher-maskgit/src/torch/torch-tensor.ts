@@ -1,9 +1,9 @@
 /** Elements of the tensors in a torch file. */
 import { escapeText, NonFiniteError, sizeOf, WeightError, type DType, type HostTensor } from '@dimo/core';
-import type { TensorReference, TorchDType } from './pickle-values.js';
-import type { TorchFile } from './torch-file.js';
+import { elementSizes, isReadable, type TensorReference, type TorchDType } from './pickle-values.js';
+import type { ByteRange } from './zip.js';
 
-/** Options of `readTorchTensor`. */
+/** Options of `decodeTorchTensor`. */
 export interface TorchTensorOptions {
   /** For messages. */
   readonly path?: string | undefined;
@@ -11,52 +11,62 @@ export interface TorchTensorOptions {
   readonly allowNonFinite?: boolean;
 }
 
-/** A repeated view (stride 0) may have this many elements more than its storage. */
-const maximumRepetition = 2 ** 20;
-
 /** Type of a torch tensor here: floating-point numbers become float32 (rounding float64), integers int32. */
 export function dtypeOf(dtype: TorchDType): DType {
   if (dtype === 'bool') return 'bool';
   return dtype.includes('float') ? 'float32' : 'int32';
 }
 
+/** The bytes of a storage that a tensor needs, from its first to its last element. */
+export function bytesOfView({ dtype, offset, shape, strides }: TensorReference): ByteRange {
+  const size = isReadable(dtype) ? elementSizes[dtype] : 0;
+  if (shape.includes(0)) return { begin: 0, end: 0 };
+  const last = shape.reduce((sum, length, axis) => sum + (length - 1) * strides[axis]!, offset);
+  return { begin: offset * size, end: (last + 1) * size };
+}
+
 /**
- * Reads one tensor, contiguous and row-major.
+ * Decodes one tensor, contiguous and row-major.
  *
  * @param name - for messages.
- * @throws WeightError if its storage is damaged or an integer does not fit into 32 bits; NonFiniteError for NaN.
+ * @param bytes - a part of its storage. Borrowed.
+ * @param begin - where that part begins in the storage.
+ * @throws WeightError if an element does not fit into the type here; NonFiniteError for NaN, infinity and numbers that
+ *   are too large for float32.
  */
-export function readTorchTensor(
-  file: TorchFile,
+export function decodeTorchTensor(
   name: string,
   reference: TensorReference,
+  bytes: Uint8Array,
+  begin: number,
   options: TorchTensorOptions = {},
 ): HostTensor {
-  const { storage, shape, strides, offset } = reference;
+  const { shape, strides } = reference;
+  const stored = reference.dtype as TorchDType;
   const { path } = options;
   const label = `torch file: tensor "${escapeText(name)}"`;
   const size = sizeOf(shape);
-  if (size > storage.numElements + maximumRepetition)
-    throw new WeightError(`${label} repeats ${storage.numElements} stored elements to ${size}`, { path });
-  const bytes = size === 0 ? new Uint8Array() : file.storage(storage);
-  const element = elementReader(storage.dtype, bytes);
-  const dtype = dtypeOf(storage.dtype);
+  const element = elementReader(stored, bytes);
+  const dtype = dtypeOf(stored);
   const data =
     dtype === 'float32' ? new Float32Array(size) : dtype === 'int32' ? new Int32Array(size) : new Uint8Array(size);
   const at = new Array<number>(shape.length).fill(0);
-  let position = offset;
+  let position = reference.offset - begin / elementSizes[stored];
   for (let i = 0; i < size; i++) {
     const value = element(position);
-    if (dtype === 'float32' && value - value !== 0 && options.allowNonFinite !== true)
-      throw new NonFiniteError(`${label} holds ${value} at element ${i}`, {
-        path,
-        hint: 'the weights are damaged; allow non-finite values only to inspect them',
-      });
-    if (dtype === 'int32' && value !== (value | 0))
+    data[i] = value;
+    const kept = data[i]!;
+    if (dtype === 'float32' && kept - kept !== 0 && options.allowNonFinite !== true)
+      throw new NonFiniteError(
+        Number.isFinite(value)
+          ? `${label} holds ${value} at element ${i}, which is too large for float32`
+          : `${label} holds ${value} at element ${i}`,
+        { path, hint: 'the weights are damaged; allow non-finite values only to inspect them' },
+      );
+    if (dtype === 'int32' && value !== kept)
       throw new WeightError(`${label} holds ${value} at element ${i}, which does not fit into 32 bits`, { path });
     if (dtype === 'bool' && value > 1)
       throw new WeightError(`${label} holds ${value} at element ${i}, expected 0 or 1`, { path });
-    data[i] = value;
     // The next index, last axis first.
     for (let axis = shape.length - 1; axis >= 0; axis--) {
       position += strides[axis]!;
@@ -87,10 +97,16 @@ function elementReader(dtype: TorchDType, bytes: Uint8Array): (index: number) =>
     }
     case 'int64':
       return (i) => Number(view.getBigInt64(8 * i, true));
+    case 'uint64':
+      return (i) => Number(view.getBigUint64(8 * i, true));
     case 'int32':
       return (i) => view.getInt32(4 * i, true);
+    case 'uint32':
+      return (i) => view.getUint32(4 * i, true);
     case 'int16':
       return (i) => view.getInt16(2 * i, true);
+    case 'uint16':
+      return (i) => view.getUint16(2 * i, true);
     case 'int8':
       return (i) => view.getInt8(i);
     case 'uint8':

@@ -3,10 +3,11 @@ import {
   float32,
   OptionError,
   refuseUnknownKeys,
+  requireGrid,
   requireInteger,
   requireNumber,
   requireObject,
-  requirePair,
+  sizeLimits,
   sizeOf,
   type HostTree,
   type RandomStream,
@@ -54,15 +55,16 @@ export function resolveMaskTransformer(
 ): ResolvedMaskTransformerConfig {
   const given = requireObject(config, where);
   refuseUnknownKeys(given, knownKeys, where);
-  const integer = (key: string) => requireInteger(given[key], `${where}.${key}`);
+  const integer = (key: string, maximum?: number) =>
+    requireInteger(given[key], `${where}.${key}`, 1, undefined, maximum);
   const resolved = {
-    hidden: integer('hidden'),
-    depth: integer('depth'),
+    hidden: integer('hidden', sizeLimits.width),
+    depth: integer('depth', sizeLimits.blocks),
     heads: integer('heads'),
     mlp: integer('mlp'),
     codebookSize: integer('codebookSize'),
     numClasses: integer('numClasses'),
-    grid: requirePair(given['grid'], `${where}.grid`),
+    grid: requireGrid(given['grid'], `${where}.grid`),
     embeddingDeviation: requireNumber(given['embeddingDeviation'], `${where}.embeddingDeviation`, 1),
   };
   if (resolved.hidden % resolved.heads !== 0)

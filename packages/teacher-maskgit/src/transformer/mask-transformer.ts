@@ -40,7 +40,7 @@ export function maskTransformer(options: MaskTransformerConfig): MaskedDiffusion
   return {
     name: `maskgit-h${hidden}-d${depth}`,
     tokenSpace: { codebookSize, numLogits: codebookSize + 1, maskTokenId: codebookSize, grid },
-    condition: { label: { dtype: 'int32', shape: [] } },
+    condition: { label: { dtype: 'int32', shape: [], below: config.numClasses + 1 } },
     embeddingWidth: hidden,
     parameters: transformerParameters(config),
     embeddingParameters,

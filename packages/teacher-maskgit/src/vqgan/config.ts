@@ -4,11 +4,13 @@ import {
   OptionError,
   parameterList,
   refuseUnknownKeys,
+  requireGrid,
   requireInteger,
   requireIntegers,
   requireNumber,
   requireObject,
   requirePair,
+  sizeLimits,
   type ParameterList,
   type SpecTree,
 } from '@dimo/core';
@@ -60,6 +62,7 @@ export function resolveVqgan(config: VqganConfig, where = 'tokenizer'): Resolved
   const ddconfig = resolveNetwork(requireObject(given['ddconfig'], `${where}.ddconfig`), `${where}.ddconfig`);
   const imageSize = requirePair(given['imageSize'] ?? ddconfig.resolution, `${where}.imageSize`);
   const factor = 2 ** (ddconfig.ch_mult.length - 1);
+  requireGrid([Math.ceil(imageSize[0] / factor), Math.ceil(imageSize[1] / factor)], `${where}: the grid of imageSize`);
   if (imageSize.some((length) => length % factor !== 0))
     throw new OptionError(`${where}.imageSize must be multiples of ${factor}, got ${describeValue(imageSize)}`);
   return {
@@ -75,7 +78,16 @@ function resolveNetwork(given: Readonly<Record<string, unknown>>, where: string)
   const lists = ['ch_mult', 'attn_resolutions'] as const;
   refuseUnknownKeys(given, [...integers, ...lists, 'double_z', 'dropout'], where);
   const numbers = Object.fromEntries(
-    integers.map((key) => [key, requireInteger(given[key], `${where}.${key}`)]),
+    integers.map((key) => [
+      key,
+      requireInteger(
+        given[key],
+        `${where}.${key}`,
+        1,
+        undefined,
+        key === 'num_res_blocks' ? sizeLimits.blocks : undefined,
+      ),
+    ]),
   ) as Record<(typeof integers)[number], number>;
   const ch_mult = requireIntegers(given['ch_mult'], `${where}.ch_mult`, []);
   if (ch_mult.length === 0 || ch_mult.length > 10)

@@ -13,7 +13,7 @@ import {
 } from '@dimo/core';
 import type { Tensor2D } from '@tensorflow/tfjs-core';
 import { embedMicroConditions, microConditionNumbers, type MicroConditions } from '../transformer/sinusoids.js';
-import type { ClipTextEncoder } from './text-encoder.js';
+import { legacyEndToken, type ClipTextEncoder } from './text-encoder.js';
 import type { ClipTokenizer } from './tokenizer.js';
 
 /** What turns prompts into conditions. */
@@ -53,7 +53,7 @@ export function unpreparedTextConditions(
     });
   };
   return {
-    conditions: { sample: refuse, parse: refuse },
+    conditions: { sample: refuse, parse: refuse, check: cutTexts(tokenizer) },
     nullCondition: {
       textStates: float32([tokenizer.maximumLength, hidden_size]),
       pooledText: float32([projection_dim]),
@@ -126,6 +126,7 @@ export async function prepareTextConditions(
       return conditionsOf(Array.from(random.integers(count, prompts.length), (index) => prompts[index]!));
     },
     parse: conditionsOf,
+    check: cutTexts(tokenizer),
   };
   const negative = await conditionsOf([negativePrompt]);
   return {
@@ -142,15 +143,25 @@ export async function prepareTextConditions(
 
 /** Checks that every id of the tokenizer has an embedding. @throws OptionError */
 export function checkTokenizerFits(tokenizer: ClipTokenizer, encoder: ClipTextEncoder): void {
-  const { vocab_size, max_position_embeddings } = encoder.config;
+  const { vocab_size, max_position_embeddings, eos_token_id } = encoder.config;
   if (tokenizer.largestId >= vocab_size)
     throw new OptionError(
       `the tokenizer has ids up to ${tokenizer.largestId}, the text encoder ${encoder.name} knows ${vocab_size} (vocab_size)`,
+    );
+  if (eos_token_id !== legacyEndToken && eos_token_id !== tokenizer.endTokenId)
+    throw new OptionError(
+      `the text encoder ${encoder.name} reads the text at the token ${eos_token_id} (eos_token_id), the tokenizer ends texts with ${tokenizer.endTokenId}`,
+      { hint: 'tokenizer and text encoder are of different models' },
     );
   if (tokenizer.maximumLength > max_position_embeddings)
     throw new OptionError(
       `the tokenizer makes ${tokenizer.maximumLength} tokens, the text encoder ${encoder.name} takes at most ${max_position_embeddings} (max_position_embeddings)`,
     );
+}
+
+/** Finds the texts that have more tokens than the text encoder reads. */
+function cutTexts({ lengthOf, maximumLength }: ClipTokenizer): (texts: readonly string[]) => number[] {
+  return (texts) => texts.flatMap((text, index) => (lengthOf(text) > maximumLength ? index : []));
 }
 
 /** The tensor without its leading axis of length 1. */

@@ -6,6 +6,7 @@ import {
   requireInteger,
   requireNumber,
   requireObject,
+  sizeLimits,
   type SpecTree,
 } from '@dimo/core';
 
@@ -42,8 +43,8 @@ export type ResolvedClipTextConfig = Required<ClipTextConfig>;
 /** Checks a configuration and fills in the defaults of transformers. @throws OptionError */
 export function resolveClipText(config: ClipTextConfig, where = 'text_encoder'): ResolvedClipTextConfig {
   const given = requireObject(config, where);
-  const integer = (key: keyof ClipTextConfig, fallback: number, minimum = 1) =>
-    requireInteger(given[key], `${where}.${key}`, minimum, fallback);
+  const integer = (key: keyof ClipTextConfig, fallback: number, minimum = 1, maximum?: number) =>
+    requireInteger(given[key], `${where}.${key}`, minimum, fallback, maximum);
   const hidden_act = given['hidden_act'] ?? 'quick_gelu';
   if (hidden_act !== 'gelu' && hidden_act !== 'quick_gelu')
     throw new OptionError(`${where}.hidden_act must be "gelu" or "quick_gelu", got ${describeValue(hidden_act)}`);
@@ -53,16 +54,21 @@ export function resolveClipText(config: ClipTextConfig, where = 'text_encoder'):
     throw new OptionError(
       `${where}.hidden_size must be a multiple of ${num_attention_heads} heads (num_attention_heads), got ${hidden_size}`,
     );
+  const max_position_embeddings = integer('max_position_embeddings', 77, 1, sizeLimits.tokens);
+  if (max_position_embeddings * hidden_size > sizeLimits.conditionNumbers)
+    throw new OptionError(
+      `${where}: max_position_embeddings ${max_position_embeddings} times hidden_size ${hidden_size} may be at most ${sizeLimits.conditionNumbers}`,
+    );
   return {
     vocab_size: integer('vocab_size', 49408),
     hidden_size,
     intermediate_size: integer('intermediate_size', 2048),
-    projection_dim: integer('projection_dim', 512),
-    num_hidden_layers: integer('num_hidden_layers', 12),
+    projection_dim: integer('projection_dim', 512, 1, sizeLimits.width),
+    num_hidden_layers: integer('num_hidden_layers', 12, 1, sizeLimits.blocks),
     num_attention_heads,
-    max_position_embeddings: integer('max_position_embeddings', 77),
+    max_position_embeddings,
     hidden_act,
-    layer_norm_eps: requireNumber(given['layer_norm_eps'], `${where}.layer_norm_eps`, 1e-5),
+    layer_norm_eps: requireNumber(given['layer_norm_eps'], `${where}.layer_norm_eps`, 1e-5, 1),
     eos_token_id: integer('eos_token_id', 49407, 0),
   };
 }

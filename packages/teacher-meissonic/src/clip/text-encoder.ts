@@ -41,7 +41,7 @@ export interface ClipTextEncoder {
 }
 
 /** `eos_token_id` of files written before transformers 4.31, which is not the id of the end-of-text token. */
-const legacyEndToken = 2;
+export const legacyEndToken = 2;
 
 /** A CLIP text encoder. @throws OptionError for a wrong size. */
 export function clipTextEncoder(config: ClipTextConfig): ClipTextEncoder {

@@ -7,6 +7,7 @@ import {
   escapeText,
   OptionError,
   readJsonFile,
+  readTextLines,
   requireInteger,
   requireObject,
   type PlainObject,
@@ -41,8 +42,7 @@ export async function readClipTokenizer(source: WeightSource, folder = 'tokenize
 
   async function readMerges(): Promise<string[]> {
     if (!has('merges.txt')) throw missing('merges.txt');
-    const lines = new TextDecoder().decode(await source.read(at('merges.txt'))).split(/\r?\n/);
-    return lines.filter((line, index) => line !== '' && !(index === 0 && line.startsWith('#version')));
+    return readMergeLines(source, at('merges.txt'));
   }
 
   async function readTokenizerJson() {
@@ -96,6 +96,22 @@ export async function readClipTokenizer(source: WeightSource, folder = 'tokenize
     // transformers writes 1e30 where no length is known.
     ...(typeof length === 'number' && length <= 10_000 ? { maximumLength: length } : {}),
   });
+}
+
+/** The merges of a `merges.txt`. @throws OptionError if it is too long or no UTF-8 */
+export async function readMergeLines(source: WeightSource, name: string): Promise<string[]> {
+  const where = escapeText(`${source.location}/${name}`);
+  const bytes = await source.read(name);
+  if (bytes.length > maximumBytes)
+    throw new OptionError(`${where}: has ${bytes.length} bytes, at most ${maximumBytes} are allowed`);
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new OptionError(`${where}: is not UTF-8`, { path: where, hint: 'copy the file again as it was', cause });
+  }
+  const lines = text.split(/\r?\n/);
+  return lines.filter((line, index) => line !== '' && !(index === 0 && line.startsWith('#version')));
 }
 
 function addedTokens(config: PlainObject, where: string): PlainObject {

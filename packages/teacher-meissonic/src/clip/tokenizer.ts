@@ -4,6 +4,7 @@
  */
 import { describeValue, int32, OptionError, type HostTensor } from '@dimo/core';
 import { Tokenizer } from '@huggingface/tokenizers';
+import { checkMerges, endOfWord } from './merges.js';
 
 /** A special token. */
 export interface ClipSpecialToken {
@@ -49,11 +50,12 @@ export interface ClipTokenizer {
    * @throws OptionError for a text beyond 10,000 characters.
    */
   encode(texts: readonly string[]): HostTensor<'int32'>;
+  /** Tokens of a whole text, start and end included; `encode` keeps `maximumLength` of them. @throws OptionError as `encode` */
+  lengthOf(text: string): number;
 }
 
 /** Words, single digits, and runs of anything else that is not white space. */
 const wordPattern = "'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+";
-const endOfWord = '</w>';
 /** A text longer than this cannot matter: 75 tokens hold at most a few hundred characters. */
 const maximumCharacters = 10_000;
 
@@ -73,14 +75,19 @@ export function clipTokenizer(options: ClipTokenizerOptions): ClipTokenizer {
   const padToken = options.padToken ?? endToken;
   const idOf = (token: string, role: string): number => {
     const given = options.specialTokens?.find(({ content }) => content === token)?.id;
-    const id = given ?? (Object.hasOwn(vocabulary, token) ? vocabulary[token] : undefined);
+    const own = Object.hasOwn(vocabulary, token) ? vocabulary[token] : undefined;
+    if (given !== undefined && own !== undefined && given !== own)
+      throw new OptionError(
+        `CLIP tokenizer: the ${role} ${describeValue(token)} has the id ${own} in the vocabulary and ${given} among the added tokens`,
+        { hint: 'the files are of different tokenizers' },
+      );
+    const id = given ?? own;
     if (id === undefined)
       throw new OptionError(`CLIP tokenizer: the ${role} ${describeValue(token)} is not in the vocabulary`);
     return id;
   };
   if (!Number.isInteger(maximumLength) || maximumLength < 2)
     throw new OptionError(`CLIP tokenizer: maximumLength must be an integer >= 2, got ${describeValue(maximumLength)}`);
-  checkMerges(vocabulary, merges);
   const startTokenId = idOf(startToken, 'start token');
   const endTokenId = idOf(endToken, 'end token');
   const padTokenId = idOf(padToken, 'padding token');
@@ -89,18 +96,23 @@ export function clipTokenizer(options: ClipTokenizerOptions): ClipTokenizer {
     .filter((token) => !given.some(({ content }) => content === token))
     .map((content): ClipSpecialToken => ({ content, id: idOf(content, 'special token') }));
   const specialTokens = [...given, ...implied];
+  checkMerges(vocabulary, merges, new Set(specialTokens.map(({ content }) => content)));
   const tokenizer = new Tokenizer(
     description({ ...options, endToken, endTokenId, startToken, startTokenId, specialTokens }),
     {},
   );
   const toLowerCase = lowerCaseExcept(specialTokens.filter(({ normalized }) => normalized !== true));
 
-  function encodeOne(text: string): number[] {
+  function encodeWhole(text: string): number[] {
     if (text.length > maximumCharacters)
       throw new OptionError(`a prompt may have ${maximumCharacters} characters, got one of ${text.length}`, {
         hint: `only its first ${maximumLength - 2} tokens would be used`,
       });
-    const { ids } = tokenizer.encode(toLowerCase(text));
+    return tokenizer.encode(toLowerCase(text)).ids;
+  }
+
+  function encodeOne(text: string): number[] {
+    const ids = encodeWhole(text);
     return ids.length <= maximumLength ? ids : [...ids.slice(0, maximumLength - 1), endTokenId];
   }
 
@@ -110,6 +122,7 @@ export function clipTokenizer(options: ClipTokenizerOptions): ClipTokenizer {
     endTokenId,
     padTokenId,
     largestId: Math.max(...specialTokens.map(({ id }) => id), largest(Object.values(vocabulary))),
+    lengthOf: (text) => encodeWhole(text).length,
     encode(texts) {
       const rows = new Int32Array(texts.length * maximumLength).fill(padTokenId);
       texts.forEach((text, row) => rows.set(encodeOne(text), row * maximumLength));
@@ -169,17 +182,6 @@ function lowerCaseExcept(tokens: readonly ClipSpecialToken[]): (text: string) =>
   const alternatives = [...kept].map((content) => content.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&'));
   const pattern = new RegExp([...alternatives, '.'].join('|'), 'gsu');
   return (text) => text.replace(pattern, (match) => (kept.has(match) ? match : match.toLowerCase()));
-}
-
-function checkMerges(vocabulary: Readonly<Record<string, number>>, merges: readonly string[]): void {
-  for (const merge of merges) {
-    const [left, right, ...rest] = merge.split(' ');
-    if (left === undefined || right === undefined || rest.length > 0 || !Object.hasOwn(vocabulary, left + right))
-      throw new OptionError(
-        `CLIP tokenizer: the merge ${describeValue(merge)} must be two tokens whose union is in the vocabulary`,
-        { hint: 'vocabulary and merges are of different tokenizers, or a file is damaged' },
-      );
-  }
 }
 
 function largest(numbers: readonly number[]): number {

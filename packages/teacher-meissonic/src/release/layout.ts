@@ -25,14 +25,19 @@ export type WeightedPart = 'transformer' | 'vqvae' | 'textEncoder';
 /** Class of the transformer in its `config.json`; other pipelines have other ones. */
 const transformerClass = 'Transformer2DModel';
 
-/** Content of the `config.json` of a part, and its place for messages. */
+/**
+ * Content of the `config.json` of a part, and its place for messages.
+ *
+ * @param given - values over those of the file.
+ */
 export async function readPartConfig(
   source: WeightSource,
   part: WeightedPart,
+  given: PlainObject = {},
 ): Promise<{ readonly config: PlainObject; readonly where: string }> {
   const name = `${releaseLayout[part].folder}/config.json`;
   const where = escapeText(`${source.location}/${name}`);
-  return { config: requireObject(await readJsonFile(source, name), where), where };
+  return { config: { ...requireObject(await readJsonFile(source, name), where), ...given }, where };
 }
 
 /**

@@ -5,11 +5,14 @@
 import {
   describeValue,
   escapeText,
+  inspectPart,
   OptionError,
   readJsonFile,
   readModelWeights,
   requireObject,
   type HostTree,
+  type InspectedPart,
+  type PlainObject,
   type SpecTree,
   type WeightSource,
 } from '@dimo/core';
@@ -32,6 +35,8 @@ export interface ReleaseOptions {
   readonly grid?: number | readonly [rows: number, columns: number];
   /** Which timestep the model is told. @default 'official' */
   readonly timestepMode?: TimestepMode;
+  /** Values over those of the `config.json` of a part, in its words. */
+  readonly parts?: Readonly<Partial<Record<WeightedPart, PlainObject>>>;
   /** Leave 16-bit weights in 16 bits: see `halfTensor` of @dimo/core. @default true */
   readonly keepHalf?: boolean;
 }
@@ -58,7 +63,8 @@ export interface MeissonicRelease {
 /** A release without the transformer: what a released one-step generator takes from its teacher. */
 export type ReleasedSurroundings = Omit<MeissonicRelease, 'transformer'>;
 
-const defaultGrid = 64;
+/** Side of the token grid of the release: pictures of 1024 pixels. */
+export const defaultGrid = 64;
 
 /**
  * Reads the transformer of a release or of a released one-step generator.
@@ -79,7 +85,7 @@ export async function defineReleasedTransformer(
   options: ReleaseOptions = {},
 ): Promise<MultimodalTransformer> {
   const { grid = defaultGrid, timestepMode } = options;
-  const { config, where } = await readPartConfig(source, 'transformer');
+  const { config, where } = await readPartConfig(source, 'transformer', options.parts?.transformer);
   const size = transformerOfDiffusers(config, { grid, ...(timestepMode === undefined ? {} : { timestepMode }) }, where);
   return multimodalTransformer(size);
 }
@@ -93,13 +99,7 @@ export async function readReleasedSurroundings(
   source: WeightSource,
   options: ReleaseOptions = {},
 ): Promise<ReleasedSurroundings> {
-  const grid = options.grid ?? defaultGrid;
-  const vqvae = vqModel(await configOf<VqModelConfig>(source, 'vqvae'), {
-    grid: typeof grid === 'number' ? [grid, grid] : grid,
-  });
-  const encoder = clipTextEncoder(await textEncoderConfig(source));
-  const tokenizer = await readClipTokenizer(source, releaseLayout.tokenizer);
-  checkTokenizerFits(tokenizer, encoder);
+  const { vqvae, encoder, tokenizer } = await defineSurroundings(source, options);
   const tokenizerFiles = await readTokenizerFiles(source, releaseLayout.tokenizer);
   const encoderWeights = await readPartWeights(source, 'textEncoder', encoder, options);
   return {
@@ -107,6 +107,63 @@ export async function readReleasedSurroundings(
     textEncoder: { model: encoder, weights: encoderWeights },
     tokenizer,
     files: () => conditionFiles(encoderWeights, tokenizerFiles),
+  };
+}
+
+interface DefinedSurroundings {
+  readonly vqvae: VqModel;
+  readonly encoder: ClipTextEncoder;
+  readonly tokenizer: ClipTokenizer;
+}
+
+async function defineSurroundings(source: WeightSource, options: ReleaseOptions): Promise<DefinedSurroundings> {
+  const grid = options.grid ?? defaultGrid;
+  const { config } = await readPartConfig(source, 'vqvae', options.parts?.vqvae);
+  const vqvae = vqModel(config as unknown as VqModelConfig, { grid: typeof grid === 'number' ? [grid, grid] : grid });
+  const encoder = clipTextEncoder(await textEncoderConfig(source, options));
+  const tokenizer = await readClipTokenizer(source, releaseLayout.tokenizer);
+  checkTokenizerFits(tokenizer, encoder);
+  return { vqvae, encoder, tokenizer };
+}
+
+/** A release whose files were checked without reading the weights. */
+export interface InspectedRelease {
+  readonly transformer: MultimodalTransformer;
+  readonly vqvae: VqModel;
+  readonly textEncoder: ClipTextEncoder;
+  readonly parts: readonly InspectedPart[];
+}
+
+/**
+ * Checks a release, or a released generator and the release of its teacher, as they are read, but for the numbers.
+ *
+ * @param surroundings - where VQ-VAE, text encoder and tokenizer are.
+ * @throws OptionError, WeightError as `readRelease`.
+ */
+export async function inspectRelease(
+  source: WeightSource,
+  options: ReleaseOptions = {},
+  surroundings: WeightSource = source,
+): Promise<InspectedRelease> {
+  const transformer = await defineReleasedTransformer(source, options);
+  if (source === surroundings) await checkScheduler(source, transformer);
+  const { vqvae, encoder, tokenizer } = await defineSurroundings(surroundings, options);
+  checkPartsFit(
+    transformer,
+    { vqvae: { model: vqvae }, textEncoder: { model: encoder }, tokenizer },
+    source === surroundings ? source.location : 'the released generator',
+  );
+  const part = (name: string, at: WeightSource, key: WeightedPart, model: SizedModel): Promise<InspectedPart> =>
+    inspectPart(at, { name, ...releaseLayout[key], model, lenient: true });
+  return {
+    transformer,
+    vqvae,
+    textEncoder: encoder,
+    parts: [
+      await part('transformer', source, 'transformer', transformer),
+      await part('decoder', surroundings, 'vqvae', vqvae),
+      await part('text encoder', surroundings, 'textEncoder', encoder),
+    ],
   };
 }
 
@@ -125,10 +182,16 @@ export async function readRelease(source: WeightSource, options: ReleaseOptions 
   return { transformer, ...surroundings };
 }
 
+/** What `checkPartsFit` looks at. */
+export interface PartsToFit extends Pick<ReleasedSurroundings, 'tokenizer'> {
+  readonly vqvae: Pick<ReleasedPart<VqModel>, 'model'>;
+  readonly textEncoder: Pick<ReleasedPart<ClipTextEncoder>, 'model'>;
+}
+
 /** Checks that a transformer belongs to VQ-VAE, text encoder and tokenizer. @throws OptionError naming the two numbers. */
 export function checkPartsFit(
   { config, tokenSpace, condition }: MultimodalTransformer,
-  { vqvae, textEncoder, tokenizer }: ReleasedSurroundings,
+  { vqvae, textEncoder, tokenizer }: PartsToFit,
   location: string,
 ): void {
   const text = textEncoder.model.config;
@@ -166,7 +229,8 @@ async function checkScheduler(source: WeightSource, model: MultimodalTransformer
  * The text encoder's configuration: that of a `CLIPTextModelWithProjection`, or the text half of a whole `CLIPModel`, as
  * in the repository of the encoder that the release was trained with (OpenCLIP ViT-H/14).
  */
-async function textEncoderConfig(source: WeightSource): Promise<ClipTextConfig> {
+async function textEncoderConfig(source: WeightSource, options: ReleaseOptions): Promise<ClipTextConfig> {
+  const given = options.parts?.textEncoder ?? {};
   const { config, where } = await readPartConfig(source, 'textEncoder');
   const { architectures = [], text_config: half } = config;
   if (Array.isArray(architectures) && architectures.includes('CLIPTextModel'))
@@ -177,28 +241,27 @@ async function textEncoderConfig(source: WeightSource): Promise<ClipTextConfig> 
         hint: 'take the text_encoder/ folder of the release, or the encoder that it was made from',
       },
     );
-  if (half === undefined) return config as ClipTextConfig;
+  if (half === undefined) return { ...config, ...given } as ClipTextConfig;
   const { projection_dim = requireObject(half, `${where}: text_config`)['projection_dim'] } = config;
-  return { ...requireObject(half, `${where}: text_config`), projection_dim } as ClipTextConfig;
+  return { ...requireObject(half, `${where}: text_config`), projection_dim, ...given } as ClipTextConfig;
 }
 
-/** Tensors beside the ones that are used: positions, 0 to 76, written before 4.31, and the image half of a CLIPModel. */
-const unusedTensors = /^(text_model\.embeddings\.position_ids$|vision_model\.|visual_projection\.|logit_scale$)/;
-
-async function configOf<Config>(source: WeightSource, part: WeightedPart): Promise<Config> {
-  return (await readPartConfig(source, part)).config as Config; // checked by the model that it is for
+interface SizedModel {
+  readonly name: string;
+  readonly parameters: SpecTree;
 }
 
 function readPartWeights(
   source: WeightSource,
   part: WeightedPart,
-  model: { readonly name: string; readonly parameters: SpecTree },
+  model: SizedModel,
   { keepHalf = true }: ReleaseOptions,
 ): Promise<HostTree> {
   return readModelWeights(source, {
     ...releaseLayout[part],
     model,
     keepHalf,
-    ...(part === 'textEncoder' ? { ignore: (name: string) => unusedTensors.test(name) } : {}),
+    // Positions, written before 4.31, the image half of a CLIPModel, and whatever else a trainer keeps.
+    lenient: true,
   });
 }

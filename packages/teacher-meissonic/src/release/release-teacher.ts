@@ -53,7 +53,7 @@ export function releaseTeacher(release: MeissonicRelease, options: ReleaseTeache
 export const releasedTokenInit: GeneratorTokenInit = { maskRatio: 0.6, embeddingNoise: 0.1, noiseDeviation: 1 };
 
 /** Options of `releasedGenerator`. */
-export interface ReleasedGeneratorOptions extends Pick<ReleaseTeacherOptions, 'microConditions'> {
+export interface ReleasedGeneratorOptions extends Omit<ReleaseTeacherOptions, 'prompts'> {
   /** @default releasedTokenInit */
   readonly tokenInit?: GeneratorTokenInit;
 }

@@ -1,5 +1,13 @@
 /** Size of a Meissonic transformer. */
-import { describeValue, OptionError, refuseUnknownKeys, requireInteger, requireObject, requirePair } from '@dimo/core';
+import {
+  describeValue,
+  OptionError,
+  refuseUnknownKeys,
+  requireGrid,
+  requireInteger,
+  requireObject,
+  sizeLimits,
+} from '@dimo/core';
 import { timestepModes, type TimestepMode } from './timestep.js';
 
 /** Size of a Meissonic transformer. The released one: 8192, 8256, 64, 8, 128, 14, 28, 1024, 77, [16, 56, 56], true. */
@@ -64,23 +72,31 @@ export function resolveTransformer(
 ): ResolvedTransformerConfig {
   const given = requireObject(config, where);
   refuseUnknownKeys(given, knownKeys, where);
-  const integer = (key: string, minimum = 1, fallback?: number) =>
-    requireInteger(given[key], `${where}.${key}`, minimum, fallback);
+  const integer = (key: string, minimum = 1, fallback?: number, maximum?: number) =>
+    requireInteger(given[key], `${where}.${key}`, minimum, fallback, maximum);
   const codebookSize = integer('codebookSize');
   const resolved: ResolvedTransformerConfig = {
     codebookSize,
     vocabularySize: integer('vocabularySize', codebookSize + 1, codebookSize + 1),
-    grid: requirePair(given['grid'], `${where}.grid`),
-    heads: integer('heads'),
-    headWidth: integer('headWidth', 2),
-    jointBlocks: integer('jointBlocks', 0),
-    singleBlocks: integer('singleBlocks', 0),
+    grid: requireGrid(given['grid'], `${where}.grid`),
+    heads: integer('heads', 1, undefined, sizeLimits.width),
+    headWidth: integer('headWidth', 2, undefined, sizeLimits.headWidth),
+    jointBlocks: integer('jointBlocks', 0, undefined, sizeLimits.blocks),
+    singleBlocks: integer('singleBlocks', 0, undefined, sizeLimits.blocks),
     textWidth: integer('textWidth'),
-    textLength: integer('textLength', 1, 77),
+    textLength: integer('textLength', 1, 77, sizeLimits.tokens),
     rotaryAxes: rotaryAxesOf(given['rotaryAxes'], `${where}.rotaryAxes`),
     downsample: (given['downsample'] ?? true) as boolean,
     timestepMode: (given['timestepMode'] ?? 'official') as TimestepMode,
   };
+  if (widthOf(resolved) > sizeLimits.width)
+    throw new OptionError(
+      `${where}: heads times headWidth may be at most ${sizeLimits.width}, got ${widthOf(resolved)}`,
+    );
+  if (resolved.textLength * resolved.textWidth > sizeLimits.conditionNumbers)
+    throw new OptionError(
+      `${where}: textLength ${resolved.textLength} times textWidth ${resolved.textWidth} may be at most ${sizeLimits.conditionNumbers}`,
+    );
   const { downsample, grid, headWidth, rotaryAxes, timestepMode } = resolved;
   if (typeof downsample !== 'boolean')
     throw new OptionError(`${where}.downsample must be true or false, got ${describeValue(downsample)}`);

@@ -6,6 +6,7 @@ import {
   requireInteger,
   requireIntegers,
   requireObject,
+  sizeLimits,
   type ParameterList,
   type SpecTree,
 } from '@dimo/core';
@@ -53,7 +54,8 @@ export function resolveVqModel(config: VqModelConfig, where = 'vqvae'): Resolved
   const channels = requireIntegers(given['block_out_channels'], `${where}.block_out_channels`, []);
   if (channels.length === 0 || channels.length > 10)
     throw new OptionError(`${where}.block_out_channels must list 1 to 10 levels, got ${channels.length}`);
-  const integer = (key: string, fallback: number) => requireInteger(given[key], `${where}.${key}`, 1, fallback);
+  const integer = (key: string, fallback: number, maximum?: number) =>
+    requireInteger(given[key], `${where}.${key}`, 1, fallback, maximum);
   const groups = integer('norm_num_groups', 32);
   const odd = channels.find((count) => count % groups !== 0);
   if (odd !== undefined)
@@ -65,7 +67,7 @@ export function resolveVqModel(config: VqModelConfig, where = 'vqvae'): Resolved
     throw new OptionError(`${where}.mid_block_add_attention must be true or false, got ${describeValue(attention)}`);
   return {
     block_out_channels: channels,
-    layers_per_block: integer('layers_per_block', 1),
+    layers_per_block: integer('layers_per_block', 1, sizeLimits.blocks),
     in_channels: integer('in_channels', 3),
     out_channels: integer('out_channels', 3),
     latent_channels: latent,

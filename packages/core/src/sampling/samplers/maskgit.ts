@@ -3,6 +3,7 @@
  * as in Halton-MaskGIT: every step keeps the most confident of the drawn tokens.
  */
 import { z } from 'zod';
+import { NonFiniteError } from '../../errors.js';
 import { finite } from '../../options/fields.js';
 import { tokensPerStep, unmaskingSchedules } from '../../schedule.js';
 import type { SamplingPlan } from '../plan.js';
@@ -23,7 +24,8 @@ const options = z.strictObject({
   ...tokenOptions,
 });
 
-type MaskgitOptions = z.output<typeof options>;
+/** Options of the sampler, defaults filled in. */
+export type MaskgitOptions = z.output<typeof options>;
 
 /** The sampler. With `reference` the number of tokens of a step is limited by what is left in the whole batch, as in the original. */
 export const maskgitSampler = defineSampler({
@@ -45,7 +47,8 @@ export const maskgitSampler = defineSampler({
   },
 });
 
-interface Decision {
+/** What a step decides from. */
+export interface ConfidenceDecision {
   readonly step: number;
   /** Tokens that the schedule wants decided. */
   readonly count: number;
@@ -55,10 +58,11 @@ interface Decision {
 }
 
 /** `count` tokens a sample, at most what is left, and everything in the last step. Ties go to the first position. */
-function keepMostConfident(plan: SamplingPlan, decision: Decision): void {
+export function keepMostConfident(plan: SamplingPlan, decision: ConfidenceDecision): void {
   const { step, count, pass, options } = decision;
   const takesAll = step === options.numSteps - 1 && !options.reference;
   const confidence = takesAll ? new Float64Array(plan.tokens.length) : confidences(decision);
+  checkConfidence(confidence);
   const leftInBatch = plan.masked().length;
   const wanted = options.reference ? Math.min(count, leftInBatch) : takesAll ? plan.length : count;
   for (let sample = 0; sample < plan.batchSize; sample++) {
@@ -67,8 +71,15 @@ function keepMostConfident(plan: SamplingPlan, decision: Decision): void {
   }
 }
 
+/** A position whose confidence is no number has no place in the order. @throws NonFiniteError */
+function checkConfidence(confidence: Float64Array): void {
+  const wrong = confidence.findIndex((value) => Number.isNaN(value));
+  if (wrong >= 0)
+    throw new NonFiniteError(`sampler: the confidence of position ${wrong} is no number; were too few draws given?`);
+}
+
 /** Confidence of every position, in float64; those of decided positions are not used. */
-function confidences({ step, pass, random, options }: Decision): Float64Array {
+export function confidences({ step, pass, random, options }: ConfidenceDecision): Float64Array {
   const { confidence, choiceTemperature, finalChoiceTemperature, numSteps } = options;
   switch (confidence) {
     case 'linear': {

@@ -1,0 +1,173 @@
+/**
+ * What sampling and training a model will take, before anything is run: its functions are traced, their operations
+ * counted, and divided by rates that a short probe of this machine has measured.
+ */
+import {
+  compileMultiStep,
+  compileOneStep,
+  conditionSpecs,
+  createDistillation,
+  randomOneStepDraws,
+  sequenceLength,
+  subtree,
+  withPrefix,
+  type GeneratorTokenInit,
+  type PureFunction,
+  type SpecTree,
+  type Teacher,
+  type TeacherDefinition,
+} from '@dimo/core';
+import type { Tensor2D } from '@tensorflow/tfjs-core';
+import type { DimoConfig } from '../config/schema.js';
+import { distillationOptions } from '../distillation-settings.js';
+import {
+  addWork,
+  bytesOfSpecs,
+  noWeights,
+  noWork,
+  recordingEngine,
+  workOf,
+  zeros,
+  type WorkCost,
+} from './recording-engine.js';
+
+/** Rates of this machine. */
+export interface MachineRates {
+  readonly engine: string;
+  /** Floating-point operations per second of matrix products. */
+  readonly matrixOperations: number;
+  /** Bytes per second that operators read and write which compute little. */
+  readonly otherBytes: number;
+}
+
+/** What something takes. Times are absent where no engine was measured. */
+export interface Estimate {
+  readonly batchSize: number;
+  /** Floating-point operations of matrix products and convolutions. */
+  readonly operations: number;
+  /** Weights or state, intermediate results, and state while it is replaced; without the program itself. */
+  readonly memoryBytes: number;
+  readonly seconds?: number;
+}
+
+/** A plan. */
+export interface Plan {
+  /** One batch of samples; `images` is false for sequences. */
+  readonly sampling: Estimate & { readonly steps: number; readonly secondsPerSample?: number };
+  /** One step of a distillation with the settings of the project. */
+  readonly trainingStep: Estimate;
+  /** How the numbers were found. */
+  readonly basis: string;
+}
+
+/** What is planned for. */
+export interface PlanRequest {
+  readonly definition: TeacherDefinition;
+  /** For a generator: how it is started. */
+  readonly tokenInit?: GeneratorTokenInit;
+  readonly config: Pick<DimoConfig, 'distill' | 'seed' | 'sample'>;
+  readonly rates?: MachineRates | undefined;
+}
+
+/** Tokens of a batch in a plan: enough to keep a machine busy, few enough to be computed at once. */
+const tokensPerBatch = 2 ** 14;
+
+/** Makes a plan. */
+export async function makePlan(request: PlanRequest): Promise<Plan> {
+  const { definition, config, rates } = request;
+  const length = sequenceLength(definition.model.tokenSpace);
+  const batchSize = Math.max(1, Math.min(config.sample.batchSize, Math.floor(tokensPerBatch / length)));
+  const { work, steps } = await samplingWork(request, batchSize);
+  const sampling = estimate(work, rates, { batchSize, heldBytes: weightBytes(definition) });
+  return {
+    sampling: {
+      ...sampling,
+      steps,
+      ...(sampling.seconds === undefined ? {} : { secondsPerSample: sampling.seconds / batchSize }),
+    },
+    trainingStep: trainingEstimate(request),
+    basis: rates
+      ? `operations counted in the traced graphs, divided by what a probe of the engine ${rates.engine} has just measured: ${(rates.matrixOperations / 1e9).toFixed(1)} GFLOP/s in matrix products, ${(rates.otherBytes / 1e9).toFixed(1)} GB/s elsewhere; memory is weights, optimizer state and the largest sum of intermediate results, without the program itself; text encoders are not counted`
+      : 'operations counted in the traced graphs; no engine was measured, so there are no times',
+  };
+}
+
+function estimate(
+  work: WorkCost,
+  rates: MachineRates | undefined,
+  { batchSize, heldBytes }: { readonly batchSize: number; readonly heldBytes: number },
+): Estimate {
+  return {
+    batchSize,
+    operations: work.matrixOperations,
+    memoryBytes: heldBytes + work.peakBytes + work.replacedBytes,
+    ...(rates ? { seconds: work.matrixOperations / rates.matrixOperations + work.otherBytes / rates.otherBytes } : {}),
+  };
+}
+
+function weightBytes({ model, decoder }: TeacherDefinition): number {
+  return bytesOfSpecs(Object.values(model.parameters)) + bytesOfSpecs(Object.values(decoder?.parameters ?? {}));
+}
+
+async function samplingWork(
+  { definition, tokenInit, config }: PlanRequest,
+  batchSize: number,
+): Promise<{ readonly work: WorkCost; readonly steps: number }> {
+  const { model, decoder } = definition;
+  const engine = recordingEngine();
+  const condition = subtree('condition', zeros(conditionSpecs(model, batchSize)));
+  let steps = 1;
+  if (tokenInit) {
+    const sampler = await compileOneStep(engine, model, { batchSize, tokenInit });
+    await sampler.sample(noWeights, condition, randomOneStepDraws(0, 0, sampler));
+  } else {
+    const sampler = await compileMultiStep(engine, definition, {
+      batchSize,
+      sampler: config.sample.guidance === undefined ? {} : { guidanceScale: config.sample.guidance },
+    });
+    steps = sampler.maximumPasses;
+    const numTokens = batchSize * sequenceLength(model.tokenSpace);
+    const none = { tokenDraws: () => new Float32Array(numTokens), uniform: () => new Float32Array(numTokens) };
+    await sampler.sample(noWeights, { condition, draws: { ...none, gumbel: () => new Float64Array(numTokens) } });
+  }
+  if (!decoder) return { work: engine.work(), steps };
+  const decode: PureFunction = (weights, { tokens }) => ({
+    outputs: { images: decoder.decode(weights, tokens as Tensor2D) },
+  });
+  const shape = [batchSize, sequenceLength(model.tokenSpace)];
+  const decoding = workOf(decode, { state: decoder.parameters, inputs: { tokens: { dtype: 'int32', shape } } });
+  return { work: addWork(engine.work(), decoding), steps };
+}
+
+/** One step of a distillation of the teacher, or of the generator as if it were one. */
+function trainingEstimate({ definition, config, rates }: PlanRequest): Estimate {
+  const options = distillationOptions(config);
+  // The unit of the noise is read from weights, and costs the same whatever it is.
+  const tokenInit = { ...options.tokenInit, noiseUnit: 'unit' as const };
+  const teacher = { ...definition, weights: {} } as Teacher;
+  const { program, settings, setup } = createDistillation(teacher, { ...options, tokenInit });
+  const { accumulation, auxiliaryRounds } = settings;
+  const trained = (phase: 'generator' | 'auxiliary'): SpecTree =>
+    Object.fromEntries(
+      Object.entries(setup.networks[phase].parameters).filter(([name]) => setup.trained[phase].has(name)),
+    );
+  const state: SpecTree = {
+    ...withPrefix('teacher', setup.networks.teacher.parameters),
+    ...withPrefix('ema', trained('generator')),
+  };
+  for (const phase of ['generator', 'auxiliary'] as const)
+    Object.assign(
+      state,
+      withPrefix(phase, setup.networks[phase].parameters),
+      withPrefix(`${phase}Optimizer/m`, trained(phase)),
+      withPrefix(`${phase}Optimizer/v`, trained(phase)),
+      accumulation > 1 ? withPrefix(`${phase}Gradients`, trained(phase)) : {},
+    );
+  const work = Object.entries(program.functions)
+    .map(([name, { fn, inputs }]) => {
+      const rounds = name.startsWith('auxiliary') ? auxiliaryRounds : 1;
+      return { cost: workOf(fn, { state, inputs }), times: rounds * (name.endsWith('Gradients') ? accumulation : 1) };
+    })
+    .reduce((sum, { cost, times }) => addWork(sum, cost, times), noWork);
+  return estimate(work, rates, { batchSize: program.batchSize, heldBytes: bytesOfSpecs(Object.values(state)) });
+}
