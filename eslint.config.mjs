@@ -23,6 +23,31 @@ const depConstraints = [
   { sourceTag: 'type:test', onlyDependOnLibsWithTags: ['*'] },
 ];
 
+/**
+ * Folders of core's sources, lowest first: a file imports from its own folder and from those before it, so no circle of
+ * folders can arise. `docs/architecture.md` says what belongs into each.
+ */
+const coreFolders = [
+  'text',
+  'options',
+  'tensors',
+  'random',
+  'ops',
+  'storage',
+  'engine',
+  'model',
+  'sampling',
+  'generator',
+  'training',
+  'distillation',
+  'plugin',
+  'folders',
+  'layers',
+  'testing',
+  'conformance',
+];
+const noNodeModules = { group: ['node:*'], message: 'This package runs in browsers too: take bytes as arguments.' };
+
 /** Packages whose sources must run in a browser too. */
 const backendAgnostic = ['core', 'onnx', 'backend-web', 'teacher-maskgit', 'teacher-meissonic'].map(
   (name) => `packages/${name}/src/**/*.ts`,
@@ -74,10 +99,25 @@ export default tseslint.config(
     files: browserSources,
     ignores: ['**/*.test.ts'],
     rules: {
-      'no-restricted-imports': [
-        'error',
-        { patterns: [{ group: ['node:*'], message: 'This package runs in browsers too: take bytes as arguments.' }] },
-      ],
+      'no-restricted-imports': ['error', { patterns: [noNodeModules] }],
     },
   },
+  ...coreFolders.slice(0, -1).map((folder, i) => ({
+    files: [`packages/core/src/${folder}/**/*.ts`],
+    ignores: ['**/*.test.ts'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            noNodeModules,
+            {
+              regex: `^(\\.\\./)+(${coreFolders.slice(i + 1).join('|')})/|^(\\.\\./)+index\\.js$`,
+              message: `${folder}/ stands below that folder; see coreFolders in eslint.config.mjs.`,
+            },
+          ],
+        },
+      ],
+    },
+  })),
 );

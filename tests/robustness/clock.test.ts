@@ -113,7 +113,7 @@ describe('the clock', { timeout: 300_000 }, () => {
       /since: new Date\(\)\.toISOString\(\)|Date\.now\(\) - Date\.parse\(owner\.since\)/,
     'backend-node/src/hub/request.ts': /retry-after|Date\.parse|Date\.now/,
     // The age of a measurement of an earlier process; after a jump of the clock it is measured again.
-    'core/src/engine-choice.ts': /answer\.time|time: Date\.now\(\)/,
+    'core/src/engine/engine-choice.ts': /answer\.time|time: Date\.now\(\)/,
     'cli/src/run/tensorboard.ts': /Date\.now\(\) \/ 1000/,
   };
 

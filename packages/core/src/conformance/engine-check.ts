@@ -1,5 +1,5 @@
 /** What a check of the conformance suite is, and what may be demanded of an engine. */
-import type { Engine } from '../engine.js';
+import type { Engine } from '../engine/engine.js';
 
 /** One named check. */
 export interface EngineCheck {

@@ -1,6 +1,6 @@
 /** Assertions of the conformance suites; they need no test framework. */
 import { DimoError, type DimoErrorCode } from '../errors.js';
-import type { HostTensor, HostTree } from '../tensors.js';
+import type { HostTensor, HostTree } from '../tensors/tensors.js';
 
 /** Thrown when a check fails. */
 export class ConformanceError extends Error {

@@ -1,8 +1,8 @@
 /** State that comes in 16 bits: an engine may keep it so or widen it, the numbers are the same. */
 import * as tf from '@tensorflow/tfjs-core';
-import type { Engine, PureFunction } from '../engine.js';
+import type { Engine, PureFunction } from '../engine/engine.js';
 import { halfTensor, type HalfFloats } from '../storage/half-tensors.js';
-import { float32, scalar, specsOf, type HostTree } from '../tensors.js';
+import { float32, scalar, specsOf, type HostTree } from '../tensors/tensors.js';
 import type { EngineCheck } from './engine-check.js';
 import { requireEqual, tensorOf } from './expectations.js';
 

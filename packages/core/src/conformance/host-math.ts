@@ -2,8 +2,8 @@
  * Reference formulas on the host in float64, independent of tfjs and of every engine. Written for clarity, for arrays
  * of a few hundred elements.
  */
-import { sizeOf } from '../tensors.js';
-import { standardNormalDistribution } from '../truncated-normal.js';
+import { sizeOf } from '../tensors/tensors.js';
+import { standardNormalDistribution } from '../random/truncated-normal.js';
 
 /** A tensor in float64, row-major. */
 export interface Reference {

@@ -1,8 +1,8 @@
 /** What callers get wrong: each is a typed error, and the engine goes on as if it had not been asked. */
 import * as tf from '@tensorflow/tfjs-core';
-import type { CompiledFunction, Engine, PureFunction } from '../engine.js';
+import type { CompiledFunction, Engine, PureFunction } from '../engine/engine.js';
 import { DimoError } from '../errors.js';
-import { float32, int32, scalar, specsOf, type HostTensor, type HostTree, type SpecTree } from '../tensors.js';
+import { float32, int32, scalar, specsOf, type HostTensor, type HostTree, type SpecTree } from '../tensors/tensors.js';
 import type { EngineCheck, EngineCheckOptions } from './engine-check.js';
 import { require, requireEqual, requireFailure, tensorOf } from './expectations.js';
 

@@ -12,9 +12,9 @@ import {
   rmsNorm,
   rotaryEmbedding,
 } from '../ops/index.js';
-import { randomStream } from '../random.js';
-import { bool, float32, int32, sizeOf, type HostTensor, type HostTree, type TensorTree } from '../tensors.js';
-import { standardNormalDistribution } from '../truncated-normal.js';
+import { randomStream } from '../random/random.js';
+import { bool, float32, int32, sizeOf, type HostTensor, type HostTree, type TensorTree } from '../tensors/tensors.js';
+import { standardNormalDistribution } from '../random/truncated-normal.js';
 import * as host from './host-math.js';
 import { at, build, map, sum, type Reference } from './host-math.js';
 

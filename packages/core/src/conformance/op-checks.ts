@@ -1,7 +1,7 @@
 /** Values and gradients of all ops on an engine. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor } from '@tensorflow/tfjs-core';
-import type { Engine, PureFunction } from '../engine.js';
+import type { Engine, PureFunction } from '../engine/engine.js';
 import {
   adamUpdate,
   globalNorm,
@@ -13,7 +13,7 @@ import {
   type AdamTensors,
   type TokenDivergenceAttributes,
 } from '../ops/index.js';
-import { float32, int32, scalar, specsOf, type HostTree } from '../tensors.js';
+import { float32, int32, scalar, specsOf, type HostTree } from '../tensors/tensors.js';
 import type { EngineCheck, EngineCheckOptions } from './engine-check.js';
 import { requireClose, requireEqual, tensorOf } from './expectations.js';
 import * as host from './host-math.js';

@@ -4,7 +4,7 @@
  * are seen to many digits, without sampling noise.
  */
 import { DimoError, OptionError } from '../errors.js';
-import type { SamplerSettings } from '../sampler-options.js';
+import type { SamplerSettings } from '../model/sampler-options.js';
 import { samplingPlan } from '../sampling/plan.js';
 import { resolveSampler, type SamplerRegistry } from '../sampling/resolve-sampler.js';
 import type { SamplerRandom } from '../sampling/sampler-random.js';

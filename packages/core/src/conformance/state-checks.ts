@@ -1,8 +1,8 @@
 /** Device trees and compiled functions: transfers, state, errors, lifetime. */
 import * as tf from '@tensorflow/tfjs-core';
-import type { Engine, PureFunction } from '../engine.js';
+import type { Engine, PureFunction } from '../engine/engine.js';
 import { DimoError } from '../errors.js';
-import { bool, float32, int32, scalar, specsOf, type HostTree } from '../tensors.js';
+import { bool, float32, int32, scalar, specsOf, type HostTree } from '../tensors/tensors.js';
 import type { EngineCheck } from './engine-check.js';
 import { require, requireEqual, requireFailure, tensorOf } from './expectations.js';
 import { runOnce } from './op-checks.js';

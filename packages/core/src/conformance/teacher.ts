@@ -8,19 +8,28 @@
 import '../gradients.js';
 import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
-import { createDistillation } from '../distillation.js';
-import type { Engine } from '../engine.js';
-import { conditionSpecs } from '../guidance.js';
-import { type Teacher, type TeacherDefinition } from '../model.js';
-import { compileMultiStep, sampleMultiStep } from '../multi-step.js';
-import { compileOneStep, sampleOneStep } from '../one-step.js';
-import { randomStream } from '../random.js';
+import { createDistillation } from '../distillation/distillation.js';
+import type { Engine } from '../engine/engine.js';
+import { conditionSpecs } from '../model/guidance.js';
+import { type Teacher, type TeacherDefinition } from '../model/model.js';
+import { compileMultiStep, sampleMultiStep } from '../sampling/multi-step.js';
+import { compileOneStep, sampleOneStep } from '../sampling/one-step.js';
+import { randomStream } from '../random/random.js';
 import { weightDifferences } from '../storage/weights.js';
-import { float32, int32, scalar, specsOf, subtree, withPrefix, type HostTensor, type HostTree } from '../tensors.js';
-import { timeInputs } from '../time-conditioning.js';
-import { runTraining } from '../training.js';
+import {
+  float32,
+  int32,
+  scalar,
+  specsOf,
+  subtree,
+  withPrefix,
+  type HostTensor,
+  type HostTree,
+} from '../tensors/tensors.js';
+import { timeInputs } from '../model/time-conditioning.js';
+import { runTraining } from '../training/training.js';
 import { require, requireClose, requireEqual, tensorOf } from './expectations.js';
-import { sequenceLength } from '../token-space.js';
+import { sequenceLength } from '../model/token-space.js';
 
 /** One named check. */
 export interface TeacherCheck {

@@ -1,8 +1,8 @@
 /** Many runs of one training step: it learns, gives the same bits again, and leaves nothing behind. */
 import * as tf from '@tensorflow/tfjs-core';
-import type { Engine, PureFunction } from '../engine.js';
+import type { Engine, PureFunction } from '../engine/engine.js';
 import { embedding, layerNorm, linear } from '../ops/index.js';
-import { float32, int32, specsOf, type HostTree } from '../tensors.js';
+import { float32, int32, specsOf, type HostTree } from '../tensors/tensors.js';
 import type { EngineCheck, EngineCheckOptions } from './engine-check.js';
 import { require, requireEqual, tensorOf } from './expectations.js';
 import { normal } from './op-cases.js';

@@ -6,8 +6,8 @@ import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import '../gradients.js';
-import { randomStream } from '../random.js';
-import type { TensorTree } from '../tensors.js';
+import { randomStream } from '../random/random.js';
+import type { TensorTree } from '../tensors/tensors.js';
 import { convolution, doublingConvolution, groupNorm, silu, upsampleNearest } from './image-layers.js';
 import { nearestCodes } from './nearest-codes.js';
 

@@ -6,7 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor4D } from '@tensorflow/tfjs-core';
 import { groupNormalization, type GroupNormOptions } from '../ops/group-norm.js';
 import { linear } from '../ops/linear.js';
-import type { TensorTree } from '../tensors.js';
+import type { TensorTree } from '../tensors/tensors.js';
 
 /** Options of `convolution`. */
 export interface ConvolutionOptions {

@@ -1,6 +1,6 @@
 /** Parameter lists of convolutional networks, and PyTorch's default first values. */
-import type { RandomStream } from '../random.js';
-import { float32, sizeOf, type HostTree, type SpecTree } from '../tensors.js';
+import type { RandomStream } from '../random/random.js';
+import { float32, sizeOf, type HostTree, type SpecTree } from '../tensors/tensors.js';
 
 /** Collects parameters by name, in order. */
 export interface ParameterList {

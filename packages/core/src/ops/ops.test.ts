@@ -7,7 +7,7 @@ import '@tensorflow/tfjs-backend-cpu';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import '../gradients.js';
-import { randomStream } from '../random.js';
+import { randomStream } from '../random/random.js';
 import { attention, embedding, gelu, layerNorm, linear, sampleCategorical } from './index.js';
 
 beforeAll(() => tf.setBackend('cpu'));

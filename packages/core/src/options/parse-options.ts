@@ -1,7 +1,7 @@
 /** Options checked by their schema, which is also where their defaults, ranges and sentences stand. */
 import type { z } from 'zod';
 import { OptionError } from '../errors.js';
-import { escapeText } from '../storage/escape-text.js';
+import { escapeText } from '../text/escape-text.js';
 
 /**
  * Fills in defaults and checks.

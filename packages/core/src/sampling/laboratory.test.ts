@@ -6,7 +6,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { redrawn, sampledDistribution, totalVariation, type ExactLaw } from '../conformance/index.js';
-import type { SamplerSettings } from '../sampler-options.js';
+import type { SamplerSettings } from '../model/sampler-options.js';
 import { maskedFraction, maskTimes, unmaskingRate } from './mask-time.js';
 import { haltonOrder } from './samplers/halton.js';
 

@@ -1,9 +1,9 @@
 /** Tokens of a batch while it is being sampled: which are decided, which are masked. */
-import { checkHostTree } from '../check-tensors.js';
-import { checkTree } from '../check-tree.js';
-import { float32, int32, type HostTensor } from '../tensors.js';
-import { checkInitialTokens } from '../token-init.js';
-import { sequenceLength, type TokenSpace } from '../token-space.js';
+import { checkHostTree } from '../engine/check-tensors.js';
+import { checkTree } from '../tensors/check-tree.js';
+import { float32, int32, type HostTensor } from '../tensors/tensors.js';
+import { checkInitialTokens } from './token-init.js';
+import { sequenceLength, type TokenSpace } from '../model/token-space.js';
 
 /** Tokens and masks of a batch. Position i of sample b has the index b * L + i. */
 export interface SamplingPlan {

@@ -1,10 +1,10 @@
 /** Which sampler, with which options: what was asked for, else what the teacher says. */
 import type { z } from 'zod';
-import { requireObject } from '../check-options.js';
+import { requireObject } from '../options/check-options.js';
 import { OptionError } from '../errors.js';
 import { parseOptions } from '../options/parse-options.js';
-import type { SamplerSettings, SamplingOptions } from '../sampler-options.js';
-import { escapeText } from '../storage/escape-text.js';
+import type { SamplerSettings, SamplingOptions } from '../model/sampler-options.js';
+import { escapeText } from '../text/escape-text.js';
 import { builtInSamplers } from './built-in-samplers.js';
 import { tokenOptions, type Sampler } from './sampler.js';
 

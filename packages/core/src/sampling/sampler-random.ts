@@ -1,12 +1,12 @@
 /** Random numbers of samplers: keyed by seed, sample, purpose and step, so that a batch size changes nothing. */
-import { requireInteger } from '../check-options.js';
-import { checkSpecTree } from '../check-tensors.js';
+import { requireInteger } from '../options/check-options.js';
+import { checkSpecTree } from '../engine/check-tensors.js';
 import { ShapeError } from '../errors.js';
-import { randomStream, type RandomStream } from '../random.js';
-import type { SamplingOptions } from '../sampler-options.js';
-import { randomTokenDraws, tokenDrawSpec } from '../sampling.js';
-import { sizeOf } from '../tensors.js';
-import { sequenceLength, type TokenSpace } from '../token-space.js';
+import { randomStream, type RandomStream } from '../random/random.js';
+import type { SamplingOptions } from '../model/sampler-options.js';
+import { randomTokenDraws, tokenDrawSpec } from './drawing-tokens.js';
+import { sizeOf } from '../tensors/tensors.js';
+import { sequenceLength, type TokenSpace } from '../model/token-space.js';
 
 /** Random numbers of one batch; the same arguments give the same numbers. */
 export interface SamplerDraws {

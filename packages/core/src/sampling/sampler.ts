@@ -4,7 +4,7 @@
  * runs on the device, so every sampler runs on every engine.
  */
 import { z } from 'zod';
-import { sizeLimits } from '../check-options.js';
+import { sizeLimits } from '../options/check-options.js';
 import { finite, positive, whole } from '../options/fields.js';
 import type { SamplingPlan } from './plan.js';
 import type { SamplerRandom } from './sampler-random.js';

@@ -3,7 +3,7 @@
  * every file, so that one flipped bit anywhere is found.
  */
 import { CheckpointError } from '../errors.js';
-import { escapeText } from './escape-text.js';
+import { escapeText } from '../text/escape-text.js';
 import { canonicalJson, jsonDifferences, type JsonDifference, type JsonValue } from './json.js';
 import { sha256Hex } from './sha256.js';
 

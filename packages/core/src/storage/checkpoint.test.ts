@@ -4,8 +4,8 @@
  */
 import { describe, expect, it } from 'vitest';
 import { CheckpointError, DimoError } from '../errors.js';
-import { randomStream } from '../random.js';
-import { float32, int32, type HostTree } from '../tensors.js';
+import { randomStream } from '../random/random.js';
+import { float32, int32, type HostTree } from '../tensors/tensors.js';
 import type { CheckpointIdentity } from './checkpoint-manifest.js';
 import type { CheckpointStore } from './checkpoint-store.js';
 import {

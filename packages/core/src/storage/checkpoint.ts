@@ -5,7 +5,7 @@
  * `newest good checkpoint exists` holds between any two operations.
  */
 import { CheckpointError, DimoError } from '../errors.js';
-import type { HostTree } from '../tensors.js';
+import type { HostTree } from '../tensors/tensors.js';
 import {
   decodeManifest,
   encodeManifest,
@@ -15,7 +15,7 @@ import {
   type CheckpointIdentity,
 } from './checkpoint-manifest.js';
 import type { CheckpointStore } from './checkpoint-store.js';
-import { escapeText } from './escape-text.js';
+import { escapeText } from '../text/escape-text.js';
 import type { JsonValue } from './json.js';
 import { sha256Hex } from './sha256.js';
 import { writeSafetensors } from './safetensors-write.js';

@@ -1,5 +1,5 @@
 /** What stands where weights should be: a failed download, an archive, a file of another framework. In words, from its first bytes. */
-import { escapeText } from './escape-text.js';
+import { escapeText } from '../text/escape-text.js';
 
 /** What a file is that is not what it should be. */
 export interface ForeignFile {

@@ -3,7 +3,7 @@
  * like any other host tensor; engines that can use the 16 bits ask for them.
  */
 import { DimoError, ShapeError } from '../errors.js';
-import { checkShape, sizeOf, type HostTensor } from '../tensors.js';
+import { checkShape, sizeOf, type HostTensor } from '../tensors/tensors.js';
 import { decodeBfloat16, float16Table } from './half-floats.js';
 
 /** Elements of a float32 tensor in 16 bits each. */

@@ -1,7 +1,7 @@
 /** JSON and text files of a `WeightSource`. Their size is looked at before they are read, their items before they are made. */
 import { OptionError } from '../errors.js';
-import { decodeText } from './decode-text.js';
-import { escapeText } from './escape-text.js';
+import { decodeText } from '../text/decode-text.js';
+import { escapeText } from '../text/escape-text.js';
 import { describeForeignFile } from './foreign-file.js';
 import { openWeightFile, type WeightSource } from './weight-source.js';
 

@@ -1,6 +1,6 @@
 /** Plain JSON values: kept in checkpoints, compared when a run is resumed. */
 import { OptionError } from '../errors.js';
-import { escapeText } from './escape-text.js';
+import { escapeText } from '../text/escape-text.js';
 
 /** What JSON can hold. */
 export type JsonValue =

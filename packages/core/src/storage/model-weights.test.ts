@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { DimoError } from '../errors.js';
 import type { WeightSource } from './weight-source.js';
-import { float32, int32, specsOf, type HostTree } from '../tensors.js';
+import { float32, int32, specsOf, type HostTree } from '../tensors/tensors.js';
 import { halfFloatsOf } from './half-tensors.js';
 import { readModelWeights, type ModelWeightsOptions } from './model-weights.js';
 import { writeSafetensors } from './safetensors-write.js';

@@ -3,8 +3,8 @@
  * `<base>.safetensors.index.json`, each possibly with a variant such as `fp16` in its name.
  */
 import { WeightError } from '../errors.js';
-import { sizeOf, type HostTree, type SpecTree } from '../tensors.js';
-import { escapeText } from './escape-text.js';
+import { sizeOf, type HostTree, type SpecTree } from '../tensors/tensors.js';
+import { escapeText } from '../text/escape-text.js';
 import { unfinishedDownload } from './foreign-file.js';
 import type { InspectedPart } from './inspected-part.js';
 import { readJsonFile } from './json-file.js';

@@ -1,6 +1,6 @@
 /** Safetensors files read tensor by tensor, so that a large file and its tensors are never in memory together. */
 import { openWeightFile, type WeightFile, type WeightSource } from './weight-source.js';
-import type { DType, HostTree, SpecTree } from '../tensors.js';
+import type { DType, HostTree, SpecTree } from '../tensors/tensors.js';
 import type { SafetensorsEntry } from './safetensors-format.js';
 import { parseSafetensorsHeader, safetensorsHeaderLength } from './safetensors-header.js';
 import { decodeSafetensorsEntry, type SafetensorsReadOptions } from './safetensors.js';

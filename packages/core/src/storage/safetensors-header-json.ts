@@ -1,6 +1,6 @@
 /** Parser of the JSON in a safetensors header, with its position for error messages. */
 import { WeightError } from '../errors.js';
-import { escapeText } from './escape-text.js';
+import { escapeText } from '../text/escape-text.js';
 import { bitsPerElement, type SafetensorsDType, type SafetensorsLimits } from './safetensors-format.js';
 
 /** One tensor before its offsets are checked against the file. */

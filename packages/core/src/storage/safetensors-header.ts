@@ -5,7 +5,7 @@
  * file before that number was compared with the file's real length.
  */
 import { WeightError } from '../errors.js';
-import { escapeText } from './escape-text.js';
+import { escapeText } from '../text/escape-text.js';
 import { describeForeignFile } from './foreign-file.js';
 import {
   bitsPerElement,

@@ -3,8 +3,8 @@
  * dtype first, then by name).
  */
 import { NonFiniteError, WeightError } from '../errors.js';
-import { sizeOf, type HostTensor, type HostTree } from '../tensors.js';
-import { escapeText } from './escape-text.js';
+import { sizeOf, type HostTensor, type HostTree } from '../tensors/tensors.js';
+import { escapeText } from '../text/escape-text.js';
 import { toBfloat16Bits, toFloat16Bits } from './half-floats.js';
 import { assertLittleEndian, bytesPerElement, type SafetensorsDType } from './safetensors-format.js';
 import { findNonFinite } from './safetensors.js';

@@ -5,8 +5,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { NonFiniteError, WeightError } from '../errors.js';
-import { bool, float32, int32, type HostTree } from '../tensors.js';
-import { escapeText } from './escape-text.js';
+import { bool, float32, int32, type HostTree } from '../tensors/tensors.js';
+import { escapeText } from '../text/escape-text.js';
 import { decodeBfloat16, float16Table, toBfloat16Bits, toFloat16Bits } from './half-floats.js';
 import { parseSafetensorsHeader, safetensorsHeaderLength } from './safetensors-header.js';
 import { writeSafetensors } from './safetensors-write.js';

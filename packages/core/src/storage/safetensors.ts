@@ -1,7 +1,7 @@
 /** Reads safetensors files from byte arrays, strictly (safetensors-header.ts). */
 import { NonFiniteError, WeightError } from '../errors.js';
-import type { HostTensor, HostTree } from '../tensors.js';
-import { escapeText } from './escape-text.js';
+import type { HostTensor, HostTree } from '../tensors/tensors.js';
+import { escapeText } from '../text/escape-text.js';
 import { decodeHalfFloats, findNonFiniteHalf, halfTensor, type HalfFloats } from './half-tensors.js';
 import { assertLittleEndian, bytesPerElement, type SafetensorsEntry } from './safetensors-format.js';
 import { parseSafetensorsHeader, type SafetensorsHeaderOptions } from './safetensors-header.js';

@@ -2,7 +2,7 @@
  * Names of tensors as programs around a model write them: wrappers of PyTorch put words into the names, trainers put a
  * word before all of them, and keep tensors beside the model that its own loader does not look at.
  */
-import type { SpecTree } from '../tensors.js';
+import type { SpecTree } from '../tensors/tensors.js';
 
 /** Words that wrappers put between the parts of a name: DataParallel, torch.compile, FSDP, checkpointing, DeepSpeed. */
 const wrapperWords = ['module', '_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module', '_forward_module'];

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { float32, int32 } from '../tensors.js';
+import { float32, int32 } from '../tensors/tensors.js';
 import { copyTree, largestDifference, renameTensors, treeDifference } from './weights.js';
 
 const tree = { a: float32([2], [0, 1]), b: int32([1], [3]) };

@@ -1,7 +1,7 @@
 /** Trees of weights: strict checking against a model's parameters, copying, comparing, renaming. */
 import { WeightError } from '../errors.js';
-import type { HostTensor, HostTree, SpecTree, TensorSpec } from '../tensors.js';
-import { escapeText } from './escape-text.js';
+import type { HostTensor, HostTree, SpecTree, TensorSpec } from '../tensors/tensors.js';
+import { escapeText } from '../text/escape-text.js';
 
 /** One difference between the weights that a model needs and those that were found. */
 export interface WeightDifference {

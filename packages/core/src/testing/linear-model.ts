@@ -4,9 +4,9 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor3D } from '@tensorflow/tfjs-core';
-import type { MaskedDiffusionModel, TeacherDefinition } from '../model.js';
+import type { MaskedDiffusionModel, TeacherDefinition } from '../model/model.js';
 import { embedding } from '../ops/embedding.js';
-import { float32, int32, sizeOf, type HostTree } from '../tensors.js';
+import { float32, int32, sizeOf, type HostTree } from '../tensors/tensors.js';
 
 const numLogits = 8;
 const numClasses = 3;

@@ -1,6 +1,6 @@
 /** Host state against numbers computed a second time. */
 import { expect } from 'vitest';
-import { subtree, type HostTree } from '../tensors.js';
+import { subtree, type HostTree } from '../tensors/tensors.js';
 import type { Numbers } from './reference-optimizer.js';
 
 /** The tensors below a prefix as plain numbers. */

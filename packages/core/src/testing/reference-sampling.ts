@@ -1,5 +1,5 @@
 /** Drawing tokens a second time, for tests: float64, one position at a time, by the definitions. */
-import type { SamplingOptions } from '../sampler-options.js';
+import type { SamplingOptions } from '../model/sampler-options.js';
 
 /** Softmax of one row. */
 export function softmax(logits: readonly number[]): number[] {

@@ -1,11 +1,11 @@
 /** A masked diffusion model of a few hundred weights for the tests of this package. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
-import type { MaskedDiffusionModel, ModelInputs, TeacherDefinition } from '../model.js';
+import type { MaskedDiffusionModel, ModelInputs, TeacherDefinition } from '../model/model.js';
 import { embedding } from '../ops/embedding.js';
 import { gelu } from '../ops/gelu.js';
 import { linear } from '../ops/linear.js';
-import { float32, int32, sizeOf, type SpecTree, type TensorTree } from '../tensors.js';
+import { float32, int32, sizeOf, type SpecTree, type TensorTree } from '../tensors/tensors.js';
 
 /** Sizes of the tiny model. */
 export interface TinyModelOptions {

@@ -3,7 +3,7 @@
  * that the tokens of one step are far apart and depend little on each other.
  */
 import { z } from 'zod';
-import { tokensPerStep, unmaskingSchedules } from '../../schedule.js';
+import { tokensPerStep, unmaskingSchedules } from '../../model/schedule.js';
 import { defineSampler, guidanceScaleAt, stepOptions, tokenOptions } from '../sampler.js';
 
 const options = z.strictObject({

@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { NonFiniteError } from '../../errors.js';
 import { finite } from '../../options/fields.js';
-import { tokensPerStep, unmaskingSchedules } from '../../schedule.js';
+import { tokensPerStep, unmaskingSchedules } from '../../model/schedule.js';
 import type { SamplingPlan } from '../plan.js';
 import { defineSampler, guidanceScaleAt, stepOptions, tokenOptions, type Pass } from '../sampler.js';
 import type { SamplerRandom } from '../sampler-random.js';

@@ -1,0 +1,67 @@
+/** Failed allocations while training, told with what needed the memory and what to lower. */
+import type { Engine } from './engine.js';
+import { DimoError } from '../errors.js';
+import { sizeOf, type SpecTree } from '../tensors/tensors.js';
+
+/** What is trained. */
+export interface TrainedProgram {
+  readonly name: string;
+  /** Samples per step. */
+  readonly batchSize: number;
+}
+
+/** What allocators say: of JavaScript, of onnxruntime, of WebGPU, of WebAssembly. */
+const allocationFailure = /alloc|out of memory|Invalid typed array length/i;
+
+/**
+ * The engine, with failed allocations as errors that name the batch, what the tensors that are known of need at least, and
+ * what to lower.
+ */
+export function explainMemory(engine: Engine, program: TrainedProgram): Engine {
+  let known = 0;
+  const explained = async <T>(where: string, task: () => Promise<T>): Promise<T> => {
+    try {
+      return await task();
+    } catch (error) {
+      throw explain(error, where, program, known);
+    }
+  };
+  return {
+    get info() {
+      return engine.info;
+    },
+    get makesRandomNumbers() {
+      return engine.makesRandomNumbers ?? false;
+    },
+    upload: (tree, options) => {
+      known = Math.max(known, bytesOf(tree));
+      return explained('the state', () => engine.upload(tree, options));
+    },
+    async compile(fn, signature) {
+      // New state is written beside the old one.
+      known = Math.max(known, 2 * bytesOf(signature.state) + bytesOf(signature.inputs));
+      const compiled = await explained('a step', () => engine.compile(fn, signature));
+      return { ...compiled, run: (state, inputs) => explained('a step', () => compiled.run(state, inputs)) };
+    },
+    dispose: () => engine.dispose(),
+  };
+}
+
+function explain(error: unknown, where: string, { name, batchSize }: TrainedProgram, known: number): unknown {
+  const message = error instanceof Error ? error.message : String(error);
+  const isOfDevice = DimoError.isInstance(error) ? error.code === 'device' : error instanceof RangeError;
+  if (!isOfDevice || !allocationFailure.test(message)) return error;
+  const mebibytes = Math.ceil(known / 2 ** 20);
+  return new DimoError(
+    'device',
+    `${name}: out of memory for ${where} with a batch of ${batchSize}; its state and inputs alone need ${mebibytes} MiB, activations come on top: ${message}`,
+    {
+      cause: error,
+      hint: 'lower the batch size (accumulation makes up for it), use a smaller model or an engine with more memory; the last checkpoint is intact',
+    },
+  );
+}
+
+function bytesOf(specs: SpecTree): number {
+  return Object.values(specs).reduce((sum, { dtype, shape }) => sum + sizeOf(shape) * (dtype === 'bool' ? 1 : 4), 0);
+}

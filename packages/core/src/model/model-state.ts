@@ -1,0 +1,22 @@
+/** Where a function finds the weights of a model among the tensors of a device tree. */
+import type { MaskedDiffusionModel } from './model.js';
+import { subtree, withPrefix, type SpecTree, type TensorTree } from '../tensors/tensors.js';
+
+/** Weights of one model within a state: on their own, or among the tensors of a training run. */
+export interface ModelState {
+  /** The tensors of the state that are read. */
+  readonly specs: SpecTree;
+  /** Weights under the model's own names. */
+  weights(state: TensorTree): TensorTree;
+}
+
+/**
+ * Weights under `prefix/<name>`, or under their own names if there is no prefix.
+ *
+ * @example
+ * modelState(teacher.model, 'teacher') // the teacher's weights within a distillation state
+ */
+export function modelState(model: MaskedDiffusionModel, prefix = ''): ModelState {
+  if (prefix === '') return { specs: model.parameters, weights: (state) => state };
+  return { specs: withPrefix(prefix, model.parameters), weights: (state) => subtree(prefix, state) };
+}

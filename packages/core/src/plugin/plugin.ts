@@ -1,0 +1,113 @@
+/**
+ * Plugins: described objects without side effects on import. The user's own configuration or `--plugin` names them;
+ * nothing that arrives with weights can.
+ */
+import type { Dataset, TokenDataset } from '../training/dataset.js';
+import type { Engine, EngineFactory } from '../engine/engine.js';
+import { PluginError } from '../errors.js';
+import { contractVersion } from '../model/model.js';
+import type { TeacherPlugin } from './teacher-plugin.js';
+import type { HostTensor, HostTree } from '../tensors/tensors.js';
+
+/** Loads a dataset. */
+export interface DatasetPlugin {
+  readonly name: string;
+  readonly description: string;
+  load(): Promise<Dataset>;
+}
+
+/** Loads or makes a token dataset. */
+export interface TokenDatasetPlugin {
+  readonly name: string;
+  readonly description: string;
+  load(): Promise<TokenDataset> | TokenDataset;
+}
+
+/** A number computed from generated tokens or images, for teachers whose product is not judged by image metrics. */
+export interface MetricPlugin {
+  readonly name: string;
+  readonly description: string;
+  /** True if larger is better. */
+  readonly higherIsBetter: boolean;
+  compute(samples: {
+    readonly tokens: HostTensor<'int32'>;
+    readonly images?: HostTensor<'float32'>;
+    readonly condition: HostTree;
+    /** What each sample was asked for, where that was a text. */
+    readonly texts?: readonly string[];
+    /** For metrics that run a network. */
+    readonly engine?: Engine;
+  }): Promise<number> | number;
+}
+
+/** What a package contributes. */
+export interface DimoPlugin {
+  readonly contract: 1;
+  readonly name: string;
+  readonly engines?: readonly EngineFactory[];
+  readonly teachers?: readonly TeacherPlugin[];
+  readonly datasets?: readonly DatasetPlugin[];
+  readonly tokenDatasets?: readonly TokenDatasetPlugin[];
+  readonly metrics?: readonly MetricPlugin[];
+}
+
+/**
+ * Checks a plugin description and returns it.
+ *
+ * @throws PluginError if the contract version is another or the name is missing.
+ */
+export function definePlugin(plugin: DimoPlugin): DimoPlugin {
+  if (typeof plugin?.name !== 'string' || plugin.name === '')
+    throw new PluginError('definePlugin: a plugin needs a non-empty `name`');
+  if (plugin.contract !== contractVersion)
+    throw new PluginError(
+      `plugin "${plugin.name}" is written for contract ${String(plugin.contract)}, this @dimo/core speaks ${contractVersion}`,
+      { hint: 'install matching versions of the plugin and @dimo/core' },
+    );
+  return plugin;
+}
+
+/** All plugins of a process, by kind and name. */
+export interface PluginRegistry {
+  readonly plugins: readonly DimoPlugin[];
+  readonly engines: ReadonlyMap<string, EngineFactory>;
+  readonly teachers: ReadonlyMap<string, TeacherPlugin>;
+  readonly datasets: ReadonlyMap<string, DatasetPlugin>;
+  readonly tokenDatasets: ReadonlyMap<string, TokenDatasetPlugin>;
+  readonly metrics: ReadonlyMap<string, MetricPlugin>;
+}
+
+/**
+ * Joins plugins.
+ *
+ * @throws PluginError if two of them use one name for the same kind of thing, naming both.
+ */
+export function createRegistry(plugins: readonly DimoPlugin[]): PluginRegistry {
+  return {
+    plugins,
+    engines: collect(plugins, 'engines'),
+    teachers: collect(plugins, 'teachers'),
+    datasets: collect(plugins, 'datasets'),
+    tokenDatasets: collect(plugins, 'tokenDatasets'),
+    metrics: collect(plugins, 'metrics'),
+  };
+}
+
+function collect<K extends 'engines' | 'teachers' | 'datasets' | 'tokenDatasets' | 'metrics'>(
+  plugins: readonly DimoPlugin[],
+  kind: K,
+): Map<string, NonNullable<DimoPlugin[K]>[number]> {
+  const found = new Map<string, NonNullable<DimoPlugin[K]>[number]>();
+  const owners = new Map<string, string>();
+  for (const plugin of plugins)
+    for (const item of definePlugin(plugin)[kind] ?? []) {
+      const owner = owners.get(item.name);
+      if (owner !== undefined)
+        throw new PluginError(
+          `plugins "${owner}" and "${plugin.name}" both provide "${item.name}" under ${kind}; remove one of them`,
+        );
+      owners.set(item.name, plugin.name);
+      found.set(item.name, item);
+    }
+  return found;
+}

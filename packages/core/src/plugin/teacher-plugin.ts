@@ -1,0 +1,101 @@
+/** The contract of a kind of teacher: from a configuration and weight files to a definition or a teacher. */
+import type { LoadedGenerator } from '../generator/generator.js';
+import type { InspectedModel } from '../model/inspected-model.js';
+import type { Teacher, TeacherDefinition } from '../model/model.js';
+import type { InspectedPart } from '../storage/inspected-part.js';
+import type { WeightSource } from '../storage/weight-source.js';
+
+/** Makes teachers of one kind from a plain JSON configuration and, where there are any, weight files. */
+export interface TeacherPlugin {
+  readonly name: string;
+  /** One line for `dimo info`. */
+  readonly description: string;
+  /** Bundled weights by preset name, if the package ships any. */
+  readonly presets?: Readonly<Record<string, TeacherPreset>>;
+  /**
+   * Architecture from configuration, without weights.
+   *
+   * @throws OptionError for an unknown or ill-typed key.
+   */
+  define(config: Readonly<Record<string, unknown>>): TeacherDefinition;
+  /**
+   * As `define`, for a folder with the `conditionFiles` of the definition.
+   *
+   * @default `define`, for teachers without such files
+   * @throws OptionError, WeightError
+   */
+  defineFrom?(config: Readonly<Record<string, unknown>>, source: WeightSource): Promise<TeacherDefinition>;
+  /** A definition with the weights found at `source`, checked strictly. @throws WeightError */
+  load(config: Readonly<Record<string, unknown>>, source: WeightSource): Promise<Teacher>;
+  /**
+   * Content of a folder that `load` reads, by file name; what `dimo train teacher` writes.
+   *
+   * @default `model.safetensors` and, with a decoder, `decoder.safetensors`
+   */
+  files?(teacher: Teacher): Readonly<Record<string, Uint8Array>>;
+  /**
+   * Recognizes a public layout of weights that comes without a description of ours, by file names and small files; what
+   * `dimo import` asks. Reading a file may mean fetching it, so nothing large is read unless the names fit.
+   *
+   * @param given - what a person says about the model: settings that the files do not hold, or that override what is
+   *   found in them; keys as in the recognized `config`.
+   * @returns undefined if the files are of another kind.
+   * @throws OptionError if they are of this kind, but incomplete, of an unsupported version or ambiguous.
+   */
+  recognize?(source: WeightSource, given?: Readonly<Record<string, unknown>>): Promise<RecognizedWeights | undefined>;
+  /**
+   * Checks everything about the files that `load` reads but the numbers in them: names and shapes of all tensors, and
+   * that all parts belong together. Reads small files and headers alone; what `dimo import` asks before it fetches.
+   *
+   * @param teacher - for what `recognize` calls a `generator`: the files of its teacher.
+   * @throws OptionError, WeightError as `load` and `loadReleasedGenerator`.
+   */
+  inspect?(
+    config: Readonly<Record<string, unknown>>,
+    source: WeightSource,
+    teacher?: WeightSource,
+  ): Promise<InspectedModel>;
+  /** The `conditionFiles` of a folder, checked in the same way; for `inspectGenerator`. */
+  inspectConditions?(config: Readonly<Record<string, unknown>>, source: WeightSource): Promise<InspectedPart[]>;
+  /**
+   * A one-step generator in a public layout, one that `recognize` calls `generator`.
+   *
+   * @param config - the recognized configuration.
+   * @param sources - `generator`: its model. `teacher`: decoder, text encoder and the like, from its teacher's files.
+   * @throws WeightError if the files do not fit each other.
+   */
+  loadReleasedGenerator?(
+    config: Readonly<Record<string, unknown>>,
+    sources: { readonly generator: WeightSource; readonly teacher: WeightSource },
+  ): Promise<LoadedGenerator>;
+}
+
+/** Weights in a public layout. */
+export interface RecognizedWeights {
+  /** `teacher`: complete. `generator`: the model of a one-step generator alone; the rest is that of its teacher. */
+  readonly kind: 'teacher' | 'generator';
+  /** What they are, for people: `Meissonic release, 1.01 B parameters`. */
+  readonly description: string;
+  /** Configuration for `load`, plain JSON. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Names of all files that `load` will read. */
+  readonly files: readonly string[];
+  /** Settings that the files do not hold. */
+  readonly assumed?: readonly AssumedSetting[];
+}
+
+/** A setting that weights do not show, with the value that was taken. */
+export interface AssumedSetting {
+  /** In the recognized configuration: `transformer.heads`. */
+  readonly key: string;
+  readonly value: unknown;
+  /** Why this value. */
+  readonly reason: string;
+}
+
+/** A bundled teacher. */
+export interface TeacherPreset {
+  readonly description: string;
+  /** Folder with config.json and weights, as a `file:` URL (`new URL('../../presets/mnist', import.meta.url).href`). */
+  readonly location: string;
+}

@@ -1,0 +1,104 @@
+/** What a run that fails leaves to be saved: the state of the end of a step, or nothing. */
+import '@tensorflow/tfjs-backend-cpu';
+import * as tf from '@tensorflow/tfjs-core';
+import { describe, expect, it } from 'vitest';
+import {
+  eagerEngine,
+  float32,
+  NonFiniteError,
+  runTraining,
+  type TrainingProgram,
+  type TrainingSnapshot,
+} from '../index.js';
+
+/** Adds 1 to `a` and then 1 to `b` in every step. */
+function counting(changes: Partial<TrainingProgram<number>> = {}): TrainingProgram<number> {
+  const add = (name: string) => ({
+    fn: (state: tf.NamedTensorMap) => ({ state: { [name]: tf.add(state[name]!, 1) }, outputs: {} }),
+    inputs: {},
+  });
+  return {
+    name: 'counting',
+    numSteps: 5,
+    batchSize: 1,
+    functions: { a: add('a'), b: add('b') },
+    initialState: () => ({ a: float32([1]), b: float32([1]) }),
+    initialCounters: { steps: 0 },
+    draw: (step) => step,
+    calls: () => [
+      { fn: 'a', inputs: {} },
+      { fn: 'b', inputs: {} },
+    ],
+    finish: (_step, { steps = 0 }) => ({ metrics: {}, counters: { steps: steps + 1 } }),
+    ...changes,
+  } as TrainingProgram<number>;
+}
+
+/** The error of a run, and what could be saved of it. */
+async function failing(
+  program: TrainingProgram<number>,
+  onStep?: (step: number) => void,
+): Promise<{ error: unknown; saved: TrainingSnapshot | undefined }> {
+  let saved: TrainingSnapshot | undefined;
+  const error: unknown = await runTraining(program, {
+    engine: eagerEngine('cpu'),
+    onStep: ({ step }) => onStep?.(step),
+    onFailure: async (snapshot) => void (saved = await snapshot()),
+  }).catch((thrown: unknown) => thrown);
+  return { error, saved };
+}
+
+const after = (step: number) => ({
+  step,
+  counters: { steps: step },
+  state: { a: float32([1], [step]), b: float32([1], [step]) },
+});
+const boom = (): never => {
+  throw new Error('boom');
+};
+
+describe('a run that fails', () => {
+  it.each([
+    ['drawing the inputs of a step', { draw: (step: number) => (step === 3 ? boom() : step) }],
+    ['preparing a step', { calls: (step: number) => (step === 3 ? boom() : counting().calls(0, {}, 0)) }],
+  ])('while %s leaves the state of the last whole step', async (_what, changes) => {
+    const { error, saved } = await failing(counting(changes));
+    expect(error).toMatchObject({ message: 'boom' });
+    expect(saved).toEqual(after(3));
+  });
+
+  it('in what follows a step leaves the state of that step', async () => {
+    const { error, saved } = await failing(counting(), (step) => void (step === 2 && boom()));
+    expect(error).toMatchObject({ message: 'boom' });
+    expect(saved).toEqual(after(2));
+  });
+
+  it('at the end that a step asks for leaves the state of that step', async () => {
+    const failure = new NonFiniteError('not finite');
+    const program = counting({
+      finish: (step, { steps = 0 }) => ({
+        metrics: {},
+        counters: { steps: steps + 1 },
+        ...(step === 1 ? { skipped: true, failure } : {}),
+      }),
+    });
+    const { error, saved } = await failing(program);
+    expect(error).toBe(failure);
+    expect(saved).toEqual(after(2));
+  });
+
+  it.each([
+    ['its second call fails', { calls: () => [...counting().calls(0, {}, 0).slice(0, 1), { fn: 'none', inputs: {} }] }],
+    ['its result cannot be read', { finish: boom }],
+  ])('in the middle of a step, because %s, leaves nothing: the state is that of half a step', async (_why, changes) => {
+    const { error, saved } = await failing(counting(changes));
+    expect(error).toBeInstanceOf(Error);
+    expect(saved).toBeUndefined();
+  });
+
+  it('resumes from what it left as if nothing had happened', async () => {
+    const { saved } = await failing(counting(), (step) => void (step === 2 && boom()));
+    const { step, state } = await runTraining(counting(), { engine: eagerEngine('cpu'), from: saved! });
+    expect({ step, state }).toEqual({ step: 5, state: after(5).state });
+  });
+});

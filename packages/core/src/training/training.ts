@@ -1,0 +1,208 @@
+/**
+ * A training program as data, and the loop that runs it. Distillation, teacher, tokenizer and classifier training are
+ * all programs: pure functions for the device, draws that depend on the step alone, and a few counters on the host.
+ * So one loop serves them all, and a checkpoint (state + counters + step) resumes any of them bit for bit.
+ */
+import { requireInteger } from '../options/check-options.js';
+import type { CompiledFunction, DeviceTree, Engine, FunctionSignature, PureFunction } from '../engine/engine.js';
+import { DimoError, NonFiniteError } from '../errors.js';
+import { explainMemory } from '../engine/out-of-memory.js';
+import { specsOf, type HostTree } from '../tensors/tensors.js';
+
+/** Host numbers that a checkpoint keeps: optimizer updates made, steps skipped. */
+export type Counters = Readonly<Record<string, number>>;
+
+/** One call of a compiled function within a step. */
+export interface StepCall {
+  /** Key in `TrainingProgram.functions`. */
+  readonly fn: string;
+  readonly inputs: HostTree;
+}
+
+/** What the host reads after the calls of a step. */
+export interface StepResult {
+  /** Numbers to log. */
+  readonly metrics: Readonly<Record<string, number>>;
+  readonly counters: Counters;
+  /** True if a loss or gradient was not finite and the update left the state unchanged. */
+  readonly skipped?: boolean;
+  /** Ends the run, after the step is counted: the state is that of the end of the step. */
+  readonly failure?: DimoError;
+}
+
+/** A training program. `Draws` are the random numbers and data of one step. */
+export interface TrainingProgram<Draws = unknown> {
+  /** For messages and checkpoints: `distillation`, `maskgit-teacher`. */
+  readonly name: string;
+  readonly numSteps: number;
+  /** Images (or sequences) per step, for the rate. */
+  readonly batchSize: number;
+  readonly functions: Readonly<
+    Record<string, { readonly fn: PureFunction; readonly inputs: FunctionSignature['inputs'] }>
+  >;
+  /** Everything on the device: weights, moments. Every function may use all of it. */
+  initialState(): HostTree;
+  readonly initialCounters: Counters;
+  /**
+   * Random numbers and data of a step. The numbers depend on the step alone, so they can be made ahead of time.
+   *
+   * @param onDevice - leave what is large to be drawn by the engine, which makes random numbers itself. @default false
+   */
+  draw(step: number, onDevice?: boolean): Draws | Promise<Draws>;
+  /** The device calls of a step, in order. */
+  calls(step: number, counters: Counters, draws: Draws): readonly StepCall[];
+  /** Reads the outputs of the calls. What it throws ends the run and leaves the step half done; see `StepResult.failure`. */
+  finish(step: number, counters: Counters, outputs: readonly HostTree[]): StepResult;
+}
+
+/** Where a run stands; what a checkpoint holds. */
+export interface TrainingSnapshot {
+  /** Steps completed. */
+  readonly step: number;
+  readonly counters: Counters;
+  readonly state: HostTree;
+}
+
+/** Reported after every step. */
+export interface StepReport extends StepResult {
+  /** Steps completed, 1 .. numSteps. */
+  readonly step: number;
+  /** Reads the current state from the device (a copy): for samples, evaluation and checkpoints. */
+  readonly snapshot: () => Promise<TrainingSnapshot>;
+  /** The state on the device, for functions compiled by the same engine. Valid until the next step. */
+  readonly deviceState: DeviceTree;
+}
+
+/** Options of `runTraining`. */
+export interface TrainingOptions {
+  readonly engine: Engine;
+  /** Continues from here. @default the program's initial state */
+  readonly from?: TrainingSnapshot;
+  /** Stops after this step. @default the program's numSteps */
+  readonly until?: number;
+  /** Called after every step and awaited; the next step starts when it settles. */
+  readonly onStep?: (report: StepReport) => void | Promise<void>;
+  /** Stops at the next step boundary. */
+  readonly signal?: AbortSignal;
+  /**
+   * Called when the run fails and its state is that of the end of a step, before the state is released: so that it can be
+   * saved. Not called where a step failed after it had changed a part of the state.
+   */
+  readonly onFailure?: (snapshot: () => Promise<TrainingSnapshot>, error: unknown) => void | Promise<void>;
+  /** Stops with `NonFiniteError` after this many skipped steps in a row. @default 10 */
+  readonly maxSkippedInARow?: number;
+}
+
+/** A finished or stopped run. */
+export interface TrainingResult extends TrainingSnapshot {
+  /** True if `signal` stopped it before the last step. */
+  readonly stopped: boolean;
+}
+
+/**
+ * Runs a training program.
+ *
+ * @throws DimoError with code `device` if memory runs out, naming the batch and what to lower.
+ * @throws NonFiniteError if a step is not finite and the program's policy is to throw, or too many are skipped in a row.
+ */
+export async function runTraining<Draws>(
+  program: TrainingProgram<Draws>,
+  options: TrainingOptions,
+): Promise<TrainingResult> {
+  const { onStep, onFailure, signal, maxSkippedInARow = 10 } = options;
+  checkOptions(program, options);
+  const engine = explainMemory(options.engine, program);
+  const until = Math.min(options.until ?? program.numSteps, program.numSteps);
+  let { step, counters } = options.from ?? { step: 0, counters: program.initialCounters };
+  const initial = options.from?.state ?? program.initialState();
+  const compiled = new Map<string, CompiledFunction>();
+  const state = await engine.upload(initial);
+  // False from the first call of a step that has changed the state until the step is counted.
+  let isWholeStep = true;
+  const snapshot = async (): Promise<TrainingSnapshot> => ({ step, counters, state: await state.download() });
+  try {
+    const specs = specsOf(initial);
+    for (const [name, { fn, inputs }] of Object.entries(program.functions))
+      compiled.set(name, await engine.compile(fn, { state: specs, inputs }));
+    const letOthersIn = eventLoopTurns();
+    let skippedInARow = 0;
+    let draws = step < until ? await program.draw(step, engine.makesRandomNumbers) : undefined;
+    while (step < until && !signal?.aborted) {
+      const calls = program.calls(step, counters, draws as Draws);
+      const pending = runCalls(calls, compiled, state, () => (isWholeStep = false));
+      // The next draws are made while the device works.
+      const following = step + 1;
+      const next = following < until ? settled(() => program.draw(following, engine.makesRandomNumbers)) : undefined;
+      const outputs = await pending;
+      const result = program.finish(step, counters, outputs);
+      counters = result.counters;
+      step++;
+      isWholeStep = true;
+      if (result.failure) throw result.failure;
+      skippedInARow = result.skipped ? skippedInARow + 1 : 0;
+      if (skippedInARow >= maxSkippedInARow)
+        throw new NonFiniteError(
+          `${program.name}: ${skippedInARow} steps in a row, the last of them step ${step}, had a loss or gradient that is not finite`,
+          { hint: 'resume from the last checkpoint with a lower learning rate' },
+        );
+      await onStep?.({ ...result, step, snapshot, deviceState: state });
+      await letOthersIn();
+      draws = await next;
+    }
+    return { ...(await snapshot()), stopped: step < until };
+  } catch (error) {
+    if (isWholeStep) await onFailure?.(snapshot, error);
+    throw error;
+  } finally {
+    for (const fn of compiled.values()) await fn.dispose();
+    await state.dispose();
+  }
+}
+
+/** A step that is none would never be reached, or start the draws of another. */
+function checkOptions({ name, numSteps }: TrainingProgram, options: TrainingOptions): void {
+  const { from, until, maxSkippedInARow } = options;
+  requireInteger(numSteps, `${name}: numSteps`, 0);
+  requireInteger(until, `${name}: until`, 0, 0);
+  requireInteger(maxSkippedInARow, `${name}: maxSkippedInARow`, 1, 1);
+  if (!from) return;
+  requireInteger(from.step, `${name}: from.step`, 0);
+  for (const [counter, value] of Object.entries(from.counters))
+    requireInteger(value, `${name}: from.counters.${counter}`, 0);
+}
+
+/**
+ * An engine that computes on this thread settles its promises without ever returning to the event loop: timers and signals,
+ * and so a stop request, would wait for the end of the run. Ten turns a second let them in.
+ */
+function eventLoopTurns(): () => Promise<void> {
+  let last = performance.now();
+  return async () => {
+    if (performance.now() - last < 100) return;
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    last = performance.now();
+  };
+}
+
+async function runCalls(
+  calls: readonly StepCall[],
+  compiled: ReadonlyMap<string, CompiledFunction>,
+  state: DeviceTree,
+  onChange: () => void,
+): Promise<HostTree[]> {
+  const outputs: HostTree[] = [];
+  for (const { fn, inputs } of calls) {
+    const compiledFn = compiled.get(fn);
+    if (!compiledFn) throw new DimoError('internal', `training step calls "${fn}", which the program does not define`);
+    outputs.push(await compiledFn.run(state, inputs));
+    onChange();
+  }
+  return outputs;
+}
+
+/** Starts making draws; a failure is reported where they are awaited, not as an unhandled rejection. */
+function settled<Draws>(draw: () => Draws | Promise<Draws>): Promise<Draws> {
+  const promise = (async () => draw())();
+  promise.catch(() => {});
+  return promise;
+}
