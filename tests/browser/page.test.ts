@@ -95,7 +95,7 @@ describe.skipIf(!found.path)(
         steps === undefined
           ? await findModel('mnist', registry)
           : { kind: 'teacher' as const, teacher: await maskgitTeacher.load({}, folderWeightSource(preset)) };
-      const served = await serveModel(engine, name, model, { steps });
+      const served = await serveModel(engine, name, model, steps === undefined ? {} : { sampler: { numSteps: steps } });
       const images = new Float32Array(texts.length * 784);
       const signal = new AbortController().signal;
       for await (const batch of served.generate({ texts, count: texts.length, seed, temperature: undefined, signal }))

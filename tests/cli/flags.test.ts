@@ -123,6 +123,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
     '--model': { with: ofGenerator, shows: /generator .*r.generator/ },
     '--count': { with: ['--count', '9'], base: ['--model', generator] },
     '--classes': { with: ['--classes', '2'], base: ofGenerator },
+    '--sampler': { with: ['--sampler', 'halton'], base: ['--teacher-plugin', 'toy', '--count', '8'] },
     '--steps': { with: ['--steps', '2'], base: ['--teacher-plugin', 'toy', '--count', '8'] },
     '--guidance': { with: ['--guidance', '9'], base: ofTeacher },
     '--negative-prompt': { with: ['--negative-prompt', 'high'], base: [...ofTeacher, '--guidance', '9'] },
@@ -148,6 +149,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
     '--teacher': seen('commands'),
     '--teacher-plugin': seen('commands'),
     '--no-teacher': { with: ['--no-teacher'], base: ['--model', generator] },
+    '--sampler': { with: ['--sampler', 'halton'] },
     '--dataset': seen('commands'),
     '--model': { with: ['--model', generator] },
     '--count': { with: ['--count', '21'] },
@@ -186,7 +188,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
     '--set': { asIn: 'sample' },
     '--plugin': { asIn: 'sample' },
     ...Object.fromEntries(
-      ['--model', '--host', '--port', '--allow-host', '--token', '--page', '--quiet', '--steps'].map(
+      ['--model', '--host', '--port', '--allow-host', '--token', '--page', '--quiet', '--steps', '--sampler'].map(
         (flag): [string, Row] => [flag, { seenIn: 'cli/serve-flags.test.ts' }],
       ),
     ),

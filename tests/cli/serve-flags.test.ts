@@ -52,7 +52,7 @@ beforeAll(async () => {
       'localhost',
       '--allow-host',
       'my-machine.local',
-    ].concat(['--token', 'a-long-secret-token', '--page', folder, '--steps', '3', '--quiet']),
+    ].concat(['--token', 'a-long-secret-token', '--page', folder, '--steps', '3', '--sampler', 'halton', '--quiet']),
     { cwd: tests },
   );
   await server.printed('http://');

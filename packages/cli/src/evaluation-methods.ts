@@ -1,11 +1,15 @@
 /** What an evaluation compares: a teacher at several numbers of steps, generators at one, and the real images. */
 import {
   float32,
+  resolveSampler,
+  sequenceLength,
   type Dataset,
   type Engine,
   type HostTensor,
   type HostTree,
   type LoadedGenerator,
+  type PluginRegistry,
+  type SamplerSettings,
   type Teacher,
   type TeacherDefinition,
 } from '@dimo/core';
@@ -28,14 +32,21 @@ export interface MethodContext {
   readonly config: DimoConfig;
 }
 
-/** A teacher at a number of steps. */
-export function teacherMethod(teacher: Teacher, steps: number, { engine, config }: MethodContext): EvaluationMethod {
-  const { batchSize } = config.eval;
-  return {
-    name: 'teacher',
+/** A teacher at each number of steps; once, where its sampler takes as many passes as it needs. */
+export function teacherMethods(
+  teacher: Teacher,
+  { engine, config, registry }: MethodContext & { readonly registry: Pick<PluginRegistry, 'samplers'> },
+): EvaluationMethod[] {
+  const { batchSize, teacherSteps } = config.eval;
+  const { samplers } = registry;
+  const { sampler, options } = resolveSampler(config.sampler, teacher.sampler, samplers);
+  const method = (steps: number, asked: SamplerSettings): EvaluationMethod => ({
+    name: config.sampler['name'] === undefined ? 'teacher' : `teacher, ${sampler.name}`,
     steps,
-    open: () => teacherSampler(engine, teacher, { batchSize, sampler: { numSteps: steps } }),
-  };
+    open: () => teacherSampler(engine, teacher, { batchSize, sampler: asked, samplers }),
+  });
+  if ('numSteps' in options) return teacherSteps.map((numSteps) => method(numSteps, { ...config.sampler, numSteps }));
+  return [method(sampler.maximumPasses(options, sequenceLength(teacher.model.tokenSpace)), config.sampler)];
 }
 
 /** A generator; its name is shown if there are several. */

@@ -29,7 +29,7 @@ import {
   firstImages,
   generatorMethod,
   realMethods,
-  teacherMethod,
+  teacherMethods,
   type EvaluationMethod,
 } from './evaluation-methods.js';
 import { promptPage, type PromptPage } from './evaluation-page.js';
@@ -123,9 +123,7 @@ function methodsOf(
   const any = teacher?.teacher ?? { ...generators[0]!.generator.definition, ...generators[0]!.generator };
   return [
     ...(dataset && images ? realMethods(any, any.decoderWeights, { dataset, images }, task) : []),
-    ...(teacher
-      ? config.eval.teacherSteps.map((steps) => teacherMethod({ ...teacher.teacher, nullCondition }, steps, task))
-      : []),
+    ...(teacher ? teacherMethods({ ...teacher.teacher, nullCondition }, task) : []),
     ...generators.map(({ generator, name }) =>
       generatorMethod(generator, generators.length > 1 ? name : undefined, task),
     ),
@@ -165,7 +163,8 @@ async function measure(
       const tokens = await sampler.tokens(conditions.condition, seed);
       const images = await sampler.images?.(tokens);
       const perSecond = count / ((performance.now() - started) / 1000);
-      const described = { method: method.name, ...(method.steps === undefined ? {} : { steps: method.steps }) };
+      const passes = sampler.meanPasses?.() ?? method.steps;
+      const described = { method: method.name, ...(passes === undefined ? {} : { steps: Number(passes.toFixed(1)) }) };
       if (metrics.length > 0) {
         const values: Record<string, number> = {};
         for (const metric of metrics)

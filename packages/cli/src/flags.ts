@@ -29,6 +29,21 @@ const teacher = {
   description: 'a bundled teacher (mnist) or the folder of a trained one',
 };
 const teacherPlugin = { flags: '--teacher-plugin <name>', key: 'teacher.plugin', description: 'kind of teacher' };
+const sampler = {
+  flags: '--sampler <name>',
+  key: 'sampler.name',
+  description: 'multi-step sampler of the teacher, as `dimo info samplers` lists them',
+  suggestions: [
+    'maskgit',
+    'halton',
+    'ancestral',
+    'tau-leaping',
+    'theta-trapezoidal',
+    'remdm',
+    'entropy-bound',
+    'confidence-threshold',
+  ],
+};
 const dataset = {
   flags: '--dataset <name>',
   key: 'dataset',
@@ -94,6 +109,7 @@ export const configFlags = {
     teacherPlugin,
     { flags: '--count <n>', key: 'sample.count', description: 'number of samples' },
     { flags: '--classes <list>', key: 'sample.classes', description: 'class ids, names and ranges: 0-9, "3,cat"' },
+    sampler,
     { flags: '--steps <n>', key: 'sample.steps', description: 'steps of the multi-step sampler (teacher)' },
     { flags: '--guidance <scale>', key: 'sample.guidance', description: 'guidance of the multi-step sampler' },
     {
@@ -115,6 +131,7 @@ export const configFlags = {
     teacherPlugin,
     dataset,
     { flags: '--count <n>', key: 'eval.count', description: 'samples per row' },
+    sampler,
     { flags: '--teacher-steps <list>', key: 'eval.teacherSteps', description: 'rows of the teacher: [16,8,4,2,1]' },
     { flags: '--seeds <list>', key: 'eval.seeds', description: 'sampling seeds: [0,1,2]' },
     { flags: '--batch <n>', key: 'eval.batchSize', description: 'samples computed at once' },
@@ -122,6 +139,7 @@ export const configFlags = {
     threads,
   ],
   serve: [
+    sampler,
     { flags: '--steps <n>', key: 'sample.steps', description: 'steps of the multi-step sampler (teacher)' },
     engine,
     threads,

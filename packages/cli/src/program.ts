@@ -283,7 +283,13 @@ Environment:
     .option('--allow-nonfinite', 'describe weights that hold NaN or infinity too')
     .addHelpText(
       'after',
-      examples(['dimo info', 'dimo info mnist', 'dimo info runs/demo/generator', 'dimo info config']),
+      examples([
+        'dimo info',
+        'dimo info samplers',
+        'dimo info mnist',
+        'dimo info runs/demo/generator',
+        'dimo info config',
+      ]),
     )
     .action(async (what: string, options: Record<string, unknown>) => {
       const { info } = await import('./commands/info.js');

@@ -14,6 +14,7 @@ import {
   type HostTensor,
   type HostTree,
   type LoadedGenerator,
+  type SamplerRegistry,
   type SamplerSettings as MultiStepSettings,
   type SamplingOptions,
   type Teacher,
@@ -24,6 +25,8 @@ import {
 export interface TokenSampler {
   /** Forward passes per sample. */
   readonly numSteps: number;
+  /** Mean number of forward passes of the samples so far, for samplers that take as many as they need. */
+  meanPasses?(): number;
   /** Tokens int32 [count, L]. `nullCondition`, with one row: what guidance leads away from, for teachers. */
   tokens(condition: HostTree, seed: number, nullCondition?: HostTree): Promise<HostTensor<'int32'>>;
   dispose(): Promise<void>;
@@ -33,6 +36,12 @@ export interface TokenSampler {
 export interface Sampler extends TokenSampler {
   /** Images float32 [count, H, W, C] in [0, 1]; absent if the tokens are the product. */
   readonly images?: (tokens: HostTensor<'int32'>) => Promise<HostTensor<'float32'>>;
+}
+
+/** A multi-step sampler and those that it may be chosen among. */
+export interface AskedSampler {
+  readonly sampler: MultiStepSettings;
+  readonly samplers: SamplerRegistry;
 }
 
 /** How a sampler is made. */
@@ -90,7 +99,7 @@ export async function generatorTokens(
 export async function teacherSampler(
   engine: Engine,
   teacher: Teacher,
-  options: SamplerSettings & { readonly sampler: MultiStepSettings },
+  options: SamplerSettings & AskedSampler,
 ): Promise<Sampler> {
   const sampler = await teacherTokens(engine, teacher, options);
   return withDecoder(sampler, await decoderOf(engine, teacher, teacher.decoderWeights, options));
@@ -100,18 +109,24 @@ export async function teacherSampler(
 export async function teacherTokens(
   engine: Engine,
   teacher: Teacher,
-  { batchSize, move = false, sampler: asked }: SamplerSettings & { readonly sampler: MultiStepSettings },
+  { batchSize, move = false, sampler: asked, samplers }: SamplerSettings & AskedSampler,
 ): Promise<TokenSampler> {
-  const sampler = await compileMultiStep(engine, teacher, { batchSize, sampler: asked });
+  const sampler = await compileMultiStep(engine, teacher, { batchSize, sampler: asked, samplers });
   const weights = await engine.upload(teacher.weights, { move });
+  let [passes, samples] = [0, 0];
   return {
     numSteps: sampler.maximumPasses,
+    meanPasses: () => passes / Math.max(1, samples),
     tokens: (condition, seed, nullCondition) =>
       sampleMultiStep(sampler, teacher.model, {
         weights,
         condition,
         seed,
         ...(nullCondition ? { nullCondition } : {}),
+        onPasses(counts) {
+          samples += counts.length;
+          for (const count of counts) passes += count;
+        },
       }),
     async dispose() {
       await sampler.dispose();

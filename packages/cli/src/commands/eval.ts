@@ -1,5 +1,5 @@
 /** `dimo eval`: one table for a teacher at several steps and generators at one. */
-import { OptionError } from '@dimo/core';
+import { OptionError, resolveSampler } from '@dimo/core';
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { evaluationDataset } from '../datasets.js';
@@ -37,11 +37,12 @@ export async function evaluate(args: EvalArguments): Promise<number> {
   if (args.teacherIsContradicted)
     throw new OptionError('eval: --teacher and --no-teacher exclude each other; give one of them');
   if (!args.withTeacher)
-    refuseTyped(project, ['teacher', 'eval.teacherSteps'], 'with --no-teacher no teacher is measured');
+    refuseTyped(project, ['teacher', 'eval.teacherSteps', 'sampler'], 'with --no-teacher no teacher is measured');
   if (args.models.length === 0) refuseTyped(project, oneStepKeys, 'no generator is measured; name one with --model');
   const generators: NamedGenerator[] = [];
   for (const name of args.models) generators.push({ name, generator: await findGenerator(name, registry) });
   const found = args.withTeacher ? await teacherOf(project, generators) : undefined;
+  if (found) resolveSampler(config.sampler, found.teacher.sampler, registry.samplers);
   await tellUnfinished([...args.models, found?.name], args);
   const definition = found?.teacher ?? generators[0]?.generator.definition;
   // A dataset of tokens is named for completeness; nothing but its name fits such a teacher.

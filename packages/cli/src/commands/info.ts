@@ -1,5 +1,6 @@
 /** `dimo info`: plugins, the resolved configuration, a model, and every folder that dimo writes. */
 import {
+  describeOptions,
   generatorFileNames,
   OptionError,
   sizeOf,
@@ -26,7 +27,7 @@ import { folderFacts, importFacts } from './folder-facts.js';
 
 /** Arguments of `info`. */
 export interface InfoArguments {
-  /** `plugins`, `config`, a preset or a folder. */
+  /** `plugins`, `samplers`, `config`, a preset or a folder. */
   readonly what: string;
   readonly typed: TypedSettings;
   readonly json: boolean;
@@ -41,7 +42,7 @@ export async function info(args: InfoArguments): Promise<number> {
     throw new OptionError(`${args.typed.settings[0]!.where} has no effect on \`dimo info ${args.what}\``, {
       hint: '`dimo info config` prints the resolved settings',
     });
-  if ((args.what === 'config' || args.what === 'plugins') && args.allowNonFinite)
+  if (['config', 'plugins', 'samplers'].includes(args.what) && args.allowNonFinite)
     throw new OptionError(`--allow-nonfinite has no effect on \`dimo info ${args.what}\``, { hint: 'leave it out' });
   const project = await openProject(args.typed, { onlyEffective: false });
   const { facts, subject } = await describe(args, project);
@@ -79,6 +80,7 @@ async function describe(args: InfoArguments, project: Project): Promise<Describe
   const { what } = args;
   const { registry, config } = project;
   if (what === 'plugins') return { facts: pluginFacts(project) };
+  if (what === 'samplers') return { facts: samplerFacts(project) };
   if (what === 'config') return { facts: { ...(await withArchitectures(config, registry)) } };
   if (presetLocation(what, registry)) return teacherFacts(project, what);
   // Both: the folder is neither, and reading it as a run says so.
@@ -107,7 +109,25 @@ async function describe(args: InfoArguments, project: Project): Promise<Describe
     return { ...described, facts: { ...from, ...described.facts, files: source.location } };
   }
   throw new OptionError(
-    `"${what}" is neither plugins, config, a bundled teacher, nor a folder of a run, teacher, tokenizer, generator, checkpoint, import or evaluation${didYouMeanPath(what, ['plugins', 'config', ...presetNames(registry)])}`,
+    `"${what}" is neither plugins, samplers, config, a bundled teacher, nor a folder of a run, teacher, tokenizer, generator, checkpoint, import or evaluation${didYouMeanPath(what, ['plugins', 'samplers', 'config', ...presetNames(registry)])}`,
+  );
+}
+
+/** One line for each sampler, and its options with their defaults. */
+function samplerFacts({ registry }: Project): Record<string, unknown> {
+  return Object.fromEntries(
+    [...registry.samplers.values()].map(({ name, description, options }) => [
+      name,
+      {
+        description,
+        options: Object.fromEntries(
+          describeOptions(options).map((option) => [
+            option.name,
+            `${option.default === undefined ? '' : `${JSON.stringify(option.default)}: `}${option.description}`,
+          ]),
+        ),
+      },
+    ]),
   );
 }
 

@@ -7,11 +7,12 @@ import {
   type HostTensor,
   type LoadedGenerator,
   type Teacher,
+  type SamplerRegistry,
   type SamplerSettings,
   type TeacherDefinition,
 } from '@dimo/core';
 import { extname, join, resolve } from 'node:path';
-import { oneStepKeys, refuseTyped, severalStepsKeys } from '../config/ineffective.js';
+import { refuseTyped, severalStepsKeys } from '../config/ineffective.js';
 import { exitOk } from '../failure.js';
 import type { TypedSettings } from '../flags.js';
 import { findModel, findTeacher } from '../models.js';
@@ -97,7 +98,14 @@ export async function sample(args: SampleArguments): Promise<number> {
 function checkSampleOptions(args: SampleArguments, { name, generator, teacher }: SampleSource, project: Project): void {
   const { decoder, conditions, prepareConditions } = generator ? generator.definition : teacher!;
   if (generator) refuseTyped(project, severalStepsKeys, `${name} makes its samples in one step, without guidance`);
-  else refuseTyped(project, oneStepKeys, `${name} is sampled in several steps; it is for one-step generators`);
+  else {
+    refuseTyped(
+      project,
+      ['sample.embeddingNoise'],
+      `${name} is sampled in several steps; it is for one-step generators`,
+    );
+    resolveSampler(samplerAsked(project), teacher!.sampler, project.registry.samplers);
+  }
   if (args.model !== undefined) refuseTyped(project, ['teacher'], `--model ${args.model} is sampled`);
   if (prepareConditions && !conditions.classNames && project.config.sample.classes !== undefined)
     throw new OptionError(`sample: ${name} takes prompts, not classes (sample.classes)`, {
@@ -170,15 +178,8 @@ async function draw(
   const move = true;
   const batchSize = Math.min(settings.batchSize, count);
   const definition: TeacherDefinition = generator ? generator.definition : teacher!;
-  const sampler = {
-    // A teacher knows better how many steps it needs than a default for all teachers.
-    ...(given.has('sample.steps') ? { numSteps: settings.steps } : {}),
-    ...(settings.guidance === undefined ? {} : { guidanceScale: settings.guidance }),
-    ...(settings.temperature === undefined ? {} : { temperature: settings.temperature }),
-    ...(given.has('sample.topK') ? { topK: settings.topK } : {}),
-    ...(given.has('sample.topP') ? { topP: settings.topP } : {}),
-  };
-  if (settings.negativePrompt !== undefined) requireGuidance(sampler, definition);
+  const sampler = samplerAsked(project);
+  if (settings.negativePrompt !== undefined) requireGuidance(sampler, definition, project.registry.samplers);
   // Text encoders compute their conditions on the engine.
   const prepared = await prepareTeacher(engine, definition, { move });
   const { conditions } = prepared.teacher;
@@ -192,7 +193,11 @@ async function draw(
   await prepared.dispose();
   const model = generator
     ? await generatorTokens(engine, generator, { batchSize, move, ...samplingOf(generator, settings) })
-    : await teacherTokens(engine, { ...teacher!, ...prepared.teacher }, { batchSize, move, sampler });
+    : await teacherTokens(
+        engine,
+        { ...teacher!, ...prepared.teacher },
+        { batchSize, move, sampler, samplers: project.registry.samplers },
+      );
   const tokens = await model.tokens(condition, config.seed, negative);
   await model.dispose();
   const { decoderWeights } = generator ?? teacher!;
@@ -210,9 +215,26 @@ async function draw(
   };
 }
 
+/** Sampler and options that go before the teacher's own: a teacher knows better how many steps it needs than any default. */
+function samplerAsked({ config, given }: Project): SamplerSettings {
+  const { steps, guidance, temperature, topK, topP } = config.sample;
+  return {
+    ...config.sampler,
+    ...(given.has('sample.steps') ? { numSteps: steps } : {}),
+    ...(guidance === undefined ? {} : { guidanceScale: guidance }),
+    ...(temperature === undefined ? {} : { temperature }),
+    ...(given.has('sample.topK') ? { topK } : {}),
+    ...(given.has('sample.topP') ? { topP } : {}),
+  };
+}
+
 /** @throws OptionError if nothing would lead away from anything. */
-function requireGuidance(asked: SamplerSettings, { sampler }: Pick<TeacherDefinition, 'sampler'>): void {
-  const { options } = resolveSampler(asked, sampler);
+function requireGuidance(
+  asked: SamplerSettings,
+  { sampler }: Pick<TeacherDefinition, 'sampler'>,
+  samplers: SamplerRegistry,
+): void {
+  const { options } = resolveSampler(asked, sampler, samplers);
   if (options['guidanceScale'] === 1)
     throw new OptionError('sample: a negative prompt has no effect without guidance, and the guidance scale is 1', {
       hint: 'set another scale with --guidance, or leave the negative prompt out',

@@ -45,8 +45,10 @@ export async function serve(args: ServeArguments): Promise<number> {
   try {
     const models: ServedModel[] = [];
     for (const [i, name] of wanted.entries()) {
-      const steps = given.has('sample.steps') ? config.sample.steps : undefined;
-      models.push(await serveModel(engine, uniqueName(name, models), found[i]!, { steps }));
+      const sampler = { ...config.sampler, ...(given.has('sample.steps') ? { numSteps: config.sample.steps } : {}) };
+      models.push(
+        await serveModel(engine, uniqueName(name, models), found[i]!, { sampler, samplers: registry.samplers }),
+      );
     }
     const server = await startServer({
       models,

@@ -15,9 +15,9 @@ const keysOf: Readonly<Record<ConfiguredCommand, readonly string[]>> = {
   distill: [...everyRun, 'teacher', 'distill', 'sample.temperature'],
   'train tokenizer': [...everyRun, 'dataset', 'train.tokenizer'],
   'train teacher': [...everyRun, 'dataset', 'train.teacher', 'teacher.plugin', 'teacher.config'],
-  sample: ['seed', 'plugins', 'engine', 'teacher', 'sample'],
-  eval: ['plugins', 'engine', 'dataset', 'teacher', 'eval', ...generatorSampling],
-  serve: ['plugins', 'engine', 'sample.steps'],
+  sample: ['seed', 'plugins', 'engine', 'teacher', 'sample', 'sampler'],
+  eval: ['plugins', 'engine', 'dataset', 'teacher', 'eval', 'sampler', ...generatorSampling],
+  serve: ['plugins', 'engine', 'sample.steps', 'sampler'],
   demo: [...everyRun, 'teacher', 'dataset', 'distill', 'eval', ...generatorSampling],
 };
 
@@ -99,7 +99,7 @@ export function refuseTyped({ typed }: Pick<LoadedConfig, 'typed'>, keys: readon
 /** Settings of a one-step generator, which a sampler of several steps does not have. */
 export const oneStepKeys: readonly string[] = generatorSampling;
 /** Settings of a sampler of several steps, which a one-step generator does not have. */
-export const severalStepsKeys = ['sample.steps', 'sample.guidance'];
+export const severalStepsKeys = ['sample.steps', 'sample.guidance', 'sampler'];
 
 function ineffective(where: string, why: string): OptionError {
   return new OptionError(`${where} has no effect: ${why}`, { hint: 'leave it out' });

@@ -205,6 +205,11 @@ export const configSchema = z.strictObject({
     plugin: text().optional().describe('Teacher plugin by name, for teachers that are made from `config` alone.'),
     config: freeForm.default({}).describe('Passed to the teacher plugin; only together with `plugin`.'),
   }).describe('The teacher.'),
+  sampler: freeForm
+    .default({})
+    .describe(
+      'Multi-step sampler of the teacher: `name` and its options, as `dimo info samplers` lists them. Absent: the own one of the teacher.',
+    ),
   distill: distill.describe('dimo distill: settings of the distillation; the defaults suit a small teacher.'),
   train: section({
     tokenizer: trainTokenizer.describe('dimo train tokenizer.'),

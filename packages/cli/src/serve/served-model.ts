@@ -12,6 +12,8 @@ import {
   type Engine,
   type HostTensor,
   type HostTree,
+  type SamplerRegistry,
+  type SamplerSettings,
   type Teacher,
   type TeacherDefinition,
 } from '@dimo/core';
@@ -66,14 +68,15 @@ interface Variant {
 /**
  * Puts a model on an engine.
  *
- * @param steps - of the multi-step sampler, for teachers. @default the teacher's own
+ * @param sampler - for teachers: sampler and options that go before the teacher's own.
+ * @param samplers - by name. @default those of core
  * @throws OptionError if the model makes no images.
  */
 export async function serveModel(
   engine: Engine,
   name: string,
   found: FoundModel,
-  { steps }: { readonly steps?: number | undefined } = {},
+  { sampler: asked, samplers }: { readonly sampler?: SamplerSettings; readonly samplers?: SamplerRegistry } = {},
 ): Promise<ServedModel> {
   const isGenerator = found.kind === 'generator';
   const definition: TeacherDefinition = isGenerator ? found.generator.definition : found.teacher;
@@ -91,7 +94,8 @@ export async function serveModel(
       const teacher = prepared.teacher as Teacher;
       const sampler = await compileMultiStep(engine, teacher, {
         batchSize,
-        ...(steps === undefined ? {} : { sampler: { numSteps: steps } }),
+        ...(asked ? { sampler: asked } : {}),
+        ...(samplers ? { samplers } : {}),
       });
       return {
         tokens: (condition, seed, firstSample) =>

@@ -6,6 +6,9 @@ import type { Dataset, TokenDataset } from '../training/dataset.js';
 import type { Engine, EngineFactory } from '../engine/engine.js';
 import { PluginError } from '../errors.js';
 import { contractVersion } from '../model/model.js';
+import { builtInSamplers } from '../sampling/built-in-samplers.js';
+import type { SamplerRegistry } from '../sampling/resolve-sampler.js';
+import type { Sampler } from '../sampling/sampler.js';
 import type { TeacherPlugin } from './teacher-plugin.js';
 import type { HostTensor, HostTree } from '../tensors/tensors.js';
 
@@ -49,6 +52,8 @@ export interface DimoPlugin {
   readonly datasets?: readonly DatasetPlugin[];
   readonly tokenDatasets?: readonly TokenDatasetPlugin[];
   readonly metrics?: readonly MetricPlugin[];
+  /** Multi-step samplers; their names differ from those of core. */
+  readonly samplers?: readonly Sampler[];
 }
 
 /**
@@ -75,6 +80,8 @@ export interface PluginRegistry {
   readonly datasets: ReadonlyMap<string, DatasetPlugin>;
   readonly tokenDatasets: ReadonlyMap<string, TokenDatasetPlugin>;
   readonly metrics: ReadonlyMap<string, MetricPlugin>;
+  /** Those of core too. */
+  readonly samplers: SamplerRegistry;
 }
 
 /**
@@ -90,10 +97,18 @@ export function createRegistry(plugins: readonly DimoPlugin[]): PluginRegistry {
     datasets: collect(plugins, 'datasets'),
     tokenDatasets: collect(plugins, 'tokenDatasets'),
     metrics: collect(plugins, 'metrics'),
+    samplers: withBuiltIn(collect(plugins, 'samplers')),
   };
 }
 
-function collect<K extends 'engines' | 'teachers' | 'datasets' | 'tokenDatasets' | 'metrics'>(
+function withBuiltIn(samplers: ReadonlyMap<string, Sampler>): SamplerRegistry {
+  const taken = [...samplers.keys()].find((name) => builtInSamplers.has(name));
+  if (taken !== undefined)
+    throw new PluginError(`a plugin provides the sampler "${taken}", which is one of core's; it needs another name`);
+  return new Map([...builtInSamplers, ...samplers]);
+}
+
+function collect<K extends 'engines' | 'teachers' | 'datasets' | 'tokenDatasets' | 'metrics' | 'samplers'>(
   plugins: readonly DimoPlugin[],
   kind: K,
 ): Map<string, NonNullable<DimoPlugin[K]>[number]> {

@@ -7,8 +7,10 @@ import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
+  builtInSamplers,
   compileMultiStep,
   compileOneStep,
+  describeOptions,
   eagerEngine,
   int32,
   randomMultiStepDraws,
@@ -248,4 +250,47 @@ describe('one-step sampler', () => {
     );
     await engine.dispose();
   });
+});
+
+describe('every sampler of core', () => {
+  it.each([...builtInSamplers.values()])('has options that all say what they do: $name', ({ options }) => {
+    const described = describeOptions(options);
+    expect(described.filter(({ description }) => description === '').map(({ name }) => name)).toEqual([]);
+    expect(described.map(({ name }) => name)).toEqual(expect.arrayContaining(['guidanceScale', 'temperature', 'topP']));
+  });
+
+  it.each([...builtInSamplers.keys()])(
+    'gives known ids that do not depend on the batch, keeps what was given, and ends within its passes: %s',
+    async (name) => {
+      const engine = eagerEngine('cpu');
+      const state = await engine.upload(weights);
+      const run = async (batchSize: number) => {
+        const sampler = await compileMultiStep(engine, linearTeacher, {
+          batchSize,
+          sampler: { name, guidanceScale: 2 },
+        });
+        let passes: readonly number[] = [];
+        const tokens = await sampleMultiStep(sampler, linearModel, {
+          weights: state,
+          condition: { label: int32([5], [0, 1, 2, 0, 1]) },
+          seed: 4,
+          onPasses: (counts) => (passes = counts),
+        });
+        expect(Math.max(...passes)).toBeLessThanOrEqual(sampler.maximumPasses);
+        expect(Math.min(...passes)).toBeGreaterThan(0);
+        return [...tokens.data];
+      };
+      const whole = await run(5);
+      expect(whole.every((id) => id >= 0 && id < codebookSize)).toBe(true);
+      expect(await run(2)).toEqual(whole);
+      const sampler = await compileMultiStep(engine, linearTeacher, { batchSize: 1, sampler: { name } });
+      const tokens = await sampler.sample(state, {
+        condition: { label: int32([1], [0]) },
+        draws: randomMultiStepDraws(0, 0, { batchSize: 1, tokenSpace: linearModel.tokenSpace }),
+        initialTokens: int32([1, length], [maskTokenId, 3, maskTokenId, 1, maskTokenId, 2]),
+      });
+      expect([tokens.data[1], tokens.data[3], tokens.data[5]]).toEqual([3, 1, 2]);
+      await engine.dispose();
+    },
+  );
 });

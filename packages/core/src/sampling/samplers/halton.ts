@@ -8,8 +8,10 @@ import { defineSampler, guidanceScaleAt, stepOptions, tokenOptions } from '../sa
 
 const options = z.strictObject({
   ...stepOptions,
-  numSteps: stepOptions.numSteps.default(32),
-  guidanceRamp: stepOptions.guidanceRamp.default('constant'),
+  numSteps: stepOptions.numSteps.default(32).describe('Steps.'),
+  guidanceRamp: stepOptions.guidanceRamp
+    .default('constant')
+    .describe('linear: from 1 at the first step to guidanceScale at the last. constant: always guidanceScale.'),
   schedule: z
     .enum(['halton', ...unmaskingSchedules])
     .default('halton')

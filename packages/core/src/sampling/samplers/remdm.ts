@@ -10,7 +10,7 @@ import { defineSampler, guidanceScaleAt, stepOptions, tokenOptions } from '../sa
 
 const options = z.strictObject({
   ...stepOptions,
-  numSteps: stepOptions.numSteps.default(32),
+  numSteps: stepOptions.numSteps.default(32).describe('Steps.'),
   variant: z
     .enum(['cap', 'rescale', 'conf', 'loop'])
     .default('cap')

@@ -14,7 +14,7 @@ export const thetaTrapezoidalSampler = defineSampler({
   description: 'second-order leaps with two passes a step (arXiv 2502.00234)',
   options: z.strictObject({
     ...stepOptions,
-    numSteps: stepOptions.numSteps.default(8),
+    numSteps: stepOptions.numSteps.default(8).describe('Steps, of two passes each.'),
     theta: finite(0.05, 0.95).default(0.5).describe('Where within a step the second pass is made.'),
     ...timeOptions,
     finalTime: finalTimeOption,
