@@ -88,6 +88,7 @@ const training: Readonly<Record<string, Row>> = {
   '--steps': { with: ['--steps', '5'] },
   '--batch': { with: ['--batch', '5'] },
   '--learning-rate': { with: ['--learning-rate', '0.01'] },
+  '--strict-health': seen('run-folders'),
 };
 
 const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
@@ -171,11 +172,12 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
     '--set': { with: ['--set', 'seed=3'] },
     '--plugin': { with: [...plugin] },
     '--json': { with: ['--json'] },
+    '--no-bench': seen('info-plan'),
     '--allow-nonfinite': { notHere: 'needs weights that hold NaN; the reader itself is tested (row A7)' },
   },
   demo: {
     ...Object.fromEntries(
-      ['--json', '--quiet', '--engine', '--threads', '--seed', '--runs', '--name', '--config', '--set', '--plugin'].map(
+      ['--json', '--quiet', '--engine', '--threads', '--seed', '--runs', '--name', '--config', '--set', '--plugin', '--strict-health'].map(
         (flag): [string, Row] => [flag, { asIn: 'distill' }],
       ),
     ),
@@ -195,11 +197,9 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
   },
   import: {
     '--plugin': { asIn: 'info' },
+    '--set': seen('import-checkpoints'),
     ...Object.fromEntries(
-      ['--out', '--teacher', '--json', '--quiet', '--set', '--name', '--heads'].map((flag): [string, Row] => [
-        flag,
-        seen('import'),
-      ]),
+      ['--out', '--teacher', '--json', '--quiet'].map((flag): [string, Row] => [flag, seen('import')]),
     ),
   },
   doctor: {

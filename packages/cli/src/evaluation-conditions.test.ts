@@ -52,9 +52,9 @@ describe('prompts of a page', () => {
       const path = join(folder, 'prompts.txt');
       await writeFile(path, 'blue heart # held out\n\n  keycap #\ncat\r\n');
       expect(await readPagePrompts(path)).toEqual([
-        { prompt: 'blue heart', remark: 'held out' },
-        { prompt: 'keycap #', remark: undefined },
-        { prompt: 'cat', remark: undefined },
+        { line: 1, prompt: 'blue heart', remark: 'held out' },
+        { line: 3, prompt: 'keycap #', remark: undefined },
+        { line: 4, prompt: 'cat', remark: undefined },
       ]);
       await writeFile(path, '\n');
       await expect(readPagePrompts(path)).rejects.toThrow('expected 1 to 64 prompts');

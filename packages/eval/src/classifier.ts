@@ -69,7 +69,7 @@ export function classifierParametersOf(size: ClassifierSize): SpecTree {
   const { imageShape, numClasses, featureLength = classifierFeatureLength } = size;
   if (imageShape.length !== 3 || !imageShape.every((length) => Number.isInteger(length) && length >= 1))
     throw new OptionError(`classifier: imageShape must be [height, width, channels], got [${imageShape.join(', ')}]`);
-  requireInteger(numClasses, 'classifier: numClasses');
+  requireInteger(numClasses, 'classifier: numClasses', 0);
   const { channels, cells } = planOf(imageShape);
   return {
     'convolution1.weight': spec(3, 3, channels, 32),

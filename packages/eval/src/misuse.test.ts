@@ -80,7 +80,7 @@ const refused: [string, () => unknown][] = [
   ...[
     [2, 4, 4],
     [0, 4, 4, 1],
-    [2, 4, 4, 2],
+    [2, 4, 4, 5],
   ].map((shape): [string, () => unknown] => [`grid of [${shape}]`, () => metrics.imageGrid(images(shape), 2)]),
   [
     'grid of less data than its shape',
@@ -118,8 +118,8 @@ const refused: [string, () => unknown][] = [
   ]),
   ['images of a split larger than its pixels', () => metrics.splitSource([4, 4, 1], split).read(0, 2)],
   ['weights of another model', () => extractor({ x: float32([1]) })],
-  ['a classifier of tiny images', () => metrics.classifierParametersOf({ imageShape: [4, 4, 1], numClasses: 2 })],
-  ...[0, -1, NaN, 1.5].map((numClasses): [string, () => unknown] => [
+  ['a classifier of no images', () => metrics.classifierParametersOf({ imageShape: [0, 4, 1], numClasses: 2 })],
+  ...[-1, NaN, 1.5].map((numClasses): [string, () => unknown] => [
     `a classifier of ${numClasses} classes`,
     () => metrics.classifierParametersOf({ imageShape: [8, 8, 1], numClasses }),
   ]),
