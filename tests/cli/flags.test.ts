@@ -177,9 +177,19 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
   },
   demo: {
     ...Object.fromEntries(
-      ['--json', '--quiet', '--engine', '--threads', '--seed', '--runs', '--name', '--config', '--set', '--plugin', '--strict-health'].map(
-        (flag): [string, Row] => [flag, { asIn: 'distill' }],
-      ),
+      [
+        '--json',
+        '--quiet',
+        '--engine',
+        '--threads',
+        '--seed',
+        '--runs',
+        '--name',
+        '--config',
+        '--set',
+        '--plugin',
+        '--strict-health',
+      ].map((flag): [string, Row] => [flag, { asIn: 'distill' }]),
     ),
     '--quick': { notHere: 'trains for a minute; `npm run demo -- --quick` shows it' },
   },

@@ -7,7 +7,7 @@ import { healthLine, type Health } from './health.js';
 import type { TrainingFlags } from './flags.js';
 import { openExistingRun, openNewRun, readRunConfig, writeRunConfig } from './run/folder.js';
 import { forgetHealth, writeHealth } from './run/health-file.js';
-import type { TrainRunResult } from './run/train-run.js';
+import { writeResult, type TrainRunResult } from './run/train-run.js';
 import { openEngine, openProject, type Project } from './session.js';
 import { resumeCommand } from './resume-command.js';
 import { print, printError, printJson } from './terminal.js';
@@ -75,7 +75,7 @@ export async function runTrainingCommand<R extends TrainRunResult, Inputs>(
       // Kept as the run's own only now: training refuses settings that were not allowed to differ.
       if (flags.resumeOverride.length > 0) await writeRunConfig(run.path, config, name);
       const health = command.health(result, session);
-      await writeHealth(run.path, result.step, health);
+      await writeResult(run, result, () => writeHealth(run.path, result.step, health));
       finish(command, { result, health }, session);
       return exitCodeOfHealth(health, flags);
     } finally {

@@ -14,6 +14,7 @@ import type { TrainingFlags } from '../flags.js';
 import { writeReport } from '../report.js';
 import { openNewRun, writeRunConfig } from '../run/folder.js';
 import { writeHealth } from '../run/health-file.js';
+import { writeResult } from '../run/train-run.js';
 import { formatDuration } from '../run/progress.js';
 import { openEngine, openProject } from '../session.js';
 import { resumeCommand, shellQuoted } from '../resume-command.js';
@@ -68,7 +69,7 @@ export async function demo(flags: TrainingFlags & { readonly quick: boolean }): 
         resumeOverride: [],
         quiet: flags.quiet,
       });
-      await writeHealth(run.path, distilled.step, distilled.health);
+      await writeResult(run, distilled, () => writeHealth(run.path, distilled.step, distilled.health));
       if (distilled.stopped) {
         const { step } = distilled;
         const resume = resumeCommand('distill', run.path, flags.typed, config.plugins);
