@@ -173,7 +173,7 @@ describe.skipIf(!found.path)(
       expect(limits!.message).toMatch(
         /tensors of 1099511627776 bytes do not fit into this GPU's largest buffer, \d+ bytes/,
       );
-      expect(compile!.message).toContain('compile: "x" (float32 [274877906944], 1099511627776 bytes) do not fit');
+      expect(compile!.message).toContain('compile: "x" (float32 [1073741824], 4294967296 bytes) do not fit');
       expect(unknown).toMatchObject({ code: 'option' });
       expect(open.problems).toEqual([]);
     });

@@ -157,7 +157,7 @@ export async function runOutOfMemory(name: WebEngineName) {
 export async function unavailable() {
   const large = { ...files, largestTensorBytes: 2 ** 40 };
   const limits = await failureOf(() => createWebEngine('onnx-webgpu', large));
-  const specs = { state: { x: { dtype: 'float32' as const, shape: [2 ** 38] } }, inputs: {} };
+  const specs = { state: { x: { dtype: 'float32' as const, shape: [2 ** 30] } }, inputs: {} };
   const engine = await createWebEngine('webgpu', files);
   const compile = await failureOf(() => engine.compile(double, specs));
   await engine.dispose();
