@@ -1,5 +1,5 @@
 /** Facts about folders that are no model: runs, tokenizers, checkpoints, evaluations. */
-import { folderCheckpointStore, folderWeightSource } from '@dimo/backend-node';
+import { folderCheckpointStore, folderWeightSource, pathInside } from '@dimo/backend-node';
 import { listCheckpoints, readJsonFile, sizeOf } from '@dimo/core';
 import { existsSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
@@ -41,13 +41,16 @@ async function runFacts(run: string, modelFacts: ModelFacts): Promise<Facts> {
   const evaluation = existsSync(join(run, evaluationFileName))
     ? await evaluationFacts(join(run, evaluationFileName))
     : undefined;
-  const part = (name: RunPart): string | undefined => partOfRun(run, name);
-  const [generator, teacher, tokenizer] = [part('generator'), part('teacher'), part('tokenizer')];
+  const part = async (name: RunPart): Promise<string | undefined> =>
+    partOfRun(run, name) === undefined ? undefined : pathInside(run, name);
+  const generator = await part('generator');
+  const teacher = await part('teacher');
+  const tokenizer = await part('tokenizer');
   return {
     run,
     ...state,
     ...(note === undefined ? {} : { unfinished: note.replace(/^note: /, '') }),
-    checkpoints: [...(await listCheckpoints(folderCheckpointStore(join(run, 'checkpoints'))))],
+    checkpoints: [...(await listCheckpoints(folderCheckpointStore(join(run, 'checkpoints'), run)))],
     ...(health ? { health } : {}),
     ...(evaluation ? { evaluation } : {}),
     ...(generator === undefined ? {} : await modelFacts(generator, 'generator')),

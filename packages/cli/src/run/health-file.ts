@@ -28,7 +28,7 @@ export function forgetHealth(run: string): Promise<void> {
 /** How a run ended, or undefined if that is not known. */
 export async function readHealth(run: string): Promise<(Health & { readonly step: number }) | undefined> {
   try {
-    const text = new TextDecoder().decode(await readFileChecked(join(run, healthFileName), 2 ** 20));
+    const text = new TextDecoder().decode(await readFileChecked(join(run, healthFileName), 2 ** 20, run));
     const { format, step, verdict, reasons, numbers } = JSON.parse(text) as Record<string, unknown>;
     const isWhole =
       format === 'dimo-health' &&

@@ -1,9 +1,9 @@
 /** What a run folder holds besides its checkpoints, so that the folder stands for its result wherever that is asked for. */
-import { readFileChecked } from '@dimo/backend-node';
+import { pathInside, readFileChecked } from '@dimo/backend-node';
 import { generatorFileNames, OptionError, teacherDescriptionName } from '@dimo/core';
-import { existsSync } from 'node:fs';
+import { existsSync, lstatSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { resumeCommand } from '../resume-command.js';
 import { readRunConfig, runConfigName } from './folder.js';
 
@@ -26,7 +26,9 @@ const origins: Readonly<Record<RunPart, { readonly command: string; readonly ste
 
 /** True for a folder that one of the training commands made. */
 export function isRunFolder(folder: string): boolean {
-  return existsSync(join(folder, runConfigName)) && existsSync(join(folder, 'checkpoints'));
+  // A link that leads nowhere is an entry too: what reads it says so.
+  const isThere = (name: string): boolean => lstatSync(join(folder, name), { throwIfNoEntry: false }) !== undefined;
+  return isThere(runConfigName) && isThere('checkpoints');
 }
 
 /** Folder of a part of a run; undefined if the folder is no run or the run has no such part. */
@@ -39,8 +41,7 @@ export function partOfRun(folder: string, part: RunPart): string | undefined {
 export async function resolvePart(folder: string, parts: readonly RunPart[]): Promise<string> {
   if (!isRunFolder(folder)) return folder;
   for (const part of parts) {
-    const found = partOfRun(folder, part);
-    if (found !== undefined) return found;
+    if (partOfRun(folder, part) !== undefined) return pathInside(folder, part);
   }
   throw await withoutPart(folder, parts[0]!);
 }
@@ -125,6 +126,6 @@ async function newestStep(folder: string): Promise<number | undefined> {
 }
 
 async function textOf(path: string): Promise<string | undefined> {
-  const bytes = await readFileChecked(path, 2 ** 24).catch(() => undefined);
+  const bytes = await readFileChecked(path, 2 ** 24, dirname(path)).catch(() => undefined);
   return bytes && new TextDecoder().decode(bytes);
 }
