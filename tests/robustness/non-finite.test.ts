@@ -94,7 +94,7 @@ describe('a step that is not finite', { timeout: 60_000 }, () => {
     );
     expect(stderr).toContain('was skipped: a loss or gradient was not finite');
     expect(stderr).toContain('10 steps in a row');
-    expect(stderr).toMatch(/the last good checkpoint is step-\d+; continue with --resume .*nan/);
+    expect(stderr).toMatch(/the last good checkpoint is step-\d+(, saved just now)?; continue with --resume .*nan/);
     expect(stderr).not.toMatch(/^\s+at /m);
     expect(code).toBe(1);
     const loaded = await loadLatestCheckpoint(folderCheckpointStore(path.join(folder, 'nan', 'checkpoints')));
