@@ -82,6 +82,20 @@ export default tseslint.config(
     },
   },
   {
+    // Tests look at what packages do not export, and share their support.
+    files: ['tests/**/*.ts', 'packages/*/src/**/*.test.ts'],
+    rules: {
+      '@nx/enforce-module-boundaries': [
+        'error',
+        {
+          enforceBuildableLibDependency: false,
+          allow: ['.*/\\w+\\.base\\.js$', '^(\\.\\./)+packages/[\\w-]+/src/.*', '^(\\.\\./)+tests/support/.*'],
+          depConstraints,
+        },
+      ],
+    },
+  },
+  {
     files: ['packages/*/src/**/*.ts'],
     ignores: ['**/*.test.ts'],
     rules: {

@@ -132,7 +132,7 @@ export function convolutionModel(config: ConvolutionConfig): MaskedDiffusionMode
       maskTokenId: numSymbols,
       grid: [1, sequenceLength],
     },
-    condition: { chain: { dtype: 'int32', shape: [], below: numChains + 1 } },
+    condition: { chain: { dtype: 'int32', shape: [], below: nullChain + 1 } },
     embeddingWidth: config.hidden,
     parameters,
     embeddingParameters: ['token_embedding', 'position_embedding'],

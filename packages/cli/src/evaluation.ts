@@ -119,7 +119,7 @@ function methodsOf(
   nullCondition: Teacher['nullCondition'],
   { images }: EvaluationConditions,
 ): EvaluationMethod[] {
-  const { teacher, generators, dataset, config } = task;
+  const { teacher, generators, dataset } = task;
   const any = teacher?.teacher ?? { ...generators[0]!.generator.definition, ...generators[0]!.generator };
   return [
     ...(dataset && images ? realMethods(any, any.decoderWeights, { dataset, images }, task) : []),

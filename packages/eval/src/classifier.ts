@@ -11,7 +11,6 @@ import {
   OptionError,
   readSafetensors,
   requireInteger,
-  requireIntegers,
   sizeOf,
   writeSafetensors,
   type HostTree,

@@ -7,7 +7,6 @@ import {
   halfFloatsOf,
   readJsonFile,
   readSmallFile,
-  readTextLines,
   requireObject,
   writeSafetensors,
   type HostTree,

@@ -8,7 +8,6 @@ import {
   requireObject,
   readSamplerSettings,
   type ConditionSource,
-  type SamplerSettings,
   type PlainObject,
   type TeacherDefinition,
 } from '@dimo/core';

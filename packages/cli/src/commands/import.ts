@@ -12,7 +12,7 @@ import { escapeText, OptionError, type PluginRegistry, type WeightSource } from 
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { exitOk, withExitCode } from '../failure.js';
+import { exitOk } from '../failure.js';
 import { reportImport } from '../import-report.js';
 import { parseImportSettings } from '../import-settings.js';
 import { encodeImport, importFileName, modelFolder, openSource, readImport } from '../imported-model.js';

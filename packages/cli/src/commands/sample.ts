@@ -173,7 +173,7 @@ async function draw(
   engine: Engine,
   { args, project, count }: { readonly args: SampleArguments; readonly project: Project; readonly count: number },
 ): Promise<DrawnSamples> {
-  const { config, given } = project;
+  const { config } = project;
   const settings = config.sample;
   const move = true;
   const batchSize = Math.min(settings.batchSize, count);

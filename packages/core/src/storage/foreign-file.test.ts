@@ -122,7 +122,7 @@ describe('JSON and text files', () => {
   });
 
   it('have to be UTF-8, and have lines', async () => {
-    await expect(readTextLines(sourceOf({ x: bytesOf('a\xe4b') }), 'x')).rejects.toThrow(/not text in UTF-8/);
+    await expect(readTextLines(sourceOf({ x: bytesOf('a\xe4b') }), 'x')).rejects.toThrow(/is not UTF-8/);
     expect(await readTextLines(sourceOf({ x: bytesOf('a b\r\nc d\n') }), 'x')).toEqual(['a b', 'c d', '']);
     await expect(readTextLines(sourceOf({ x: new Uint8Array(1_000_001).fill(10) }), 'x')).rejects.toThrow(
       /more than 1000000 lines/,

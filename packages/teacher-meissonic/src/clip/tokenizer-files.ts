@@ -100,17 +100,7 @@ export async function readClipTokenizer(source: WeightSource, folder = 'tokenize
 
 /** The merges of a `merges.txt`. @throws OptionError if it is too long or no UTF-8 */
 export async function readMergeLines(source: WeightSource, name: string): Promise<string[]> {
-  const where = escapeText(`${source.location}/${name}`);
-  const bytes = await source.read(name);
-  if (bytes.length > maximumBytes)
-    throw new OptionError(`${where}: has ${bytes.length} bytes, at most ${maximumBytes} are allowed`);
-  let text: string;
-  try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch (cause) {
-    throw new OptionError(`${where}: is not UTF-8`, { path: where, hint: 'copy the file again as it was', cause });
-  }
-  const lines = text.split(/\r?\n/);
+  const lines = await readTextLines(source, name, { maximumBytes });
   return lines.filter((line, index) => line !== '' && !(index === 0 && line.startsWith('#version')));
 }
 
