@@ -87,7 +87,7 @@ describe('the judge of a dataset', { timeout: 120_000 }, () => {
     const args = [...flags('toy-images'), '--count', '201'];
     const { code, stderr } = await runDimo(args, { cwd: tests, env: { DIMO_CACHE: path.join(folder, 'none') } });
     expect(code).toBe(2);
-    expect(stderr).toContain('201 samples cannot be compared with the 200 training images of toy-images');
+    expect(stderr).toContain('eval.count must be at most 200, got 201');
     expect(stderr).not.toContain('training a classifier');
   });
 });

@@ -21,6 +21,7 @@ import { makePlan, type PlanRequest } from '../plan/plan.js';
 import { measuredRates, readablePlan } from '../plan/plan-facts.js';
 import { withArchitectures } from '../resolved-architectures.js';
 import { readRunConfig, runConfigName } from '../run/folder.js';
+import { samplerAsked } from '../sampler-asked.js';
 import { openProject, type Project } from '../session.js';
 import { print, printJson } from '../terminal.js';
 import { folderFacts, importFacts } from './folder-facts.js';
@@ -38,8 +39,9 @@ export interface InfoArguments {
 
 /** Prints facts. */
 export async function info(args: InfoArguments): Promise<number> {
-  if (args.what !== 'config' && args.typed.settings.length > 0)
-    throw new OptionError(`${args.typed.settings[0]!.where} has no effect on \`dimo info ${args.what}\``, {
+  const idle = args.typed.settings.find(({ path }) => !isRead(args.what, path));
+  if (idle)
+    throw new OptionError(`${idle.where} has no effect on \`dimo info ${args.what}\``, {
       hint: '`dimo info config` prints the resolved settings',
     });
   if (['config', 'plugins', 'samplers'].includes(args.what) && args.allowNonFinite)
@@ -51,6 +53,12 @@ export async function info(args: InfoArguments): Promise<number> {
   if (args.json) printJson(all, 2);
   else print(stringify(all).trimEnd());
   return exitOk;
+}
+
+/** Whether a setting changes what is told: the plan of a model is made for an engine, a sampler and a distillation. */
+function isRead(what: string, key: string): boolean {
+  if (what === 'config') return true;
+  return what !== 'plugins' && what !== 'samplers' && /^(?:engine|sampler|sample|distill)\./.test(key);
 }
 
 /** What a plan is made for. */
@@ -67,12 +75,13 @@ interface Described {
 /** Parts on the disk and the plan; numbers for programs, units for people. */
 async function planFacts(
   { model, ...subject }: Subject,
-  { registry, config }: Project,
+  project: Project,
   { json, bench }: InfoArguments,
 ): Promise<Record<string, unknown>> {
+  const { registry, config } = project;
   const parts = model && (await inspectModel(model, registry))?.parts;
   const rates = bench ? await measuredRates(config.engine, registry) : undefined;
-  const plan = await makePlan({ ...subject, config, rates });
+  const plan = await makePlan({ ...subject, config, rates, sampler: samplerAsked(project) });
   return json ? { ...(parts ? { parts } : {}), plan } : readablePlan(parts, plan);
 }
 

@@ -26,6 +26,7 @@ import {
 } from '../samplers.js';
 import { openEngine, openProject, type Project } from '../session.js';
 import { print, printError, printJson } from '../terminal.js';
+import { samplerAsked } from '../sampler-asked.js';
 import { tellUnfinished } from '../tell-unfinished.js';
 
 /** Arguments of `sample`. */
@@ -212,19 +213,6 @@ async function draw(
       await decoder?.dispose();
       return images;
     },
-  };
-}
-
-/** Sampler and options that go before the teacher's own: a teacher knows better how many steps it needs than any default. */
-function samplerAsked({ config, given }: Project): SamplerSettings {
-  const { steps, guidance, temperature, topK, topP } = config.sample;
-  return {
-    ...config.sampler,
-    ...(given.has('sample.steps') ? { numSteps: steps } : {}),
-    ...(guidance === undefined ? {} : { guidanceScale: guidance }),
-    ...(temperature === undefined ? {} : { temperature }),
-    ...(given.has('sample.topK') ? { topK } : {}),
-    ...(given.has('sample.topP') ? { topP } : {}),
   };
 }
 

@@ -13,6 +13,7 @@ import {
   withPrefix,
   type GeneratorTokenInit,
   type PureFunction,
+  type SamplerSettings,
   type SpecTree,
   type Teacher,
   type TeacherDefinition,
@@ -66,6 +67,8 @@ export interface PlanRequest {
   /** For a generator: how it is started. */
   readonly tokenInit?: GeneratorTokenInit;
   readonly config: Pick<DimoConfig, 'distill' | 'seed' | 'sample'>;
+  /** For a teacher: sampler and options that go before its own. */
+  readonly sampler?: SamplerSettings;
   readonly rates?: MachineRates | undefined;
 }
 
@@ -110,7 +113,7 @@ function weightBytes({ model, decoder }: TeacherDefinition): number {
 }
 
 async function samplingWork(
-  { definition, tokenInit, config }: PlanRequest,
+  { definition, tokenInit, sampler: asked }: PlanRequest,
   batchSize: number,
 ): Promise<{ readonly work: WorkCost; readonly steps: number }> {
   const { model, decoder } = definition;
@@ -123,7 +126,7 @@ async function samplingWork(
   } else {
     const sampler = await compileMultiStep(engine, definition, {
       batchSize,
-      sampler: config.sample.guidance === undefined ? {} : { guidanceScale: config.sample.guidance },
+      ...(asked ? { sampler: asked } : {}),
     });
     steps = sampler.maximumPasses;
     const numTokens = batchSize * sequenceLength(model.tokenSpace);
