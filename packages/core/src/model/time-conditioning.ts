@@ -1,5 +1,4 @@
 /** Conditioning of a model on how much of its input is masked, computed on the host. */
-import type { MaskedDiffusionModel } from './model.js';
 import { withPrefix, type HostTensor, type HostTree, type SpecTree } from '../tensors/tensors.js';
 
 /** What the host knows about a forward pass. */
@@ -21,8 +20,13 @@ export interface TimeConditioning {
   compute(progress: PassProgress): HostTree;
 }
 
+/** A model that may be conditioned on progress. */
+export interface TimeConditioned {
+  readonly time?: TimeConditioning;
+}
+
 /** Specifications of the `time/<name>` inputs of a batch; none for models that are not conditioned on progress. */
-export function timeSpecs(model: MaskedDiffusionModel, batchSize: number, prefix = 'time'): SpecTree {
+export function timeSpecs(model: TimeConditioned, batchSize: number, prefix = 'time'): SpecTree {
   return withPrefix(
     prefix,
     Object.fromEntries(
@@ -35,6 +39,6 @@ export function timeSpecs(model: MaskedDiffusionModel, batchSize: number, prefix
 }
 
 /** The `time/<name>` inputs of a pass. */
-export function timeInputs(model: MaskedDiffusionModel, progress: PassProgress, prefix = 'time'): HostTree {
+export function timeInputs(model: TimeConditioned, progress: PassProgress, prefix = 'time'): HostTree {
   return withPrefix(prefix, model.time?.compute(progress) ?? {});
 }
