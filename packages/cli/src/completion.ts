@@ -57,7 +57,7 @@ function describe(program: Command): void {
     const known = tab.command(names.join(' '), command.description());
     addOptions(known, command, suggestionsOf(names.join(' ')));
     for (const argument of command.registeredArguments) {
-      const choices = argument.argChoices ?? (names[0] === 'info' ? ['plugins', 'config', 'mnist'] : []);
+      const choices = argument.argChoices ?? (names[0] === 'info' ? ['plugins', 'samplers', 'config', 'mnist'] : []);
       known.argument(
         argument.name(),
         (complete) => choices.forEach((choice) => complete(choice, '')),

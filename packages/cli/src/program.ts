@@ -272,7 +272,7 @@ Environment:
     .description('Describe the plugins, the configuration, a model, or a folder that dimo wrote.')
     .argument(
       '[what]',
-      'plugins, config, the name of a teacher, or a folder: run, teacher, tokenizer, generator, checkpoint, import, evaluation',
+      'plugins, samplers, config, the name of a teacher, or a folder: run, teacher, tokenizer, generator, checkpoint, import, evaluation',
       'plugins',
     )
     .option('-c, --config <file>', 'configuration file instead of dimo.config.{yaml,json,ts}')

@@ -4,6 +4,7 @@ import { DimoError, type Dataset, type PluginRegistry } from '@dimo/core';
 import { defineTokenizer, readTokenizer, tokenizerConfigFor } from '@dimo/teacher-maskgit';
 import { mergedSections } from './config/load.js';
 import type { DimoConfig } from './config/schema.js';
+import { resolvePart } from './run/parts.js';
 
 /**
  * The configuration with the complete keys of `train.tokenizer.config` and `train.teacher.config`, sizes as they follow
@@ -37,7 +38,10 @@ async function teacherConfig(
   const given = mergedSections(teacher.config, train.teacher.config);
   if (name !== 'maskgit') return registry.teachers.get(name)?.define(given).config;
   const { tokenizer: folder } = train.teacher;
-  const tokenizer = folder === undefined ? from.tokenizer : (await readTokenizer(folderWeightSource(folder))).config;
+  const tokenizer =
+    folder === undefined
+      ? from.tokenizer
+      : (await readTokenizer(folderWeightSource(await resolvePart(folder, ['tokenizer', 'teacher'])))).config;
   const { dataset } = from;
   return registry.teachers.get(name)?.define({
     ...(dataset ? { classNames: dataset.classNames } : {}),

@@ -28,7 +28,12 @@ export function resumeCommand(
     // Read as a folder, not as a flag.
     run.startsWith('-') ? `./${run}` : run,
     ...(isFileNeeded ? ['--config', typed.file!] : []),
-    ...(isFileNeeded ? typed.settings.flatMap(({ path, text }) => ['--set', `${path}=${text}`]) : []),
+    // Where the run is says `--resume`, and beside it these are refused.
+    ...(isFileNeeded
+      ? typed.settings
+          .filter(({ path }) => path !== 'run.folder' && path !== 'run.name')
+          .flatMap(({ path, text }) => ['--set', `${path}=${text}`])
+      : []),
     ...typed.plugins.flatMap((plugin) => ['--plugin', plugin]),
   ];
   return words.map((word) => shellQuoted(word)).join(' ');

@@ -25,7 +25,7 @@ import {
 export interface TokenSampler {
   /** Forward passes per sample. */
   readonly numSteps: number;
-  /** Mean number of forward passes of the samples so far, for samplers that take as many as they need. */
+  /** Mean number of forward passes of the last samples, for samplers that take as many as they need. */
   meanPasses?(): number;
   /** Tokens int32 [count, L]. `nullCondition`, with one row: what guidance leads away from, for teachers. */
   tokens(condition: HostTree, seed: number, nullCondition?: HostTree): Promise<HostTensor<'int32'>>;
@@ -113,10 +113,10 @@ export async function teacherTokens(
 ): Promise<TokenSampler> {
   const sampler = await compileMultiStep(engine, teacher, { batchSize, sampler: asked, samplers });
   const weights = await engine.upload(teacher.weights, { move });
-  let [passes, samples] = [0, 0];
+  let mean = 0;
   return {
     numSteps: sampler.maximumPasses,
-    meanPasses: () => passes / Math.max(1, samples),
+    meanPasses: () => mean,
     tokens: (condition, seed, nullCondition) =>
       sampleMultiStep(sampler, teacher.model, {
         weights,
@@ -124,8 +124,7 @@ export async function teacherTokens(
         seed,
         ...(nullCondition ? { nullCondition } : {}),
         onPasses(counts) {
-          samples += counts.length;
-          for (const count of counts) passes += count;
+          mean = counts.reduce((sum, count) => sum + count, 0) / Math.max(1, counts.length);
         },
       }),
     async dispose() {

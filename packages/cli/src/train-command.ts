@@ -6,7 +6,7 @@ import { exitFailed, exitOk } from './failure.js';
 import { healthLine, type Health } from './health.js';
 import type { TrainingFlags } from './flags.js';
 import { openExistingRun, openNewRun, readRunConfig, writeRunConfig } from './run/folder.js';
-import { forgetHealth, writeHealth } from './run/health-file.js';
+import { writeHealth } from './run/health-file.js';
 import { writeResult, type TrainRunResult } from './run/train-run.js';
 import { openEngine, openProject, type Project } from './session.js';
 import { resumeCommand } from './resume-command.js';
@@ -70,7 +70,6 @@ export async function runTrainingCommand<R extends TrainRunResult, Inputs>(
       if (!flags.quiet) printError(`${explanation}\nrun folder ${run.path}`);
       const session: TrainingSession = { project, config, run, engine, resume: flags.resume !== undefined };
       if (flags.resume === undefined) await writeRunConfig(run.path, config, name);
-      await forgetHealth(run.path);
       const result = await command.train(session, inputs);
       // Kept as the run's own only now: training refuses settings that were not allowed to differ.
       if (flags.resumeOverride.length > 0) await writeRunConfig(run.path, config, name);

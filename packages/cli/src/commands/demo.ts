@@ -1,5 +1,5 @@
 /** `dimo demo`: the whole path on the bundled MNIST teacher: distil, evaluate, report. */
-import { readGenerator } from '@dimo/core';
+import { readGenerator, resolveSampler } from '@dimo/core';
 import { folderWeightSource } from '@dimo/backend-node';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -50,7 +50,8 @@ export async function demo(flags: TrainingFlags & { readonly quick: boolean }): 
   try {
     const inputs = await prepare(engine);
     const { found } = inputs;
-    await checkEvaluation({ config, registry, dataset, definition: found.teacher });
+    resolveSampler(config.sampler, found.teacher.sampler, registry.samplers);
+    for (const line of await checkEvaluation({ config, registry, dataset, definition: found.teacher })) note(line);
     const run = await openNewRun({
       ...config.run,
       name: config.run.name,
@@ -89,9 +90,11 @@ export async function demo(flags: TrainingFlags & { readonly quick: boolean }): 
         quiet: flags.quiet,
         onProgress: (line) => note(`    ${line}`),
       });
-      await writeEvaluation(join(run.path, evaluationFileName), evaluation, { ...engine.info });
+      await writeResult(run, distilled, () =>
+        writeEvaluation(join(run.path, evaluationFileName), evaluation, { ...engine.info }),
+      );
       note('3/3 writing the report');
-      const report = await writeReport(run.path);
+      const report = await writeResult(run, distilled, () => writeReport(run.path));
       const seconds = (performance.now() - started) / 1000;
       if (flags.json) printJson({ run: run.path, report, seconds, rows: evaluation.rows, health: distilled.health });
       else

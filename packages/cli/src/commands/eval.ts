@@ -42,7 +42,12 @@ export async function evaluate(args: EvalArguments): Promise<number> {
   const generators: NamedGenerator[] = [];
   for (const name of args.models) generators.push({ name, generator: await findGenerator(name, registry) });
   const found = args.withTeacher ? await teacherOf(project, generators) : undefined;
-  if (found) resolveSampler(config.sampler, found.teacher.sampler, registry.samplers);
+  if (found) {
+    const { options } = resolveSampler(config.sampler, found.teacher.sampler, registry.samplers);
+    if ('numSteps' in options)
+      refuseTyped(project, ['sampler.numSteps'], 'the steps of the teacher are those of eval.teacherSteps');
+    else refuseTyped(project, ['eval.teacherSteps'], 'this sampler takes as many passes as it needs');
+  }
   await tellUnfinished([...args.models, found?.name], args);
   const definition = found?.teacher ?? generators[0]?.generator.definition;
   // A dataset of tokens is named for completeness; nothing but its name fits such a teacher.

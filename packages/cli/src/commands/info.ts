@@ -11,6 +11,7 @@ import {
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { refuseTyped, severalStepsKeys } from '../config/ineffective.js';
 import { didYouMeanPath } from '../config/nearest.js';
 import { exitOk } from '../failure.js';
 import type { TypedSettings } from '../flags.js';
@@ -48,6 +49,7 @@ export async function info(args: InfoArguments): Promise<number> {
     throw new OptionError(`--allow-nonfinite has no effect on \`dimo info ${args.what}\``, { hint: 'leave it out' });
   const project = await openProject(args.typed, { onlyEffective: false });
   const { facts, subject } = await describe(args, project);
+  if (subject?.tokenInit) refuseTyped(project, severalStepsKeys, 'a generator makes its samples in one step');
   const planned = subject ? await planFacts(subject, project, args) : {};
   const all = { ...facts, ...planned };
   if (args.json) printJson(all, 2);
@@ -58,7 +60,7 @@ export async function info(args: InfoArguments): Promise<number> {
 /** Whether a setting changes what is told: the plan of a model is made for an engine, a sampler and a distillation. */
 function isRead(what: string, key: string): boolean {
   if (what === 'config') return true;
-  return what !== 'plugins' && what !== 'samplers' && /^(?:engine|sampler|sample|distill)\./.test(key);
+  return what !== 'plugins' && what !== 'samplers' && /^(?:engine|sampler|sample|distill)(?:\.|$)/.test(key);
 }
 
 /** What a plan is made for. */
@@ -81,7 +83,13 @@ async function planFacts(
   const { registry, config } = project;
   const parts = model && (await inspectModel(model, registry))?.parts;
   const rates = bench ? await measuredRates(config.engine, registry) : undefined;
-  const plan = await makePlan({ ...subject, config, rates, sampler: samplerAsked(project) });
+  const plan = await makePlan({
+    ...subject,
+    config,
+    rates,
+    sampler: samplerAsked(project),
+    samplers: registry.samplers,
+  });
   return json ? { ...(parts ? { parts } : {}), plan } : readablePlan(parts, plan);
 }
 
@@ -155,6 +163,7 @@ function pluginFacts({ registry }: Project): Record<string, unknown> {
     datasets: named(registry.datasets),
     tokenDatasets: named(registry.tokenDatasets),
     metrics: named(registry.metrics),
+    samplers: named(registry.samplers),
   };
 }
 

@@ -206,7 +206,7 @@ async function draw(
     labels,
     numDifferent,
     tokens,
-    numSteps: model.numSteps,
+    numSteps: Number((model.meanPasses?.() ?? model.numSteps).toFixed(1)),
     async decode() {
       const decoder = await decoderOf(engine, definition, decoderWeights, { batchSize, move });
       const images = await decoder?.images(tokens);
@@ -293,11 +293,11 @@ function encodeTokens(tokens: HostTensor<'int32'>, labels: readonly string[]): U
 }
 
 async function writeFiles(files: ReadonlyMap<string, Uint8Array>): Promise<string[]> {
-  const { mkdir } = await import('node:fs/promises');
+  const { makeFolders } = await import('@dimo/backend-node');
   const { dirname } = await import('node:path');
   const { writeFileAtomically } = await import('../run/folder.js');
   const folders = new Set([...files.keys()].map((path) => dirname(path)));
-  for (const folder of folders) await mkdir(folder, { recursive: true });
+  for (const folder of folders) await makeFolders(folder);
   for (const [path, bytes] of files) await writeFileAtomically(path, bytes);
   return [...files.keys()];
 }

@@ -1,5 +1,5 @@
 /** `dimo serve`: models over HTTP, and the page. */
-import { escapeText, OptionError } from '@dimo/core';
+import { escapeText, OptionError, resolveSampler } from '@dimo/core';
 import { basename, dirname, resolve } from 'node:path';
 import { refuseTyped, severalStepsKeys } from '../config/ineffective.js';
 import { exitOk } from '../failure.js';
@@ -41,11 +41,13 @@ export async function serve(args: ServeArguments): Promise<number> {
   for (const name of wanted) found.push(await findModel(name, registry));
   if (!found.some(({ kind }) => kind === 'teacher'))
     refuseTyped(project, severalStepsKeys, 'only one-step generators are served');
+  const sampler = { ...config.sampler, ...(given.has('sample.steps') ? { numSteps: config.sample.steps } : {}) };
+  for (const model of found)
+    if (model.kind === 'teacher') resolveSampler(sampler, model.teacher.sampler, registry.samplers);
   const { engine, explanation } = await openEngine(config.engine, registry);
   try {
     const models: ServedModel[] = [];
     for (const [i, name] of wanted.entries()) {
-      const sampler = { ...config.sampler, ...(given.has('sample.steps') ? { numSteps: config.sample.steps } : {}) };
       models.push(
         await serveModel(engine, uniqueName(name, models), found[i]!, { sampler, samplers: registry.samplers }),
       );

@@ -107,11 +107,14 @@ async function train(
   const weights = tokenizerTrainingResult(result.state);
   const folder = await writeResult(run, result, async () => {
     const place = await folderInRun(run.path, 'tokenizer');
-    for (const [name, bytes] of Object.entries(tokenizerFiles({ config: resolved, weights })))
+    // The description last: a folder without it is not taken for a tokenizer.
+    for (const [name, bytes] of Object.entries(tokenizerFiles({ config: resolved, weights })).reverse())
       await writeFileAtomically(join(place, name), bytes);
     return place;
   });
-  const { testError, variance } = await reconstruct(session, dataset, { tokenizer, weights });
+  const { testError, variance } = await writeResult(run, result, () =>
+    reconstruct(session, dataset, { tokenizer, weights }),
+  );
   const health = tokenizerHealth(runEndOf(result, weights), { testError, variance, perplexity });
   return { ...result, folder, testError, health };
 }

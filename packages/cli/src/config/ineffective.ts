@@ -18,7 +18,7 @@ const keysOf: Readonly<Record<ConfiguredCommand, readonly string[]>> = {
   sample: ['seed', 'plugins', 'engine', 'teacher', 'sample', 'sampler'],
   eval: ['plugins', 'engine', 'dataset', 'teacher', 'eval', 'sampler', ...generatorSampling],
   serve: ['plugins', 'engine', 'sample.steps', 'sampler'],
-  demo: [...everyRun, 'teacher', 'dataset', 'distill', 'eval', ...generatorSampling],
+  demo: [...everyRun, 'teacher', 'dataset', 'distill', 'eval', 'sampler', ...generatorSampling],
 };
 
 type Settings = Pick<DimoConfig, 'distill' | 'train' | 'teacher'>;
@@ -96,7 +96,7 @@ export function refuseTyped({ typed }: Pick<LoadedConfig, 'typed'>, keys: readon
   for (const [key, where] of typed) if (keys.some((refused) => isBelow(key, refused))) throw ineffective(where, why);
 }
 
-/** Settings of a one-step generator, which a sampler of several steps does not have. */
+/** Settings that `dimo eval` reads for generators alone; the teacher it samples as `sampler` says. */
 export const oneStepKeys: readonly string[] = generatorSampling;
 /** Settings of a sampler of several steps, which a one-step generator does not have. */
 export const severalStepsKeys = ['sample.steps', 'sample.guidance', 'sampler'];

@@ -13,6 +13,9 @@ import {
   withPrefix,
   type GeneratorTokenInit,
   type PureFunction,
+  sizeOf,
+  tokenDrawSpec,
+  type SamplerRegistry,
   type SamplerSettings,
   type SpecTree,
   type Teacher,
@@ -69,6 +72,8 @@ export interface PlanRequest {
   readonly config: Pick<DimoConfig, 'distill' | 'seed' | 'sample'>;
   /** For a teacher: sampler and options that go before its own. */
   readonly sampler?: SamplerSettings;
+  /** Samplers by name. @default those of core */
+  readonly samplers?: SamplerRegistry;
   readonly rates?: MachineRates | undefined;
 }
 
@@ -113,13 +118,14 @@ function weightBytes({ model, decoder }: TeacherDefinition): number {
 }
 
 async function samplingWork(
-  { definition, tokenInit, sampler: asked }: PlanRequest,
+  { definition, tokenInit, sampler: asked, samplers }: PlanRequest,
   batchSize: number,
 ): Promise<{ readonly work: WorkCost; readonly steps: number }> {
   const { model, decoder } = definition;
   const engine = recordingEngine();
   const condition = subtree('condition', zeros(conditionSpecs(model, batchSize)));
   let steps = 1;
+  let passes = 1;
   if (tokenInit) {
     const sampler = await compileOneStep(engine, model, { batchSize, tokenInit });
     await sampler.sample(noWeights, condition, randomOneStepDraws(0, 0, sampler));
@@ -127,19 +133,30 @@ async function samplingWork(
     const sampler = await compileMultiStep(engine, definition, {
       batchSize,
       ...(asked ? { sampler: asked } : {}),
+      ...(samplers ? { samplers } : {}),
     });
     steps = sampler.maximumPasses;
     const numTokens = batchSize * sequenceLength(model.tokenSpace);
-    const none = { tokenDraws: () => new Float32Array(numTokens), uniform: () => new Float32Array(numTokens) };
+    const numDraws = batchSize * sizeOf(tokenDrawSpec(model.tokenSpace, sampler.sampling).shape);
+    passes = 0;
+    const none = {
+      tokenDraws() {
+        passes++;
+        return new Float32Array(numDraws).fill(0.5);
+      },
+      uniform: () => new Float32Array(numTokens),
+    };
     await sampler.sample(noWeights, { condition, draws: { ...none, gumbel: () => new Float64Array(numTokens) } });
   }
-  if (!decoder) return { work: engine.work(), steps };
+  // Samplers that take as many passes as they need end early on zeros: the plan is for the most that they take.
+  const work = addWork(noWork, engine.work(), steps / Math.max(1, passes));
+  if (!decoder) return { work, steps };
   const decode: PureFunction = (weights, { tokens }) => ({
     outputs: { images: decoder.decode(weights, tokens as Tensor2D) },
   });
   const shape = [batchSize, sequenceLength(model.tokenSpace)];
   const decoding = workOf(decode, { state: decoder.parameters, inputs: { tokens: { dtype: 'int32', shape } } });
-  return { work: addWork(engine.work(), decoding), steps };
+  return { work: addWork(work, decoding), steps };
 }
 
 /** One step of a distillation of the teacher, or of the generator as if it were one. */

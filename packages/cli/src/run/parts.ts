@@ -110,7 +110,7 @@ async function plannedSteps(folder: string, part: RunPart): Promise<number | und
 
 /** Step that a part was written at, from its description. */
 async function stepOfPart(folder: string, part: RunPart): Promise<number | undefined> {
-  const text = await textOf(join(folder, part, descriptions[part]));
+  const text = await textOf(join(folder, part, descriptions[part]), folder);
   try {
     const { training } = JSON.parse(text ?? '') as { training?: { steps?: unknown } };
     return typeof training?.steps === 'number' ? training.steps : undefined;
@@ -125,7 +125,7 @@ async function newestStep(folder: string): Promise<number | undefined> {
   return steps.length > 0 ? Math.max(...steps) : undefined;
 }
 
-async function textOf(path: string): Promise<string | undefined> {
-  const bytes = await readFileChecked(path, 2 ** 24, dirname(path)).catch(() => undefined);
+async function textOf(path: string, boundary = dirname(path)): Promise<string | undefined> {
+  const bytes = await readFileChecked(path, 2 ** 24, boundary).catch(() => undefined);
   return bytes && new TextDecoder().decode(bytes);
 }

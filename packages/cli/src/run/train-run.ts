@@ -25,6 +25,7 @@ import { openMetricsLog } from './metrics.js';
 import { createProgress, type Progress } from './progress.js';
 import { listenForStop } from './signals.js';
 import type { EventWriter, SummaryValue } from './tensorboard.js';
+import { forgetHealth } from './health-file.js';
 
 /** What a training command brings. */
 export interface TrainRun<Draws> {
@@ -49,8 +50,6 @@ export interface TrainRun<Draws> {
   readonly maxSkipped?: number;
   /** After each step: sample grids, health warnings. */
   readonly onStep?: (report: StepReport, tools: StepTools) => void | Promise<void>;
-  /** Before the first step, also of a resumed run. */
-  readonly onStart?: (tools: StepTools) => void | Promise<void>;
 }
 
 /** What `onStep` can use. */
@@ -84,6 +83,7 @@ export async function trainRun<Draws>(task: TrainRun<Draws>): Promise<TrainRunRe
   );
   try {
     const from = task.resume ? await restore(task) : undefined;
+    await forgetHealth(run.path);
     const firstStep = from?.step ?? 0;
     if (from) lastSaved = `step-${firstStep}`;
     const log = await openMetricsLog(join(run.path, 'metrics.jsonl'), firstStep);
@@ -102,7 +102,6 @@ export async function trainRun<Draws>(task: TrainRun<Draws>): Promise<TrainRunRe
       note: (line) => progress.note(line),
       summary: (step, values) => events?.write(step, values),
     };
-    await task.onStart?.(tools);
     const started = performance.now();
     let savedAt = started;
     let savedStep = from ? firstStep : -1;
