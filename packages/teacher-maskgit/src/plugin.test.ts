@@ -86,7 +86,7 @@ describe('defineMaskgit', () => {
     [{ transformer: { grid: 8 } }, /must be the tokenizer's \[7, 7\]/],
     [{ transformer: { numClasses: 4 }, classNames: ['a'] }, /must name 4 classes/],
     [{ sampler: { numSteps: 0 } }, /numSteps/],
-    [{ sampler: { steps: 3 } }, /no option "steps"/],
+    [{ sampler: { steps: 3 } }, /sampler: unknown "steps"/],
     [{ wieghts: 1 }, /no option "wieghts"/],
     [{ transformer: [] }, /must be an object/],
   ])('refuses %j', (wrong, message) => {

@@ -82,6 +82,7 @@ export interface SampledDistribution {
  * what it yields, are one.
  *
  * @param settings - sampler and options. `choiceTemperature` must be 0: Gumbel noise has no end of values to enumerate.
+ *   Guidance and how tokens are drawn (temperature, top-k, top-p) have no effect: the law stands for the guided model.
  * @throws OptionError for wrong settings. DimoError with code `internal` if the sampler asks for what cannot be enumerated.
  */
 export async function sampledDistribution(
@@ -156,7 +157,11 @@ export async function sampledDistribution(
     );
     if ([...next.values()].some(({ hasEnded }) => !hasEnded)) maskedFractions.push(masked / length);
     for (const { hasEnded, tokens, probability } of next.values())
-      if (hasEnded) probabilities[tokens.reduce((index, token) => index * codebookSize + token, 0)]! += probability;
+      if (hasEnded) {
+        if (tokens.includes(codebookSize))
+          throw new DimoError('internal', `laboratory: sampler "${sampler.name}" ended with masked tokens`);
+        probabilities[tokens.reduce((index, token) => index * codebookSize + token, 0)]! += probability;
+      }
     standings = [...next.values()].filter(({ hasEnded }) => !hasEnded);
   }
   return { probabilities, passes, maskedFractions };

@@ -22,9 +22,25 @@ export function parseOptions<S extends z.ZodObject>(schema: S, given: unknown, w
       (at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key],
       given,
     );
-    return `${path}: ${issue.message}, got ${escapeText(JSON.stringify(value) ?? String(value))}`;
+    return `${path} must be ${expected(issue)}, got ${escapeText(JSON.stringify(value) ?? String(value))}`;
   });
   throw new OptionError(problems.join('; '));
+}
+
+/** What an option must be, in words. */
+function expected(issue: z.core.$ZodIssue): string {
+  switch (issue.code) {
+    case 'too_small':
+      return `${issue.inclusive === false ? 'above' : 'at least'} ${issue.minimum}`;
+    case 'too_big':
+      return `${issue.inclusive === false ? 'below' : 'at most'} ${issue.maximum}`;
+    case 'invalid_value':
+      return issue.values.map((value) => JSON.stringify(value)).join(' or ');
+    case 'invalid_type':
+      return issue.expected === 'int' ? 'an integer' : `a ${issue.expected}`;
+    default:
+      return issue.message;
+  }
 }
 
 /** Name, default and sentence of every option of a schema, for help and documents. */

@@ -97,14 +97,18 @@ export function createRegistry(plugins: readonly DimoPlugin[]): PluginRegistry {
     datasets: collect(plugins, 'datasets'),
     tokenDatasets: collect(plugins, 'tokenDatasets'),
     metrics: collect(plugins, 'metrics'),
-    samplers: withBuiltIn(collect(plugins, 'samplers')),
+    samplers: withBuiltIn(collect(plugins, 'samplers'), plugins),
   };
 }
 
-function withBuiltIn(samplers: ReadonlyMap<string, Sampler>): SamplerRegistry {
+function withBuiltIn(samplers: ReadonlyMap<string, Sampler>, plugins: readonly DimoPlugin[]): SamplerRegistry {
   const taken = [...samplers.keys()].find((name) => builtInSamplers.has(name));
-  if (taken !== undefined)
-    throw new PluginError(`a plugin provides the sampler "${taken}", which is one of core's; it needs another name`);
+  if (taken !== undefined) {
+    const owner = plugins.find((plugin) => plugin.samplers?.some(({ name }) => name === taken));
+    throw new PluginError(
+      `plugin "${owner?.name}" provides the sampler "${taken}", which is one of core's; it needs another name`,
+    );
+  }
   return new Map([...builtInSamplers, ...samplers]);
 }
 

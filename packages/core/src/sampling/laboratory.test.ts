@@ -8,7 +8,13 @@ import { describe, expect, it } from 'vitest';
 import { redrawn, sampledDistribution, totalVariation, type ExactLaw } from '../conformance/index.js';
 import type { SamplerSettings } from '../model/sampler-options.js';
 import { maskedFraction, maskTimes, unmaskingRate } from './mask-time.js';
+import { int32 } from '../tensors/tensors.js';
+import { parseOptions } from '../options/parse-options.js';
+import { samplingPlan } from './plan.js';
+import type { Pass } from './sampler.js';
+import type { SamplerRandom } from './sampler-random.js';
 import { haltonOrder } from './samplers/halton.js';
+import { remdmSampler } from './samplers/remdm.js';
 
 const law: ExactLaw = {
   length: 3,
@@ -140,7 +146,34 @@ describe('remdm', () => {
     expect(four.maskedFractions[1]).toBeCloseTo(0.75 * (2 / 3) + (1 - 0.75 ** 3) / 3, 12);
   });
 
-  it('gives samples as good as without remasking at equal steps where conditionals are exact', async () => {
+  it('conf masks improbable tokens again rather than probable ones, given ones never', async () => {
+    const space = { codebookSize: 2, numLogits: 2, maskTokenId: 2, grid: [1, 3] } as const;
+    const plan = samplingPlan(space, 1, int32([1, 3], [2, 2, 1]));
+    const seen: number[] = [];
+    const pass = { tokens: new Int32Array(3), logProbabilities: Float32Array.from([0.9, 0.1, 1], Math.log) };
+    const chance = (purpose: string, p: number): boolean => {
+      if (purpose === 'unmask') return true;
+      seen.push(p);
+      return false;
+    };
+    const run = remdmSampler.run({
+      options: parseOptions(remdmSampler.options, { variant: 'conf', numSteps: 4 }, 'sampler'),
+      plan,
+      denoise: () => Promise.resolve(pass as unknown as Pass),
+      random: {
+        choices: (purpose: string) => ({ chance: (_index: number, p: number) => chance(purpose, p) }),
+      } as unknown as SamplerRandom,
+    });
+    await run.next();
+    await run.next();
+    // At t = 0.75 the largest sigma is min(1, 0.5 / 0.25).
+    const total = Math.exp(-0.9) + Math.exp(-0.1);
+    expect(seen.map((p) => Number(p.toFixed(6)))).toEqual(
+      [0.9, 0.1].map((probability) => Number((Math.exp(-probability) / total).toFixed(6))),
+    );
+  });
+
+  it('is ancestral sampling where eta is 0', async () => {
     const [cap] = await errors([4], { name: 'remdm', eta: 0 });
     const [plain] = await errors([4], { name: 'ancestral' });
     expect(cap).toBeCloseTo(plain!, 12);
@@ -177,6 +210,8 @@ describe('Halton order', () => {
       [4, 5],
       [2, 1],
     ]);
+    // Element 5 is (5 / 8, 7 / 9): the first cell of its column, not the last of the one before.
+    expect(haltonOrder(9, 9)[4]).toBe(5 * 9 + 7);
     for (const [rows, columns] of [
       [1, 9],
       [7, 7],

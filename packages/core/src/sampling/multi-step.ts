@@ -131,6 +131,7 @@ export async function compileMultiStep(
           ...(isGuided ? withPrefix('nullCondition', nullCondition) : {}),
           ...(isGuided ? { guidanceScale: float32([batchSize], new Float32Array(batchSize).fill(guidanceScale)) } : {}),
         });
+        checkValues('sampler: logits (are all weights finite?)', outputs['logSumExp']!);
         for (const name of statistics) checkValues(`sampler: ${name} (are all weights finite?)`, outputs[name]!);
         return passResult(outputs);
       }
@@ -182,9 +183,10 @@ export async function sampleMultiStep(
   const tokens = new Int32Array(total * length);
   const passes = new Array<number>(total).fill(0);
   let next = 0;
+  let hasFailed = false;
   /** Samples batches until none is left. */
   async function lane(): Promise<void> {
-    while (next < total) {
+    while (next < total && !hasFailed) {
       const first = next;
       next += sampler.batchSize;
       const used = Math.min(sampler.batchSize, total - first);
@@ -202,7 +204,12 @@ export async function sampleMultiStep(
     }
   }
   // While the device works for one batch, the host decides for the other.
-  await Promise.all([lane(), lane()]);
+  const fail = (error: unknown): never => {
+    hasFailed = true;
+    throw error;
+  };
+  const lanes = await Promise.allSettled([lane().catch(fail), lane().catch(fail)]);
+  for (const result of lanes) if (result.status === 'rejected') throw result.reason;
   onPasses?.(passes);
   return int32([total, length], tokens);
 }
@@ -228,6 +235,9 @@ const statisticsOf: Record<PassStatistic, (logits: Tensor3D, tokens: Tensor2D) =
   probabilities: (logits) => tf.softmax(logits, -1),
 };
 
+/** Statistics of the guided model itself; the others are of what tokens are drawn from. */
+const ofModel: ReadonlySet<PassStatistic> = new Set(['entropies', 'largestProbabilities']);
+
 /** One pass: drawn tokens, and the statistics that were asked for. */
 function passFunction(of: {
   readonly model: MaskedDiffusionModel;
@@ -246,14 +256,20 @@ function passFunction(of: {
     const guidance = isGuided
       ? { nullCondition: subtree('nullCondition', inputs), scale: inputs['guidanceScale'] as Tensor1D }
       : undefined;
-    const logits = samplingLogits(
-      guidedLogits(model, state.weights(stateTensors), modelInputs, guidance),
-      model.tokenSpace,
-      sampling,
-    );
+    const guided = guidedLogits(model, state.weights(stateTensors), modelInputs, guidance);
+    // Filters and drawing turn logits that are no numbers into tokens like any other, so they are checked before.
+    const unfiltered = samplingLogits(guided, model.tokenSpace, { ...sampling, temperature: 1, topK: 0, topP: 0 });
+    const logits = samplingLogits(guided, model.tokenSpace, sampling);
     const tokens = drawTokens(logits, inputs['tokenDraws']!, sampling);
     return {
-      outputs: { tokens, ...Object.fromEntries(statistics.map((name) => [name, statisticsOf[name](logits, tokens)])) },
+      outputs: {
+        tokens,
+        logSumExp: tf.logSumExp(unfiltered, 2),
+        ...Object.fromEntries(
+          // How sure the model is does not depend on how tokens are drawn.
+          statistics.map((name) => [name, statisticsOf[name](ofModel.has(name) ? unfiltered : logits, tokens)]),
+        ),
+      },
     };
   };
 }

@@ -23,7 +23,7 @@ export interface SamplingPlan {
   masked(): number[];
   /** Indices of decided positions that may be masked again: those that were not given. */
   decided(): number[];
-  /** Decides a token. */
+  /** Decides a token; what was given stays. */
   unmask(index: number, token: number): void;
   /** Masks again what was decided; what was given stays. */
   mask(index: number): void;
@@ -66,6 +66,7 @@ export function samplingPlan(space: TokenSpace, batchSize: number, given?: HostT
     masked: () => indices(0, tokens.length, (i) => isMasked[i] === 1),
     decided: () => indices(0, tokens.length, (i) => isMasked[i] === 0 && isGiven[i] === 0),
     unmask(index, token) {
+      if (isGiven[index]) return;
       tokens[index] = token;
       isMasked[index] = 0;
     },

@@ -49,7 +49,8 @@ export function resolveSampler(
   const shared = Object.entries(teachersOptions).filter(
     ([option]) => name === teachersName || (carriedOver.includes(option) && option in sampler.options.shape),
   );
-  const options = parseOptions(sampler.options, { ...Object.fromEntries(shared), ...given }, where);
+  const wanted = Object.entries(given).filter(([, value]) => value !== undefined);
+  const options = parseOptions(sampler.options, Object.fromEntries([...shared, ...wanted]), where);
   const sampling = Object.fromEntries(Object.keys(tokenOptions).map((option) => [option, options[option]]));
   return { sampler, options, sampling: sampling as unknown as Required<SamplingOptions> };
 }

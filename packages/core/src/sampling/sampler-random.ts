@@ -1,7 +1,7 @@
 /** Random numbers of samplers: keyed by seed, sample, purpose and step, so that a batch size changes nothing. */
 import { requireInteger } from '../options/check-options.js';
 import { checkSpecTree } from '../engine/check-tensors.js';
-import { ShapeError } from '../errors.js';
+import { OptionError, ShapeError } from '../errors.js';
 import { randomStream, type RandomStream } from '../random/random.js';
 import type { SamplingOptions } from '../model/sampler-options.js';
 import { randomTokenDraws, tokenDrawSpec } from './drawing-tokens.js';
@@ -82,6 +82,9 @@ export interface SamplerRandom {
 /** Choices by inverting cumulative distributions at the uniform numbers of a batch. */
 export function samplerRandom(draws: SamplerDraws, batchSize: number, length: number): SamplerRandom {
   const uniform = (purpose: string, step: number): ArrayLike<number> => {
+    // Streams of the token draws and of the Gumbel noise: a decision from them would depend on those.
+    if (purpose === 'tokens' || purpose === 'gumbel')
+      throw new OptionError(`sampler: the purpose "${purpose}" is taken; name the choice otherwise`);
     const values = draws.uniform(purpose, step);
     if (values.length !== batchSize * length)
       throw new ShapeError(

@@ -13,9 +13,9 @@ import type { SamplerRandom } from './sampler-random.js';
 export type PassStatistic =
   /** Of the drawn token, at every position. */
   | 'logProbabilities'
-  /** Entropy of the distribution at every position, nats. */
+  /** Entropy of the guided model's distribution at every position, before temperature, top-k and top-p; nats. */
   | 'entropies'
-  /** Probability of the most probable id at every position. */
+  /** Probability of the most probable id at every position, of the guided model too. */
   | 'largestProbabilities'
   /** All probabilities of every position. */
   | 'probabilities';

@@ -21,6 +21,7 @@ import {
   tokensPerStep,
   unmaskingSchedules,
   type GeneratorTokenInit,
+  type SamplerSettings,
   type SamplingOptions,
 } from '../index.js';
 import type { MaskgitOptions } from './samplers/maskgit.js';
@@ -259,15 +260,20 @@ describe('every sampler of core', () => {
     expect(described.map(({ name }) => name)).toEqual(expect.arrayContaining(['guidanceScale', 'temperature', 'topP']));
   });
 
-  it.each([...builtInSamplers.keys()])(
-    'gives known ids that do not depend on the batch, keeps what was given, and ends within its passes: %s',
-    async (name) => {
+  it.each<SamplerSettings>([
+    ...[...builtInSamplers.keys()].map((name) => ({ name })),
+    { name: 'remdm', variant: 'conf' },
+    { name: 'remdm', variant: 'loop', loopFrom: 1, loopKept: 1 },
+    { name: 'remdm', variant: 'rescale', eta: 1 },
+  ])(
+    'gives known ids that do not depend on the batch, keeps what was given, and ends within its passes: %o',
+    async (settings) => {
       const engine = eagerEngine('cpu');
       const state = await engine.upload(weights);
       const run = async (batchSize: number) => {
         const sampler = await compileMultiStep(engine, linearTeacher, {
           batchSize,
-          sampler: { name, guidanceScale: 2 },
+          sampler: { ...settings, guidanceScale: 2 },
         });
         let passes: readonly number[] = [];
         const tokens = await sampleMultiStep(sampler, linearModel, {
@@ -283,13 +289,31 @@ describe('every sampler of core', () => {
       const whole = await run(5);
       expect(whole.every((id) => id >= 0 && id < codebookSize)).toBe(true);
       expect(await run(2)).toEqual(whole);
-      const sampler = await compileMultiStep(engine, linearTeacher, { batchSize: 1, sampler: { name } });
+      const sampler = await compileMultiStep(engine, linearTeacher, { batchSize: 1, sampler: settings });
       const tokens = await sampler.sample(state, {
         condition: { label: int32([1], [0]) },
         draws: randomMultiStepDraws(0, 0, { batchSize: 1, tokenSpace: linearModel.tokenSpace }),
         initialTokens: int32([1, length], [maskTokenId, 3, maskTokenId, 1, maskTokenId, 2]),
       });
       expect([tokens.data[1], tokens.data[3], tokens.data[5]]).toEqual([3, 1, 2]);
+      await engine.dispose();
+    },
+  );
+
+  it.each<SamplerSettings>([{ name: 'halton' }, { name: 'ancestral' }, { topK: 2 }, { topP: 0.5 }])(
+    'refuses weights that are no numbers: %o',
+    async (settings) => {
+      const engine = eagerEngine('cpu');
+      const labels = { ...weights['labels']!, data: weights['labels']!.data.slice() };
+      labels.data[0] = NaN;
+      const state = await engine.upload({ ...weights, labels });
+      const sampler = await compileMultiStep(engine, linearTeacher, { batchSize: 1, sampler: settings });
+      const sampling = sampleMultiStep(sampler, linearModel, {
+        weights: state,
+        condition: { label: int32([3], [0, 0, 0]) },
+        seed: 0,
+      });
+      await expect(sampling).rejects.toThrow('logits (are all weights finite?)');
       await engine.dispose();
     },
   );

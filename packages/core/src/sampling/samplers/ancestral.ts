@@ -15,7 +15,10 @@ export const ancestralSampler = defineSampler({
   async *run({ options, plan, denoise, random }) {
     for (const [step, [t, s]] of timeSteps(options.numSteps, 0).entries()) {
       if (!plan.isOpen()) return;
-      const { tokens } = await denoise({ guidanceScale: guidanceScaleAt(options, step) });
+      const { tokens } = await denoise({
+        guidanceScale: guidanceScaleAt(options, step),
+        stepsLeft: options.numSteps - 1 - step,
+      });
       const staysMasked = maskedFraction(options.time, s) / maskedFraction(options.time, t);
       const unmask = random.choices('unmask', step);
       for (const i of plan.masked()) if (unmask.chance(i, 1 - staysMasked)) plan.unmask(i, tokens[i]!);

@@ -74,7 +74,8 @@ export function haltonOrder(rows: number, columns: number): number[] {
 
 /** The digits of n mirrored at the point: element n of the sequence of van der Corput, in [0, 1). */
 function radicalInverse(n: number, base: number): number {
-  let value = 0;
-  for (let digit = 1 / base; n > 0; n = Math.floor(n / base), digit /= base) value += (n % base) * digit;
-  return value;
+  // One division: sums of rounded digits fall just below cell borders such as 7 / 9.
+  let [digits, scale] = [0, 1];
+  for (; n > 0; n = Math.floor(n / base), scale *= base) digits = digits * base + (n % base);
+  return digits / scale;
 }

@@ -40,6 +40,7 @@ export const remdmSampler = defineSampler({
     for (const [step, [t, s]] of timeSteps(options.numSteps, 0).entries()) {
       const pass = await denoise({
         guidanceScale: guidanceScaleAt(options, step),
+        stepsLeft: options.numSteps - 1 - step,
         ...(isConfident ? { statistics: ['logProbabilities'] as const } : {}),
       });
       const [keptBefore, keptAfter] = [keptFraction(options, t), keptFraction(options, s)];
@@ -64,6 +65,7 @@ export const remdmSampler = defineSampler({
 function keptFraction(options: RemdmOptions, t: number): number {
   const { variant, loopFrom, loopTo, loopKept } = options;
   if (t === 0) return 1;
+  if (t === 1) return 0;
   if (variant !== 'loop') return 1 - maskedFraction(options.time, t);
   if (t > loopFrom) return ((1 - t) * loopKept) / (1 - loopFrom);
   return t > loopTo ? loopKept : 1 - (t * (1 - loopKept)) / loopTo;
@@ -75,10 +77,9 @@ function sigmaOf({ variant, eta, loopFrom, loopTo }: RemdmOptions, t: number, la
   return () => (isActive ? Math.min(eta, largest) : 0);
 }
 
-/** `largest` times the softmax of minus the confidences over the decided positions of a sample; 0 for masked ones. */
+/** `largest` times the softmax of minus the confidences over the decided positions of a sample that were not given. */
 function confidentSigma(plan: SamplingPlan, confidence: Float64Array, largest: number): (index: number) => number {
   const totals = new Float64Array(plan.batchSize);
-  for (let i = 0; i < plan.tokens.length; i++)
-    if (!plan.isMasked[i]) totals[Math.floor(i / plan.length)]! += Math.exp(-confidence[i]!);
+  for (const i of plan.decided()) totals[Math.floor(i / plan.length)]! += Math.exp(-confidence[i]!);
   return (i) => (largest * Math.exp(-confidence[i]!)) / totals[Math.floor(i / plan.length)]!;
 }

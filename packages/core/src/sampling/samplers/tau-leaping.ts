@@ -15,14 +15,17 @@ export const tauLeapingSampler = defineSampler({
   async *run({ options, plan, denoise, random }) {
     for (const [step, [t, s]] of timeSteps(options.numSteps, options.finalTime).entries()) {
       if (!plan.isOpen()) return;
-      const { tokens } = await denoise({ guidanceScale: guidanceScaleAt(options, step) });
+      const { tokens } = await denoise({
+        guidanceScale: guidanceScaleAt(options, step),
+        stepsLeft: options.numSteps - 1 - step,
+      });
       const jumps = 1 - Math.exp(-(t - s) * unmaskingRate(options.time, t));
       const unmask = random.choices('unmask', step);
       for (const i of plan.masked()) if (unmask.chance(i, jumps)) plan.unmask(i, tokens[i]!);
       yield;
     }
     if (!plan.isOpen()) return;
-    const { tokens } = await denoise({ guidanceScale: options.guidanceScale });
+    const { tokens } = await denoise({ guidanceScale: options.guidanceScale, stepsLeft: 0 });
     for (const i of plan.masked()) plan.unmask(i, tokens[i]!);
     yield;
   },

@@ -29,12 +29,13 @@ export const thetaTrapezoidalSampler = defineSampler({
       if (!plan.isOpen()) return;
       const guidanceScale = guidanceScaleAt(options, step);
       const rate = unmaskingRate(time, t);
-      const before = await denoise({ guidanceScale, statistics: ['probabilities'] });
+      const stepsLeft = options.numSteps - 1 - step;
+      const before = await denoise({ guidanceScale, stepsLeft, statistics: ['probabilities'] });
       const first = random.choices('first leap', step);
       for (const i of plan.masked())
         if (first.chance(i, 1 - Math.exp(-theta * (t - s) * rate))) plan.unmask(i, before.tokens[i]!);
       if (plan.isOpen()) {
-        const between = await denoise({ guidanceScale, statistics: ['probabilities'] });
+        const between = await denoise({ guidanceScale, stepsLeft, statistics: ['probabilities'] });
         const rateBetween = unmaskingRate(time, t - theta * (t - s));
         const second = random.choices('second leap', step);
         const value = random.choices('second value', step);
@@ -55,7 +56,7 @@ export const thetaTrapezoidalSampler = defineSampler({
       yield;
     }
     if (!plan.isOpen()) return;
-    const { tokens } = await denoise({ guidanceScale: options.guidanceScale });
+    const { tokens } = await denoise({ guidanceScale: options.guidanceScale, stepsLeft: 0 });
     for (const i of plan.masked()) plan.unmask(i, tokens[i]!);
     yield;
   },
