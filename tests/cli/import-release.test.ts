@@ -87,7 +87,8 @@ const nan = (tree: HostTree): HostTree => {
 };
 
 const wrongs: [string, () => Promise<unknown>, RegExp][] = [
-  ['no merges', () => edit(merges, () => ''), /no merge makes \d+ of 1214 tokens/],
+  ['an empty file of merges', () => edit(merges, () => ''), /merges\.txt: is empty/],
+  ['no merges', () => edit(merges, () => '#version: 0.2\n'), /no merge makes \d+ of 1214 tokens/],
   [
     'half of the merges',
     () =>
