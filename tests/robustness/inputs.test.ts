@@ -103,7 +103,7 @@ describe('wrong inputs', { timeout: 120_000 }, () => {
     [['sample', '--model', 'mnits'], /"mnits".*did you mean "mnist"/],
     [['sample', '--model', 'mnist', '--steps', '4'], /--steps 4 has no effect/],
     [['sample', '--model', 'mnist', '--guidance', '2'], /--guidance 2 has no effect/],
-    [['sample', '--teacher', 'mnist', '--temperature', '2'], /--temperature 2 has no effect/],
+    [['sample', '--teacher', 'mnist', '--embedding-noise', '0.5'], /--embedding-noise 0.5 has no effect/],
     [['sample', '--model', 'mnist', '--out', 'new/x.jpg'], /--out must end in \.png/],
     [['sample', '--model', 'mnist', '--out', 'x.png', '--tokens', './x.png'], /are both/],
     [['eval', '--teacher', 'mnist', '--count', '9', '--out', 'new/eval.json'], /eval\.count must be at least 10/],
