@@ -1,12 +1,11 @@
 /** `health.json`: how a run ended, for `dimo info`, the report and scripts. The last line of the metrics says it too. */
 import { readFileChecked } from '@dimo/backend-node';
-import type { HostTree } from '@dimo/core';
+import type { HostTree, TrainingSnapshot } from '@dimo/core';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Health, HealthVerdict, RunEnd } from '../health.js';
 import { writeFileAtomically } from './folder.js';
 import { amendMetrics } from './metrics.js';
-import type { TrainRunResult } from './train-run.js';
 
 /** Name of the file in a run. */
 export const healthFileName = 'health.json';
@@ -50,7 +49,7 @@ export async function readHealth(run: string): Promise<(Health & { readonly step
 }
 
 /** What is known of a training at its end. */
-export function runEndOf({ step, counters }: Pick<TrainRunResult, 'step' | 'counters'>, weights: HostTree): RunEnd {
+export function runEndOf({ step, counters }: Pick<TrainingSnapshot, 'step' | 'counters'>, weights: HostTree): RunEnd {
   return {
     steps: step,
     skipped: counters['skipped'] ?? 0,
