@@ -216,7 +216,8 @@ describe('distilling', { timeout: 300_000 }, () => {
     const stop = new AbortController();
     const stopped = worker.distill(parameters(), {
       signal: stop.signal,
-      onEvent: (event) => event.kind === 'step' && event.step === 3 && stop.abort(),
+      // After the first of four steps: the request may arrive a step or two late.
+      onEvent: (event) => event.kind === 'step' && event.step === 1 && stop.abort(),
     });
     await expect(stopped).rejects.toMatchObject({ code: 'cancelled' });
     expect(await savedWeights()).not.toEqual(expected);
@@ -225,10 +226,9 @@ describe('distilling', { timeout: 300_000 }, () => {
   });
 
   it('a lost device takes it back to its last samples', async () => {
-    let numSteps = 0;
     const lost = worker.distill(parameters(), {
       onEvent(event) {
-        if (event.kind === 'step' && ++numSteps === 3) failAfter = 1;
+        if (event.kind === 'step' && event.step === 1) failAfter = 1;
       },
     });
     await expect(lost).rejects.toMatchObject({ code: 'device' });
