@@ -6,8 +6,8 @@ import tseslint from 'typescript-eslint';
 const depConstraints = [
   { sourceTag: 'type:core', onlyDependOnLibsWithTags: [] },
   { sourceTag: 'type:onnx', onlyDependOnLibsWithTags: ['type:core'] },
-  // Node's WebGPU engine runs the kernels that the browser package holds (its subpath `kernels`, which has no DOM in it).
-  { sourceTag: 'type:backend', onlyDependOnLibsWithTags: ['type:core', 'type:onnx', 'provides:kernels'] },
+  { sourceTag: 'type:kernels', onlyDependOnLibsWithTags: ['type:core'] },
+  { sourceTag: 'type:backend', onlyDependOnLibsWithTags: ['type:core', 'type:onnx', 'type:kernels'] },
   { sourceTag: 'type:teacher', onlyDependOnLibsWithTags: ['type:core'] },
   { sourceTag: 'type:dataset', onlyDependOnLibsWithTags: ['type:core'] },
   { sourceTag: 'type:eval', onlyDependOnLibsWithTags: ['type:core'] },
@@ -49,7 +49,7 @@ const coreFolders = [
 const noNodeModules = { group: ['node:*'], message: 'This package runs in browsers too: take bytes as arguments.' };
 
 /** Packages whose sources must run in a browser too. */
-const backendAgnostic = ['core', 'onnx', 'backend-web', 'teacher-maskgit', 'teacher-meissonic'].map(
+const backendAgnostic = ['core', 'onnx', 'kernels', 'backend-web', 'teacher-maskgit', 'teacher-meissonic'].map(
   (name) => `packages/${name}/src/**/*.ts`,
 );
 const browserSources = [...backendAgnostic, 'apps/playground/src/**/*.ts'];

@@ -1,9 +1,9 @@
 /** The `webgpu` engine: tfjs' WebGPU backend with the fused kernels, in browsers and, through Dawn, in Node. */
 import { eagerEngine, type Engine } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { measureTuning } from '../kernels/measured-tuning.js';
-import { registerWebgpuKernels } from '../kernels/register.js';
-import { gpuTuning, softwareTuning } from '../kernels/rows.js';
+import { measureTuning } from '../webgpu/measured-tuning.js';
+import { registerWebgpuKernels } from '../webgpu/register.js';
+import { gpuTuning, softwareTuning } from '../webgpu/rows.js';
 import {
   checkedEngine,
   describeAdapter,
@@ -11,8 +11,8 @@ import {
   type OpenedDevice,
   type WebgpuAdapterInfo,
   type WebgpuDevice,
-} from './adapter.js';
-import { watchDevice, type DeviceHealth } from './device-health.js';
+} from '../device/adapter.js';
+import { watchDevice, type DeviceHealth } from '../device/device-health.js';
 
 /** What is used of @tensorflow/tfjs-backend-webgpu. */
 export interface WebgpuBackendPackage {

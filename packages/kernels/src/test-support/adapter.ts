@@ -1,6 +1,6 @@
 /** For tests: tfjs' WebGPU backend in Node on whatever adapter the machine has (Dawn, from the npm package `webgpu`). */
 import * as tf from '@tensorflow/tfjs-core';
-import { openDevice, type Webgpu } from '../eager/adapter.js';
+import { openDevice, type Webgpu } from '../device/adapter.js';
 import type { WebgpuBackendPackage } from '../eager/webgpu-engine.js';
 
 /** Kept: Dawn must not be torn down while its device is in use. */

@@ -5,8 +5,8 @@ import type { Tensor } from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { expect } from 'vitest';
 import { gpuErrors } from './adapter.js';
-import { registerWebgpuKernels, unregisterWebgpuKernels } from '../kernels/register.js';
-import { gpuTuning, softwareTuning, type Tuning } from '../kernels/rows.js';
+import { registerWebgpuKernels, unregisterWebgpuKernels } from '../webgpu/register.js';
+import { gpuTuning, softwareTuning, type Tuning } from '../webgpu/rows.js';
 
 /**
  * Both sides are float32: they differ by the order of sums and by the last bits of exp and erf, relative to the largest
