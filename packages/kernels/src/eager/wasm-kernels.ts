@@ -2,30 +2,40 @@
  * Kernels that tfjs' wasm backend lacks or does slowly, composed of those it has. Transposed operands fall off its fast
  * matrix product, so they are transposed in memory first; segment sums become products with one-hot matrices.
  */
+import type { FusableAttributes, FusableInputs, FusableKernelName, FusableOutputs } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core';
 
-type Kernel = (inputs: Record<string, Tensor>, attributes: Record<string, unknown>) => Tensor;
+/** A kernel of core's table that the wasm backend is slow at, or lacks. */
+type Fusable<Name extends FusableKernelName> = (
+  inputs: FusableInputs<Name, Tensor>,
+  attributes: FusableAttributes<Name>,
+) => FusableOutputs<Name, Tensor>[0];
+/** One of tfjs' own. */
+type Stock = (inputs: Record<string, Tensor>, attributes: Record<string, unknown>) => Tensor;
 
 /** Registers the kernels, once. */
 export function registerWasmKernels(): void {
-  for (const [kernelName, compute] of Object.entries(kernels)) {
+  for (const [kernelName, compute] of Object.entries({ ...fusableKernels, ...stockKernels })) {
     if (tf.getKernel(kernelName, 'wasm')) continue;
     tf.registerKernel({
       kernelName,
       backendName: 'wasm',
-      kernelFunc: ({ inputs, attrs }) =>
-        tf.tidy(() => compute(inputs as Record<string, Tensor>, (attrs ?? {}) as Record<string, unknown>)),
+      kernelFunc: ({ inputs, attrs }) => tf.tidy(() => compute(inputs as never, (attrs ?? {}) as never)),
     });
   }
 }
 
-const kernels: Record<string, Kernel> = {
+const fusableKernels: {
+  readonly [Name in 'DimoMatMul' | 'DimoEmbeddingGrad']: Fusable<Name>;
+} = {
   DimoMatMul: ({ a, b }, { transposeA, transposeB }) =>
-    tf.matMul(transposeA ? transposeLast(a!) : a!, transposeB ? transposeLast(b!) : b!),
+    tf.matMul(transposeA ? transposeLast(a) : a, transposeB ? transposeLast(b) : b),
 
-  DimoEmbeddingGrad: ({ ids, dy }, { numRows }) => sumByRow(dy!, ids!, numRows as number),
+  DimoEmbeddingGrad: ({ ids, dy }, { numRows }) => sumByRow(dy, ids, numRows),
+};
 
+const stockKernels: Readonly<Record<string, Stock>> = {
   UnsortedSegmentSum: ({ x, segmentIds }, { numSegments }) => {
     const rows = sumByRow(tf.reshape(x!, [segmentIds!.size, -1]), segmentIds!, numSegments as number);
     return tf.reshape(rows, [numSegments as number, ...x!.shape.slice(segmentIds!.rank)]);

@@ -2,7 +2,9 @@
  * One Adam or AdamW update in one pass over parameters, gradients, moments and averages: one launch for as many
  * parameters as the adapter binds buffers for.
  */
+import type { FusableInputs } from '@dimo/core';
 import type { TensorInfo } from '@tensorflow/tfjs-core';
+import type { Kernel } from './kernel.js';
 import { runProgram, sizeOf, zeros, type Program } from './program.js';
 import { inBatches, isFilled, perSlot, slotBindings, slotEnds, slotUniforms } from './several.js';
 import type { WebgpuBackend } from './webgpu-backend.js';
@@ -11,24 +13,13 @@ const scalarNames = ['gradientScale', 'stepSize', 'rootCorrection', 'decay', 'ap
 const stateNames = ['parameter', 'firstMoment', 'secondMoment'] as const;
 const workgroupSize = 64;
 
-/** Arguments of `DimoAdamUpdate`: the scalars, and `<name>/<i>` of parameter i. */
-export type AdamUpdateInputs = Readonly<Record<string, TensorInfo>>;
-
-/** Attributes of `DimoAdamUpdate`. */
-export interface AdamUpdateAttributes {
-  readonly beta1: number;
-  readonly beta2: number;
-  readonly epsilon: number;
-}
+type Name = 'gradient' | 'average' | (typeof stateNames)[number];
+type Inputs = FusableInputs<'DimoAdamUpdate', TensorInfo>;
 
 /** parameter, first moment, second moment and, if there is one, average of each parameter. */
-export function adamUpdate(
-  backend: WebgpuBackend,
-  inputs: AdamUpdateInputs,
-  { beta1, beta2, epsilon }: AdamUpdateAttributes,
-): TensorInfo[] {
+export const adamUpdate: Kernel<'DimoAdamUpdate'> = (backend, _, inputs, { beta1, beta2, epsilon }) => {
   const hasAverage = 'average/0' in inputs;
-  const names = hasAverage ? [...stateNames, 'average'] : stateNames;
+  const names: readonly Name[] = hasAverage ? [...stateNames, 'average'] : stateNames;
   const count = Object.keys(inputs).filter((name) => name.startsWith('parameter/')).length;
   const results = Array.from({ length: count }, () => new Map<string, TensorInfo>());
   const filled = results.flatMap((_, i) => (isFilled(inputs[`parameter/${i}`]!) ? [i] : []));
@@ -38,7 +29,7 @@ export function adamUpdate(
   // State in and out, the gradient, and the scalars. With the fewest buffers that there can be, the average goes alone.
   const isTogether = !hasAverage || available >= 10;
   const updated = isTogether ? names : stateNames;
-  const launch = (wanted: readonly string[], read: readonly string[], program: (n: number, type: Type) => Program) => {
+  const launch = (wanted: readonly Name[], read: readonly Name[], program: (n: number, type: Type) => Program) => {
     const perItem = wanted.length + read.length;
     for (const { items, type, width } of inBatches(filled, sizeAt, { most: 4, available, common: 1, perItem })) {
       const groups = items.map((i) => Math.ceil(sizeAt(i) / width / workgroupSize));
@@ -60,12 +51,12 @@ export function adamUpdate(
   return results.flatMap((result, i) =>
     names.map((name) => result.get(name) ?? zeros(backend, inputs[`parameter/${i}`]!.shape)),
   );
-}
+};
 
 type Type = 'f32' | 'vec4<f32>';
 
 /** The scalars side by side: one buffer instead of six. */
-function packScalars(backend: WebgpuBackend, inputs: AdamUpdateInputs): TensorInfo {
+function packScalars(backend: WebgpuBackend, inputs: Inputs): TensorInfo {
   const given = scalarNames.filter((name) => name in inputs);
   // The flag is a comparison's result, an integer in its buffer: read as such, without a program to convert it.
   const isFlagFloat = backend.tensorMap.get(inputs['apply']!.dataId).dtype === 'float32';
@@ -83,7 +74,7 @@ function packScalars(backend: WebgpuBackend, inputs: AdamUpdateInputs): TensorIn
     outputs: [{ shape: [scalarNames.length] }],
     numGroups: 1,
   });
-  return packed!;
+  return packed;
 }
 
 const declarations = {

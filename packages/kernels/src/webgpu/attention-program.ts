@@ -7,13 +7,6 @@ import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { BufferBinding } from './program.js';
 import type { Tuning } from './rows.js';
 
-/** Attributes of the attention kernels. */
-export interface AttentionAttributes {
-  readonly numHeads: number;
-  readonly scale: number;
-  readonly causal: boolean;
-}
-
 /** Sizes of one attention. */
 export interface AttentionSizes {
   readonly batch: number;

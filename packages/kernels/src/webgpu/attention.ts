@@ -10,31 +10,19 @@ import {
   vectors,
   walk,
   walkDeclarations,
-  type AttentionAttributes,
   type AttentionLayout,
   type Walk,
 } from './attention-program.js';
+import type { Kernel } from './kernel.js';
 import { runProgram, type Program } from './program.js';
 import type { Tuning } from './rows.js';
 import type { WebgpuBackend } from './webgpu-backend.js';
-
-/** Arguments of `DimoAttention`. */
-export interface AttentionInputs {
-  readonly query: TensorInfo;
-  readonly key: TensorInfo;
-  readonly value: TensorInfo;
-}
 
 /**
  * [y, logSumExp]: y as `query`; logSumExp [batch, heads, S] of the scaled scores, which is all that the gradient needs
  * besides the inputs.
  */
-export function attention(
-  backend: WebgpuBackend,
-  tuning: Tuning,
-  { query, key, value }: AttentionInputs,
-  attributes: AttentionAttributes,
-): TensorInfo[] {
+export const attention: Kernel<'DimoAttentionForward'> = (backend, tuning, { query, key, value }, attributes) => {
   const { batch, numQueries, numKeys, width } = attentionSizes(query, key);
   const { numHeads, scale, causal } = attributes;
   const layout = attentionLayout(tuning, width / numHeads, causal);
@@ -44,7 +32,14 @@ export function attention(
     uniforms: { numQueries, numKeys, numHeads, scale },
     numGroups: batch * numHeads * Math.ceil(numQueries / layout.workgroupSize),
   });
-}
+};
+
+/** y alone. */
+export const attentionValue: Kernel<'DimoAttention'> = (backend, tuning, inputs, attributes) => {
+  const [y, logSumExp] = attention(backend, tuning, inputs, attributes);
+  backend.disposeData(logSumExp.dataId);
+  return [y];
+};
 
 /** WGSL conditions that position `other<j>` exists and, in causal attention, is not later than its query. */
 const allowedKey = (causal: boolean) => (j: number) => `isReal${j}${causal ? ` && other${j} <= position` : ''}`;
@@ -97,21 +92,8 @@ fn run(group: u32, lane: u32) {
   };
 }
 
-/** Arguments of `DimoAttentionGrad`. */
-export interface AttentionGradInputs extends AttentionInputs {
-  /** y of the forward pass. */
-  readonly output: TensorInfo;
-  readonly logSumExp: TensorInfo;
-  readonly dy: TensorInfo;
-}
-
 /** [dquery, dkey, dvalue]: with p the probabilities and D = sum(dy y): ds = p (dy v^T - D), dv = p^T dy. */
-export function attentionGrad(
-  backend: WebgpuBackend,
-  tuning: Tuning,
-  inputs: AttentionGradInputs,
-  attributes: AttentionAttributes,
-): TensorInfo[] {
+export const attentionGrad: Kernel<'DimoAttentionGrad'> = (backend, tuning, inputs, attributes) => {
   const { query, key, value, output, logSumExp, dy } = inputs;
   const { batch, numQueries, numKeys, width } = attentionSizes(query, key);
   const { numHeads, scale, causal } = attributes;
@@ -125,14 +107,14 @@ export function attentionGrad(
     numGroups: groups(numQueries),
   });
   const [dkey, dvalue] = runProgram(backend, keyGradientProgram(layout, causal), {
-    inputs: [query, key, value, dy, logSumExp, projection!],
+    inputs: [query, key, value, dy, logSumExp, projection],
     outputs: [{ shape: key.shape }, { shape: value.shape }],
     uniforms,
     numGroups: groups(numKeys),
   });
-  backend.disposeData(projection!.dataId);
-  return [dquery!, dkey!, dvalue!];
-}
+  backend.disposeData(projection.dataId);
+  return [dquery, dkey, dvalue];
+};
 
 function queryGradientProgram(layout: AttentionLayout, causal: boolean): Program {
   const each = layout.together;

@@ -70,5 +70,5 @@ fn run(group: u32, lane: u32) {
     uniforms: { width, numRows: sizeOf(x.shape) / Math.max(1, width) },
     numGroups: layout.numGroups,
   });
-  return sums!;
+  return sums;
 }

@@ -14,7 +14,7 @@ export interface ElementwiseOp {
   readonly inputs: readonly string[];
   /** Further buffers, indexed by the code itself. */
   readonly parameters?: readonly BufferBinding[];
-  readonly outputs: readonly string[];
+  readonly output: string;
   readonly uniforms?: Readonly<Record<string, 'u32' | 'f32'>>;
   /**
    * WGSL: functions, and the statements that set `<output>[i]` from `<input>[i]`. `value` is `f32` or `vec4<f32>`.
@@ -31,7 +31,7 @@ export function runElementwise(
   tensors: readonly TensorInfo[],
   parameters: readonly TensorInfo[] = [],
   uniforms: Readonly<Record<string, number>> = {},
-): TensorInfo[] {
+): TensorInfo {
   const { shape } = tensors[0]!;
   const { type, width } = op.isScalar ? vectorOf(1) : vectorOf(sizeOf(shape));
   const bind = (names: readonly string[], elementType: BufferBinding['type']) =>
@@ -40,7 +40,7 @@ export function runElementwise(
     name: op.name,
     variant: `${type} ${op.variant ?? ''}`,
     workgroupSize,
-    outputs: bind(op.outputs, type),
+    outputs: bind([op.output], type),
     inputs: [...bind(op.inputs, type), ...(op.parameters ?? [])],
     uniforms: op.uniforms ?? {},
     code: () => {
@@ -49,15 +49,16 @@ export function runElementwise(
 ${functions}
 fn run(group: u32, lane: u32) {
   let i = group * workgroupSize + lane;
-  if (i >= uniforms.size_${op.outputs[0]!} / ${width}u) { return; }
+  if (i >= uniforms.size_${op.output} / ${width}u) { return; }
   ${statements}
 }`;
     },
   };
-  return runProgram(backend, program, {
+  const [result] = runProgram(backend, program, {
     inputs: [...tensors, ...parameters],
-    outputs: op.outputs.map(() => ({ shape })),
+    outputs: [{ shape }],
     uniforms,
     numGroups: Math.ceil(sizeOf(shape) / width / workgroupSize),
   });
+  return result;
 }

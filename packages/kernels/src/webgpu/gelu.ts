@@ -1,10 +1,10 @@
 /** GELU and its gradient, exact or in the tanh form. */
-import type { TensorInfo } from '@tensorflow/tfjs-core';
+import type { FusableAttributes } from '@dimo/core';
+import type { Kernel } from './kernel.js';
 import { runElementwise, type ElementwiseOp } from './elementwise.js';
 import type { WebgpuBackend } from './webgpu-backend.js';
 
-/** Which form of GELU. */
-export type GeluForm = 'none' | 'tanh';
+type GeluForm = FusableAttributes<'DimoGelu'>['approximate'];
 
 /**
  * erf in float32 by two minimax polynomials, below and above 0.9277; largest error about one unit in the last place
@@ -43,7 +43,7 @@ const forward: Record<GeluForm, ElementwiseOp> = {
   none: {
     name: 'DimoGelu',
     inputs: ['x'],
-    outputs: ['y'],
+    output: 'y',
     code: (value) => ({
       functions: errorFunction(value),
       statements: `let v = x[i]; y[i] = v * (0.5 * (1.0 + erf(v * ${Math.SQRT1_2})));`,
@@ -53,7 +53,7 @@ const forward: Record<GeluForm, ElementwiseOp> = {
     name: 'DimoGelu',
     variant: 'tanh',
     inputs: ['x'],
-    outputs: ['y'],
+    output: 'y',
     code: (value) => ({
       functions: hyperbolicTangent(value),
       statements: `let v = x[i];
@@ -66,7 +66,7 @@ const backward: Record<GeluForm, ElementwiseOp> = {
   none: {
     name: 'DimoGeluGrad',
     inputs: ['x', 'dy'],
-    outputs: ['dx'],
+    output: 'dx',
     code: (value) => ({
       functions: errorFunction(value),
       statements: `let v = x[i];
@@ -79,7 +79,7 @@ const backward: Record<GeluForm, ElementwiseOp> = {
     name: 'DimoGeluGrad',
     variant: 'tanh',
     inputs: ['x', 'dy'],
-    outputs: ['dx'],
+    output: 'dx',
     code: (value) => ({
       functions: hyperbolicTangent(value),
       statements: `let v = x[i];
@@ -91,11 +91,11 @@ const backward: Record<GeluForm, ElementwiseOp> = {
 };
 
 /** y = gelu(x). */
-export function gelu(backend: WebgpuBackend, x: TensorInfo, form: GeluForm): TensorInfo {
-  return runElementwise(backend, forward[form], [x])[0]!;
-}
+export const gelu: Kernel<'DimoGelu'> = (backend, _, { x }, { approximate }) => {
+  return [runElementwise(backend, forward[approximate], [x])];
+};
 
 /** dx = dy gelu'(x). */
-export function geluGrad(backend: WebgpuBackend, x: TensorInfo, dy: TensorInfo, form: GeluForm): TensorInfo {
-  return runElementwise(backend, backward[form], [x, dy])[0]!;
-}
+export const geluGrad: Kernel<'DimoGeluGrad'> = (backend, _, { x, dy }, { approximate }) => {
+  return [runElementwise(backend, backward[approximate], [x, dy])];
+};

@@ -1,5 +1,6 @@
 /** Root of the sum of squares of several tensors, in few launches and always added up in the same order. */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
+import type { Kernel } from './kernel.js';
 import { runProgram, sizeOf, zeros, type Program } from './program.js';
 import { rowReduction, type Tuning } from './rows.js';
 import { inBatches, isFilled, perSlot, slotBindings, slotEnds, slotUniforms } from './several.js';
@@ -12,13 +13,9 @@ const mostPartials = 16_384;
 const lanes = { shared: 64, alone: 8 } as const;
 
 /** A scalar: the norm of the inputs `0`, `1`, ... */
-export function globalNorm(
-  backend: WebgpuBackend,
-  tuning: Tuning,
-  inputs: Readonly<Record<string, TensorInfo>>,
-): TensorInfo {
+export const globalNorm: Kernel<'DimoGlobalNorm'> = (backend, tuning, inputs) => {
   let tensors: TensorInfo[] = Object.values(inputs).filter(isFilled);
-  if (tensors.length === 0) return zeros(backend, []);
+  if (tensors.length === 0) return [zeros(backend, [])];
   const available = backend.device.limits.maxStorageBuffersPerShaderStage;
   const limits = { most: 8, available, common: 1, perItem: 1 };
   const workgroupSize = tuning.lanesPerRow > 1 ? lanes.shared : lanes.alone;
@@ -36,7 +33,7 @@ export function globalNorm(
         uniforms: slotEnds(groups),
         numGroups,
       });
-      return sums!;
+      return sums;
     });
     if (isSquared) for (const { dataId } of tensors) backend.disposeData(dataId);
     tensors = partials;
@@ -48,8 +45,8 @@ export function globalNorm(
     numGroups: 1,
   });
   for (const { dataId } of tensors) backend.disposeData(dataId);
-  return norm!;
-}
+  return [norm];
+};
 
 interface PartialSums {
   readonly type: 'f32' | 'vec4<f32>';

@@ -1,24 +1,13 @@
 /** Layer normalization and its gradient: one program forward, two backward. */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
+import type { Kernel } from './kernel.js';
 import { columnLayout } from './columns.js';
 import { runProgram, sizeOf, type Program } from './program.js';
 import { groupsFor, horizontalSum, rowLayout, rowReduction, vectorOf, type Tuning } from './rows.js';
 import type { WebgpuBackend } from './webgpu-backend.js';
 
-/** Arguments of `DimoLayerNorm`. */
-export interface LayerNormInputs {
-  readonly x: TensorInfo;
-  readonly scale: TensorInfo;
-  readonly offset: TensorInfo;
-}
-
 /** [y, mean, inverseDeviation]; three passes over a row that stays in the cache, as the composition computes it. */
-export function layerNorm(
-  backend: WebgpuBackend,
-  tuning: Tuning,
-  { x, scale, offset }: LayerNormInputs,
-  epsilon: number,
-): TensorInfo[] {
+export const layerNorm: Kernel<'DimoLayerNorm'> = (backend, tuning, { x, scale, offset }, { epsilon }) => {
   const width = x.shape[x.shape.length - 1]!;
   const numRows = sizeOf(x.shape) / Math.max(1, width);
   const statistics = [...x.shape.slice(0, -1), 1];
@@ -29,7 +18,7 @@ export function layerNorm(
     uniforms: { width, epsilon },
     numGroups: groupsFor(numRows, layout),
   });
-}
+};
 
 function layerNormProgram(tuning: Tuning, width: number): Program {
   const { type, width: step } = vectorOf(width);
@@ -71,17 +60,8 @@ fn run(group: u32, lane: u32) {
   };
 }
 
-/** Arguments of `DimoLayerNormGrad`. */
-export interface LayerNormGradInputs {
-  readonly x: TensorInfo;
-  readonly scale: TensorInfo;
-  readonly mean: TensorInfo;
-  readonly inverseDeviation: TensorInfo;
-  readonly dy: TensorInfo;
-}
-
 /** [dx, dscale, doffset]. With n = (x - mean) inverse and g = dy scale: dx = inverse (g - mean(g) - n mean(g n)). */
-export function layerNormGrad(backend: WebgpuBackend, tuning: Tuning, inputs: LayerNormGradInputs): TensorInfo[] {
+export const layerNormGrad: Kernel<'DimoLayerNormGrad'> = (backend, tuning, inputs) => {
   const { x, scale, mean, inverseDeviation, dy } = inputs;
   const width = x.shape[x.shape.length - 1]!;
   const numRows = sizeOf(x.shape) / Math.max(1, width);
@@ -99,8 +79,8 @@ export function layerNormGrad(backend: WebgpuBackend, tuning: Tuning, inputs: La
     uniforms: { width },
     numGroups: columns.numGroups,
   });
-  return [dx!, dscale!, doffset!];
-}
+  return [dx, dscale, doffset];
+};
 
 function inputGradientProgram(tuning: Tuning, width: number): Program {
   const { type, width: step } = vectorOf(width);

@@ -1,24 +1,18 @@
 /** Weighted cross-entropy of token predictions with its gradient, in one program. */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
+import type { Kernel } from './kernel.js';
 import { runProgram, type Program } from './program.js';
 import { groupsFor, rowLayout, rowReduction, type Tuning } from './rows.js';
 import { onlineNormalizer } from './softmax-rows.js';
 import type { WebgpuBackend } from './webgpu-backend.js';
 
-/** Arguments of `DimoMaskedCrossEntropy`. */
-export interface MaskedCrossEntropyInputs {
-  readonly logits: TensorInfo;
-  readonly targets: TensorInfo;
-  readonly weights: TensorInfo;
-}
-
 /** [loss, negativeLogLikelihood, gradient]. */
-export function maskedCrossEntropy(
-  backend: WebgpuBackend,
-  tuning: Tuning,
-  { logits, targets, weights }: MaskedCrossEntropyInputs,
-  labelSmoothing: number,
-): TensorInfo[] {
+export const maskedCrossEntropy: Kernel<'DimoMaskedCrossEntropy'> = (
+  backend,
+  tuning,
+  { logits, targets, weights },
+  { labelSmoothing },
+) => {
   const [batch, length, width] = logits.shape as [number, number, number];
   const layout = rowLayout(tuning, 'uniforms.size_weights');
   return runProgram(backend, crossEntropyProgram(tuning), {
@@ -27,7 +21,7 @@ export function maskedCrossEntropy(
     uniforms: { width, labelSmoothing },
     numGroups: groupsFor(batch * length, layout),
   });
-}
+};
 
 function crossEntropyProgram(tuning: Tuning): Program {
   const layout = rowLayout(tuning, 'uniforms.size_weights');

@@ -20,6 +20,9 @@ export interface MatrixProduct {
   readonly sumOfA?: boolean;
 }
 
+/** The product, and the sums of `a` if they were asked for. */
+export type ProductAndSums = readonly [product: TensorInfo] | readonly [product: TensorInfo, sumsOfA: TensorInfo];
+
 /** Rows and columns of the result that a lane computes: what fits registers and reuses every load. */
 const tile = 8;
 /** Software adapters compute with vectors of eight. */
@@ -43,17 +46,16 @@ export function productSizes({ a, b, transposeA = false, transposeB = false }: M
 }
 
 /** [product], or [product, sums of a]. */
-export function directMatrixProduct(backend: WebgpuBackend, product: MatrixProduct): TensorInfo[] {
+export function directMatrixProduct(backend: WebgpuBackend, product: MatrixProduct): ProductAndSums {
   const { a, b, transposeA = false, transposeB = false, bias, sumOfA = false } = product;
   const { leading, numRows, numColumns, numInner: depth } = productSizes(product);
   const isVector = (transposeB ? depth : numColumns) % 4 === 0;
-  const outputs: OutputSpec[] = [{ shape: [...leading, numRows, numColumns] }];
-  if (sumOfA) outputs.push({ shape: [numRows] });
+  const result: OutputSpec = { shape: [...leading, numRows, numColumns] };
   const rowTiles = Math.ceil(numRows / tile);
   const columnTiles = Math.ceil(numColumns / (tile * lanes));
   return runProgram(backend, productProgram({ transposeA, transposeB, bias: bias !== undefined, sumOfA, isVector }), {
     inputs: bias ? [a, b, bias] : [a, b],
-    outputs,
+    outputs: sumOfA ? [result, { shape: [numRows] }] : [result],
     uniforms: { numRows, numColumns, depth, rowTiles, columnTiles },
     numGroups: sizeOf(leading) * rowTiles * columnTiles,
   });

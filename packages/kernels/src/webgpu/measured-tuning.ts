@@ -44,9 +44,9 @@ async function measure(backend: WebgpuBackend, options: MeasureTuningOptions): P
   };
   const [activations, gradient, weights] = [make([rows, width]), make([rows, width]), make([width, width])];
   const products = [
-    { a: activations, b: weights, transposeB: true },
-    { a: gradient, b: weights },
-    { a: gradient, b: activations, transposeA: true },
+    { operands: { a: activations, b: weights }, transposed: { transposeA: false, transposeB: true } },
+    { operands: { a: gradient, b: weights }, transposed: { transposeA: false, transposeB: false } },
+    { operands: { a: gradient, b: activations }, transposed: { transposeA: true, transposeB: false } },
   ];
   let best: Tuning = gpuTuning;
   let least = Infinity;
@@ -54,7 +54,9 @@ async function measure(backend: WebgpuBackend, options: MeasureTuningOptions): P
     const tuning: Tuning = { ...gpuTuning, matrixProduct: candidate };
     for (let round = -1; round < rounds; round++) {
       const start = performance.now();
-      const results = products.map((product) => matrixProduct(backend, tuning, product));
+      const results = products.flatMap(({ operands, transposed }) =>
+        matrixProduct(backend, tuning, operands, transposed),
+      );
       await finish(backend);
       const taken = performance.now() - start;
       for (const { dataId } of results) backend.disposeData(dataId);

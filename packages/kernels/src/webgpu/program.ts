@@ -36,9 +36,9 @@ export interface OutputSpec {
 }
 
 /** Arguments of a program, in the order of its declarations. */
-export interface Launch {
+export interface Launch<Outputs extends readonly OutputSpec[]> {
   readonly inputs: readonly TensorInfo[];
-  readonly outputs: readonly OutputSpec[];
+  readonly outputs: Outputs;
   readonly uniforms?: Readonly<Record<string, number>>;
   /** Workgroups, any number up to the cube of the device's limit per dimension. */
   readonly numGroups: number;
@@ -56,7 +56,15 @@ export function sizeOf(shape: readonly number[]): number {
  *
  * @returns the outputs; zeros if there are no workgroups or an input has no elements (which WebGPU cannot bind).
  */
-export function runProgram(backend: WebgpuBackend, program: Program, launch: Launch): TensorInfo[] {
+export function runProgram<const Outputs extends readonly OutputSpec[]>(
+  backend: WebgpuBackend,
+  program: Program,
+  launch: Launch<Outputs>,
+): { readonly [I in keyof Outputs]: TensorInfo } {
+  return runUntyped(backend, program, launch) as unknown as { readonly [I in keyof Outputs]: TensorInfo };
+}
+
+function runUntyped(backend: WebgpuBackend, program: Program, launch: Launch<readonly OutputSpec[]>): TensorInfo[] {
   const { numGroups } = launch;
   const outputs = launch.outputs.map(({ shape, dtype = 'float32' }) => ({ shape: [...shape], dtype }));
   if (
@@ -104,7 +112,7 @@ function asDeclared(backend: WebgpuBackend, input: TensorInfo, { type }: BufferB
     outputs: [{ shape: input.shape }],
     numGroups: Math.ceil(sizeOf(input.shape) / toFloat.workgroupSize),
   });
-  return converted!;
+  return converted;
 }
 
 const toFloat: Program = {

@@ -3,37 +3,25 @@
  * normal numbers by the host's Box-Muller transform, operation by operation in float64 (see core's random-normal.ts).
  */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
+import type { Kernel } from './kernel.js';
 import { float64Functions, float64Literal, float64Parts } from './float64.js';
 import { runProgram, sizeOf, type Program } from './program.js';
 import type { WebgpuBackend } from './webgpu-backend.js';
 
-/** Attributes of `DimoRandomNumbers`. */
-export interface RandomNumbersAttributes {
-  readonly kind: 'uniform' | 'normal';
-  readonly seedLow: number;
-  readonly seedHigh: number;
-  readonly step: number;
-  readonly stream: number;
-  /** Multiplies the float32 numbers in float64. */
-  readonly factor: number;
-  readonly shape: readonly number[];
-}
-
 const workgroupSize = 64;
 
 /** The first numbers of a stream. A lane makes four uniform numbers, a block, or two normal ones. */
-export function randomNumbers(backend: WebgpuBackend, attributes: RandomNumbersAttributes): TensorInfo {
+export const randomNumbers: Kernel<'DimoRandomNumbers'> = (backend, _, __, attributes) => {
   const { kind, seedLow, seedHigh, step, stream, factor, shape } = attributes;
   const { sign, exponent, high, low } = float64Parts(factor);
   const [program, perLane] = kind === 'uniform' ? [uniformProgram, 4] : [normalProgram, 2];
-  const [numbers] = runProgram(backend, program, {
+  return runProgram(backend, program, {
     inputs: [],
     outputs: [{ shape }],
     uniforms: { seedLow, seedHigh, step, stream, sign, exponent: exponent >>> 0, high, low },
     numGroups: Math.ceil(sizeOf(shape) / perLane / workgroupSize),
   });
-  return numbers!;
-}
+};
 
 const uniforms = {
   seedLow: 'u32',

@@ -1,101 +1,62 @@
 /** The fused kernels under the names of core's fusable ops, for tfjs' backend `webgpu`. */
+import type { FusableKernelName } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
-import type { TensorInfo } from '@tensorflow/tfjs-core';
-import { adamUpdate, type AdamUpdateAttributes, type AdamUpdateInputs } from './adam-update.js';
-import { attention, attentionGrad, type AttentionGradInputs, type AttentionInputs } from './attention.js';
-import type { AttentionAttributes } from './attention-program.js';
-import { gelu, geluGrad, type GeluForm } from './gelu.js';
+import { adamUpdate } from './adam-update.js';
+import { attention, attentionGrad, attentionValue } from './attention.js';
+import { gelu, geluGrad } from './gelu.js';
 import { globalNorm } from './global-norm.js';
-import { layerNorm, layerNormGrad, type LayerNormGradInputs, type LayerNormInputs } from './layer-norm.js';
-import { linear, linearGrad, matrixProduct, type LinearGradInputs, type LinearInputs } from './linear.js';
-import { maskedCrossEntropy, type MaskedCrossEntropyInputs } from './masked-cross-entropy.js';
-import { randomNumbers, type RandomNumbersAttributes } from './random-numbers.js';
-import { rmsNorm, rmsNormGrad, type RmsNormGradInputs, type RmsNormInputs } from './rms-norm.js';
-import { rotaryEmbedding, type RotaryEmbeddingInputs } from './rotary-embedding.js';
+import type { Kernel } from './kernel.js';
+import { layerNorm, layerNormGrad } from './layer-norm.js';
+import { linear, linearGrad, matrixProduct } from './linear.js';
+import { maskedCrossEntropy } from './masked-cross-entropy.js';
+import { randomNumbers } from './random-numbers.js';
+import { rmsNorm, rmsNormGrad } from './rms-norm.js';
+import { rotaryEmbedding } from './rotary-embedding.js';
 import { gpuTuning, type Tuning } from './rows.js';
-import { sampleCategorical, type SampleCategoricalInputs } from './sample-categorical.js';
-import { softCrossEntropy, type SoftCrossEntropyInputs } from './soft-cross-entropy.js';
-import { tokenDivergence, type TokenDivergenceAttributes, type TokenDivergenceInputs } from './token-divergence.js';
-import { asWebgpuBackend, type WebgpuBackend } from './webgpu-backend.js';
+import { sampleCategorical } from './sample-categorical.js';
+import { softCrossEntropy } from './soft-cross-entropy.js';
+import { tokenDivergence } from './token-divergence.js';
+import { asWebgpuBackend } from './webgpu-backend.js';
 
 const backendName = 'webgpu';
 
-type Kernel = (backend: WebgpuBackend, tuning: Tuning, inputs: never, attributes: never) => TensorInfo | TensorInfo[];
-
-/** An implementation with the argument types of its op; tfjs itself types them loosely. */
-function kernel<Inputs, Attributes>(
-  compute: (
-    backend: WebgpuBackend,
-    tuning: Tuning,
-    inputs: Inputs,
-    attributes: Attributes,
-  ) => TensorInfo | TensorInfo[],
-): Kernel {
-  return compute as Kernel;
-}
-
-interface GeluAttributes {
-  readonly approximate: GeluForm;
-}
-
-const kernels: Readonly<Record<string, Kernel>> = {
-  DimoLayerNorm: kernel<LayerNormInputs, { epsilon: number }>((backend, tuning, inputs, { epsilon }) =>
-    layerNorm(backend, tuning, inputs, epsilon),
-  ),
-  DimoLayerNormGrad: kernel<LayerNormGradInputs, object>(layerNormGrad),
-  DimoRmsNorm: kernel<RmsNormInputs, { epsilon: number }>((backend, tuning, inputs, { epsilon }) =>
-    rmsNorm(backend, tuning, inputs, epsilon),
-  ),
-  DimoRmsNormGrad: kernel<RmsNormGradInputs, object>(rmsNormGrad),
-  DimoRotaryEmbedding: kernel<RotaryEmbeddingInputs, { numHeads: number }>((backend, _, inputs, { numHeads }) =>
-    rotaryEmbedding(backend, inputs, numHeads),
-  ),
-  DimoGelu: kernel<{ x: TensorInfo }, GeluAttributes>((backend, _, { x }, { approximate }) =>
-    gelu(backend, x, approximate),
-  ),
-  DimoGeluGrad: kernel<{ x: TensorInfo; dy: TensorInfo }, GeluAttributes>((backend, _, { x, dy }, { approximate }) =>
-    geluGrad(backend, x, dy, approximate),
-  ),
-  DimoAttention: kernel<AttentionInputs, AttentionAttributes>((backend, tuning, inputs, attributes) => {
-    const [y, logSumExp] = attention(backend, tuning, inputs, attributes);
-    backend.disposeData(logSumExp!.dataId);
-    return y!;
-  }),
-  DimoAttentionForward: kernel<AttentionInputs, AttentionAttributes>(attention),
-  DimoAttentionGrad: kernel<AttentionGradInputs, AttentionAttributes>(attentionGrad),
-  DimoMatMul: kernel<{ a: TensorInfo; b: TensorInfo }, { transposeA: boolean; transposeB: boolean }>(
-    (backend, tuning, operands, transposed) => matrixProduct(backend, tuning, { ...operands, ...transposed }),
-  ),
-  DimoLinear: kernel<LinearInputs, object>(linear),
-  DimoLinearGrad: kernel<LinearGradInputs, { hasBias: boolean }>((backend, tuning, inputs, { hasBias }) =>
-    linearGrad(backend, tuning, inputs, hasBias),
-  ),
-  DimoTokenDivergence: kernel<TokenDivergenceInputs, TokenDivergenceAttributes>(tokenDivergence),
-  DimoMaskedCrossEntropy: kernel<MaskedCrossEntropyInputs, { labelSmoothing: number }>(
-    (backend, tuning, inputs, { labelSmoothing }) => maskedCrossEntropy(backend, tuning, inputs, labelSmoothing),
-  ),
-  DimoSoftCrossEntropy: kernel<SoftCrossEntropyInputs, { temperature: number }>(
-    (backend, tuning, inputs, { temperature }) => softCrossEntropy(backend, tuning, inputs, temperature),
-  ),
-  DimoSampleCategorical: kernel<SampleCategoricalInputs, object>(sampleCategorical),
-  DimoRandomNumbers: kernel<object, RandomNumbersAttributes>((backend, _, __, attributes) =>
-    randomNumbers(backend, attributes),
-  ),
-  DimoGlobalNorm: kernel<Record<string, TensorInfo>, object>(globalNorm),
-  DimoAdamUpdate: kernel<AdamUpdateInputs, AdamUpdateAttributes>((backend, _, inputs, attributes) =>
-    adamUpdate(backend, inputs, attributes),
-  ),
+/** Every kernel of core's table, or that core's composition of tfjs' own kernels is as good. */
+const kernels: { readonly [Name in FusableKernelName]: Kernel<Name> | 'composition' } = {
+  DimoAdamUpdate: adamUpdate,
+  DimoAttention: attentionValue,
+  DimoAttentionForward: attention,
+  DimoAttentionGrad: attentionGrad,
+  DimoEmbeddingGrad: 'composition',
+  DimoGelu: gelu,
+  DimoGeluGrad: geluGrad,
+  DimoGlobalNorm: globalNorm,
+  DimoGroupNorm: 'composition',
+  DimoLayerNorm: layerNorm,
+  DimoLayerNormGrad: layerNormGrad,
+  DimoLinear: linear,
+  DimoLinearGrad: linearGrad,
+  DimoMaskedCrossEntropy: maskedCrossEntropy,
+  DimoMatMul: matrixProduct,
+  DimoRandomNumbers: randomNumbers,
+  DimoRmsNorm: rmsNorm,
+  DimoRmsNormGrad: rmsNormGrad,
+  DimoRotaryEmbedding: rotaryEmbedding,
+  DimoSampleCategorical: sampleCategorical,
+  DimoSoftCrossEntropy: softCrossEntropy,
+  DimoTokenDivergence: tokenDivergence,
 };
 
 /** Names of all kernels that `registerWebgpuKernels` knows. */
-export const kernelNames: readonly string[] = Object.keys(kernels);
+export const kernelNames: readonly FusableKernelName[] = (Object.keys(kernels) as FusableKernelName[]).filter(
+  (name) => kernels[name] !== 'composition',
+);
 
 /** What to register. */
 export interface RegisterKernelsOptions {
   /** How programs are shaped. @default for a real GPU */
   readonly tuning?: Tuning;
   /** Which kernels; the ops of the others stay compositions. @default all */
-  readonly names?: readonly string[];
+  readonly names?: readonly FusableKernelName[];
 }
 
 /**
@@ -106,8 +67,9 @@ export interface RegisterKernelsOptions {
 export function registerWebgpuKernels({ tuning = gpuTuning, names = kernelNames }: RegisterKernelsOptions = {}): void {
   unregisterWebgpuKernels();
   for (const kernelName of names) {
-    const compute = kernels[kernelName];
-    if (!compute || (kernelName === 'DimoRandomNumbers' && !tuning.drawsOnDevice)) continue;
+    // tfjs types tensors and attributes loosely; core's ops give each kernel those of the table.
+    const compute = kernels[kernelName] as Kernel<never> | 'composition';
+    if (typeof compute !== 'function' || (kernelName === 'DimoRandomNumbers' && !tuning.drawsOnDevice)) continue;
     tf.registerKernel({
       kernelName,
       backendName,

@@ -1,26 +1,16 @@
 /** Root-mean-square normalization over the last axis, and its gradient. */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
+import type { Kernel } from './kernel.js';
 import { columnLayout } from './columns.js';
 import { runProgram, sizeOf, type Program } from './program.js';
 import { groupsFor, horizontalSum, rowLayout, rowReduction, vectorOf, type Tuning } from './rows.js';
 import type { WebgpuBackend } from './webgpu-backend.js';
 
-/** Arguments of `DimoRmsNorm`. */
-export interface RmsNormInputs {
-  readonly x: TensorInfo;
-  readonly scale: TensorInfo;
-}
-
 const widthOf = ({ shape }: TensorInfo) => shape[shape.length - 1]!;
 const rowsOf = (x: TensorInfo) => sizeOf(x.shape) / Math.max(1, widthOf(x));
 
 /** [y, inverseRms]. */
-export function rmsNorm(
-  backend: WebgpuBackend,
-  tuning: Tuning,
-  { x, scale }: RmsNormInputs,
-  epsilon: number,
-): TensorInfo[] {
+export const rmsNorm: Kernel<'DimoRmsNorm'> = (backend, tuning, { x, scale }, { epsilon }) => {
   const width = widthOf(x);
   return runProgram(backend, rmsNormProgram(tuning, width), {
     inputs: [x, scale],
@@ -28,7 +18,7 @@ export function rmsNorm(
     uniforms: { width, epsilon },
     numGroups: groupsFor(rowsOf(x), rowLayout(tuning, 'uniforms.size_inverse')),
   });
-}
+};
 
 function rmsNormProgram(tuning: Tuning, width: number): Program {
   const { type, width: step } = vectorOf(width);
@@ -63,15 +53,8 @@ fn run(group: u32, lane: u32) {
   };
 }
 
-/** Arguments of `DimoRmsNormGrad`. */
-export interface RmsNormGradInputs extends RmsNormInputs {
-  readonly inverseRms: TensorInfo;
-  readonly dy: TensorInfo;
-}
-
 /** [dx, dscale]. With n = x inverse and g = dy scale: dx = inverse (g - n mean(g n)), dscale = sum(dy n). */
-export function rmsNormGrad(backend: WebgpuBackend, tuning: Tuning, inputs: RmsNormGradInputs): TensorInfo[] {
-  const { x, scale, inverseRms, dy } = inputs;
+export const rmsNormGrad: Kernel<'DimoRmsNormGrad'> = (backend, tuning, { x, scale, inverseRms, dy }) => {
   const width = widthOf(x);
   const [dx] = runProgram(backend, inputGradientProgram(tuning, width), {
     inputs: [x, scale, inverseRms, dy],
@@ -85,8 +68,8 @@ export function rmsNormGrad(backend: WebgpuBackend, tuning: Tuning, inputs: RmsN
     uniforms: { width },
     numGroups: columnLayout(tuning, width).numGroups,
   });
-  return [dx!, dscale!];
-}
+  return [dx, dscale];
+};
 
 function inputGradientProgram(tuning: Tuning, width: number): Program {
   const { type, width: step } = vectorOf(width);

@@ -1,30 +1,19 @@
 /** Rotation of neighbouring channels by angles that depend on the position. */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
+import type { Kernel } from './kernel.js';
 import { runProgram, sizeOf, type Program } from './program.js';
 import type { WebgpuBackend } from './webgpu-backend.js';
 
-/** Arguments of `DimoRotaryEmbedding`. */
-export interface RotaryEmbeddingInputs {
-  readonly x: TensorInfo;
-  readonly cosines: TensorInfo;
-  readonly sines: TensorInfo;
-}
-
 /** (x0, x1) -> (x0 c - x1 s, x1 c + x0 s), the same angles for all heads. A lane takes one pair. */
-export function rotaryEmbedding(
-  backend: WebgpuBackend,
-  { x, cosines, sines }: RotaryEmbeddingInputs,
-  numHeads: number,
-): TensorInfo {
+export const rotaryEmbedding: Kernel<'DimoRotaryEmbedding'> = (backend, _, { x, cosines, sines }, { numHeads }) => {
   const [, length, width] = x.shape as [number, number, number];
-  const [y] = runProgram(backend, rotation, {
+  return runProgram(backend, rotation, {
     inputs: [x, cosines, sines],
     outputs: [{ shape: x.shape }],
     uniforms: { length, numPairs: width / numHeads / 2, pairsPerRow: width / 2 },
     numGroups: Math.ceil(sizeOf(x.shape) / 2 / rotation.workgroupSize),
   });
-  return y!;
-}
+};
 
 const rotation: Program = {
   name: 'DimoRotaryEmbedding',

@@ -1,32 +1,22 @@
 /** Categorical sampling by inverting the cumulative distribution, in one program and without writing it down. */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
+import type { Kernel } from './kernel.js';
 import { runProgram, type Program } from './program.js';
 import { groupsFor, rowLayout, rowReduction, type Tuning } from './rows.js';
 import { lowest } from './softmax-rows.js';
 import type { WebgpuBackend } from './webgpu-backend.js';
 
-/** Arguments of `DimoSampleCategorical`. */
-export interface SampleCategoricalInputs {
-  readonly logits: TensorInfo;
-  readonly uniforms: TensorInfo;
-}
-
 /** int32 [batch, L]: the first id whose cumulative probability exceeds the uniform number. */
-export function sampleCategorical(
-  backend: WebgpuBackend,
-  tuning: Tuning,
-  { logits, uniforms }: SampleCategoricalInputs,
-): TensorInfo {
+export const sampleCategorical: Kernel<'DimoSampleCategorical'> = (backend, tuning, { logits, uniforms }) => {
   const [batch, length, width] = logits.shape as [number, number, number];
   const layout = rowLayout(tuning, 'uniforms.size_draws');
-  const [ids] = runProgram(backend, samplingProgram(tuning), {
+  return runProgram(backend, samplingProgram(tuning), {
     inputs: [logits, uniforms],
     outputs: [{ shape: [batch, length], dtype: 'int32' }],
     uniforms: { width },
     numGroups: groupsFor(batch * length, layout),
   });
-  return ids!;
-}
+};
 
 /** Each lane owns a run of neighbouring ids; the lane in whose run the uniform number falls looks closer. */
 function samplingProgram(tuning: Tuning): Program {

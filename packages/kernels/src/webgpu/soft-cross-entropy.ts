@@ -3,25 +3,19 @@
  * second look at the same row comes from the cache.
  */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
+import type { Kernel } from './kernel.js';
 import { runProgram, type Program } from './program.js';
 import { groupsFor, rowLayout, rowReduction, type Tuning } from './rows.js';
 import { onlineNormalizer } from './softmax-rows.js';
 import type { WebgpuBackend } from './webgpu-backend.js';
 
-/** Arguments of `DimoSoftCrossEntropy`. */
-export interface SoftCrossEntropyInputs {
-  readonly logits: TensorInfo;
-  readonly target: TensorInfo;
-  readonly weights: TensorInfo;
-}
-
 /** [loss, gradient]. */
-export function softCrossEntropy(
-  backend: WebgpuBackend,
-  tuning: Tuning,
-  { logits, target, weights }: SoftCrossEntropyInputs,
-  temperature: number,
-): TensorInfo[] {
+export const softCrossEntropy: Kernel<'DimoSoftCrossEntropy'> = (
+  backend,
+  tuning,
+  { logits, target, weights },
+  { temperature },
+) => {
   const [batch, length, width] = logits.shape as [number, number, number];
   return runProgram(backend, softProgram(tuning), {
     inputs: [logits, target, weights],
@@ -34,7 +28,7 @@ export function softCrossEntropy(
     },
     numGroups: groupsFor(batch * length, rowLayout(tuning, 'uniforms.size_weights')),
   });
-}
+};
 
 function softProgram(tuning: Tuning): Program {
   const layout = rowLayout(tuning, 'uniforms.size_weights');

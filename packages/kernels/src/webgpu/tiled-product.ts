@@ -6,7 +6,7 @@
  * fixed order.
  */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
-import { productSizes, type MatrixProduct } from './matrix-product.js';
+import { productSizes, type MatrixProduct, type ProductAndSums } from './matrix-product.js';
 import { runProgram, sizeOf, type OutputSpec, type Program } from './program.js';
 import type { WebgpuBackend } from './webgpu-backend.js';
 
@@ -39,7 +39,7 @@ interface Variant {
 }
 
 /** [product], or [product, sums of a]. */
-export function tiledMatrixProduct(backend: WebgpuBackend, product: MatrixProduct): TensorInfo[] {
+export function tiledMatrixProduct(backend: WebgpuBackend, product: MatrixProduct): ProductAndSums {
   const { a, b, transposeA = false, transposeB = false, bias, sumOfA = false } = product;
   const { leading, numRows, numColumns, numInner } = productSizes(product);
   const numMatrices = sizeOf(leading);
@@ -52,8 +52,7 @@ export function tiledMatrixProduct(backend: WebgpuBackend, product: MatrixProduc
   const numParts = Math.ceil(numInner / partDepth);
   const isSplit = numParts > 1;
   const parts = isSplit ? [numParts] : [];
-  const outputs: OutputSpec[] = [{ shape: [...parts, ...leading, numRows, numColumns] }];
-  if (sumOfA) outputs.push({ shape: [...parts, numRows] });
+  const result: OutputSpec = { shape: [...parts, ...leading, numRows, numColumns] };
   const addsBias = bias !== undefined && !isSplit;
   const variant: Variant = {
     tile,
@@ -67,7 +66,7 @@ export function tiledMatrixProduct(backend: WebgpuBackend, product: MatrixProduc
   };
   const results = runProgram(backend, tiledProgram(variant), {
     inputs: addsBias ? [a, b, bias] : [a, b],
-    outputs,
+    outputs: sumOfA ? [result, { shape: [...parts, numRows] }] : [result],
     uniforms: {
       numRows,
       numColumns,
@@ -80,9 +79,11 @@ export function tiledMatrixProduct(backend: WebgpuBackend, product: MatrixProduc
     numGroups: numTiles * numParts,
   });
   if (!isSplit) return results;
-  const added = results.map((partial, i) =>
-    addParts(backend, partial, { shape: partial.shape.slice(1), ...(bias && i === 0 ? { bias } : {}) }),
-  );
+  const [partial, partialSums] = results;
+  const total = addParts(backend, partial, { shape: partial.shape.slice(1), ...(bias ? { bias } : {}) });
+  const added: ProductAndSums = partialSums
+    ? [total, addParts(backend, partialSums, { shape: partialSums.shape.slice(1) })]
+    : [total];
   for (const { dataId } of results) backend.disposeData(dataId);
   return added;
 }
@@ -120,7 +121,7 @@ fn run(group: u32, lane: u32) {
     uniforms: { length: size / step, numParts: partial.shape[0]!, columns: numColumns / step },
     numGroups: Math.ceil(size / step / 64),
   });
-  return total!;
+  return total;
 }
 
 const quad = [0, 1, 2, 3];

@@ -7,39 +7,20 @@
  *
  * Both logits are taken relative to the first of their row, so that a common offset costs no digits of d.
  */
+import type { FusableAttributes, FusableOutputs } from '@dimo/core';
 import type { TensorInfo } from '@tensorflow/tfjs-core';
+import type { Kernel } from './kernel.js';
 import { runProgram, sizeOf, type Program } from './program.js';
 import { groupsFor, rowLayout, rowReduction, type Tuning } from './rows.js';
 import { runElementwise } from './elementwise.js';
 import { lowest } from './softmax-rows.js';
 import type { WebgpuBackend } from './webgpu-backend.js';
 
-/** Arguments of `DimoTokenDivergence`. */
-export interface TokenDivergenceInputs {
-  readonly conditional: TensorInfo;
-  readonly unconditional?: TensorInfo;
-  readonly guidanceScale?: TensorInfo;
-  readonly auxiliary: TensorInfo;
-  readonly weights: TensorInfo;
-}
-
-/** Attributes of `DimoTokenDivergence`. */
-export interface TokenDivergenceAttributes {
-  readonly beta: number;
-  readonly teacherTemperature: number;
-  readonly auxiliaryTemperature: number;
-}
-
 /** Buffers that the program with guidance binds; adapters must offer eight, most offer more. */
 const guidedBuffers = 9;
 
 /** [value, forwardKl, totalVariation, gradient]. */
-export function tokenDivergence(
-  backend: WebgpuBackend,
-  tuning: Tuning,
-  inputs: TokenDivergenceInputs,
-  attributes: TokenDivergenceAttributes,
-): TensorInfo[] {
+export const tokenDivergence: Kernel<'DimoTokenDivergence'> = (backend, tuning, inputs, attributes) => {
   const { conditional, unconditional, guidanceScale, auxiliary, weights } = inputs;
   if (!unconditional || !guidanceScale) return run(backend, tuning, [conditional, auxiliary, weights], attributes);
   if (backend.device.limits.maxStorageBuffersPerShaderStage >= guidedBuffers)
@@ -48,14 +29,14 @@ export function tokenDivergence(
   const results = run(backend, tuning, [guided, auxiliary, weights], attributes);
   backend.disposeData(guided.dataId);
   return results;
-}
+};
 
 function run(
   backend: WebgpuBackend,
   tuning: Tuning,
   tensors: TensorInfo[],
-  { beta, teacherTemperature, auxiliaryTemperature }: TokenDivergenceAttributes,
-): TensorInfo[] {
+  { beta, teacherTemperature, auxiliaryTemperature }: FusableAttributes<'DimoTokenDivergence'>,
+): FusableOutputs<'DimoTokenDivergence', TensorInfo> {
   const [batch, length, width] = tensors[0]!.shape as [number, number, number];
   const layout = rowLayout(tuning, 'uniforms.size_weights');
   const perToken = { shape: [batch, length] };
@@ -149,13 +130,13 @@ function guide(
   guidanceScale: TensorInfo,
 ): TensorInfo {
   const perSample = sizeOf(conditional.shape) / Math.max(1, conditional.shape[0]!);
-  const [guided] = runElementwise(
+  return runElementwise(
     backend,
     {
       name: 'DimoGuidance',
       inputs: ['conditional', 'unconditional'],
       parameters: [{ name: 'guidanceScale', type: 'f32' }],
-      outputs: ['guided'],
+      output: 'guided',
       uniforms: { perSample: 'u32' },
       isScalar: true,
       code: () => ({
@@ -167,5 +148,4 @@ function guide(
     [guidanceScale],
     { perSample },
   );
-  return guided!;
 }
