@@ -1,5 +1,4 @@
 /** Multi-head attention with online softmax, and its gradient, which recomputes the probabilities. */
-import type { TensorInfo } from '@tensorflow/tfjs-core';
 import {
   attentionLayout,
   attentionSizes,
@@ -15,8 +14,6 @@ import {
 } from './attention-program.js';
 import type { Kernel } from './kernel.js';
 import { runProgram, type Program } from './program.js';
-import type { Tuning } from './rows.js';
-import type { WebgpuBackend } from './webgpu-backend.js';
 
 /**
  * [y, logSumExp]: y as `query`; logSumExp [batch, heads, S] of the scaled scores, which is all that the gradient needs

@@ -2,7 +2,6 @@
 import type { FusableAttributes } from '@dimo/core';
 import type { Kernel } from './kernel.js';
 import { runElementwise, type ElementwiseOp } from './elementwise.js';
-import type { WebgpuBackend } from './webgpu-backend.js';
 
 type GeluForm = FusableAttributes<'DimoGelu'>['approximate'];
 

@@ -4,7 +4,6 @@ import type { Kernel } from './kernel.js';
 import { runProgram, sizeOf, zeros, type Program } from './program.js';
 import { rowReduction, type Tuning } from './rows.js';
 import { inBatches, isFilled, perSlot, slotBindings, slotEnds, slotUniforms } from './several.js';
-import type { WebgpuBackend } from './webgpu-backend.js';
 
 /** Elements (numbers, or vectors of four) that a lane adds up. */
 const perLane = 64;

@@ -1,10 +1,8 @@
 /** Layer normalization and its gradient: one program forward, two backward. */
-import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { Kernel } from './kernel.js';
 import { columnLayout } from './columns.js';
 import { runProgram, sizeOf, type Program } from './program.js';
 import { groupsFor, horizontalSum, rowLayout, rowReduction, vectorOf, type Tuning } from './rows.js';
-import type { WebgpuBackend } from './webgpu-backend.js';
 
 /** [y, mean, inverseDeviation]; three passes over a row that stays in the cache, as the composition computes it. */
 export const layerNorm: Kernel<'DimoLayerNorm'> = (backend, tuning, { x, scale, offset }, { epsilon }) => {

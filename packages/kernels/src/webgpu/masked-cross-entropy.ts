@@ -1,10 +1,8 @@
 /** Weighted cross-entropy of token predictions with its gradient, in one program. */
-import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { Kernel } from './kernel.js';
 import { runProgram, type Program } from './program.js';
 import { groupsFor, rowLayout, rowReduction, type Tuning } from './rows.js';
 import { onlineNormalizer } from './softmax-rows.js';
-import type { WebgpuBackend } from './webgpu-backend.js';
 
 /** [loss, negativeLogLikelihood, gradient]. */
 export const maskedCrossEntropy: Kernel<'DimoMaskedCrossEntropy'> = (

@@ -2,11 +2,9 @@
  * Core's random numbers made on the device, bit for bit: Philox-4x32-10 blocks, uniform numbers from their words, and
  * normal numbers by the host's Box-Muller transform, operation by operation in float64 (see core's random-normal.ts).
  */
-import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { Kernel } from './kernel.js';
 import { float64Functions, float64Literal, float64Parts } from './float64.js';
 import { runProgram, sizeOf, type Program } from './program.js';
-import type { WebgpuBackend } from './webgpu-backend.js';
 
 const workgroupSize = 64;
 

@@ -4,7 +4,6 @@ import type { Kernel } from './kernel.js';
 import { columnLayout } from './columns.js';
 import { runProgram, sizeOf, type Program } from './program.js';
 import { groupsFor, horizontalSum, rowLayout, rowReduction, vectorOf, type Tuning } from './rows.js';
-import type { WebgpuBackend } from './webgpu-backend.js';
 
 const widthOf = ({ shape }: TensorInfo) => shape[shape.length - 1]!;
 const rowsOf = (x: TensorInfo) => sizeOf(x.shape) / Math.max(1, widthOf(x));

@@ -1,8 +1,6 @@
 /** Rotation of neighbouring channels by angles that depend on the position. */
-import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { Kernel } from './kernel.js';
 import { runProgram, sizeOf, type Program } from './program.js';
-import type { WebgpuBackend } from './webgpu-backend.js';
 
 /** (x0, x1) -> (x0 c - x1 s, x1 c + x0 s), the same angles for all heads. A lane takes one pair. */
 export const rotaryEmbedding: Kernel<'DimoRotaryEmbedding'> = (backend, _, { x, cosines, sines }, { numHeads }) => {

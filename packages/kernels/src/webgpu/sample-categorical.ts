@@ -1,10 +1,8 @@
 /** Categorical sampling by inverting the cumulative distribution, in one program and without writing it down. */
-import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { Kernel } from './kernel.js';
 import { runProgram, type Program } from './program.js';
 import { groupsFor, rowLayout, rowReduction, type Tuning } from './rows.js';
 import { lowest } from './softmax-rows.js';
-import type { WebgpuBackend } from './webgpu-backend.js';
 
 /** int32 [batch, L]: the first id whose cumulative probability exceeds the uniform number. */
 export const sampleCategorical: Kernel<'DimoSampleCategorical'> = (backend, tuning, { logits, uniforms }) => {

@@ -2,12 +2,10 @@
  * KL from one token distribution to another with its gradient, in one program: logits are read from memory once, since a
  * second look at the same row comes from the cache.
  */
-import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { Kernel } from './kernel.js';
 import { runProgram, type Program } from './program.js';
 import { groupsFor, rowLayout, rowReduction, type Tuning } from './rows.js';
 import { onlineNormalizer } from './softmax-rows.js';
-import type { WebgpuBackend } from './webgpu-backend.js';
 
 /** [loss, gradient]. */
 export const softCrossEntropy: Kernel<'DimoSoftCrossEntropy'> = (
