@@ -21,6 +21,7 @@ export async function startTestAdapter(): Promise<string | undefined> {
     device.addEventListener('uncapturederror', (event) => {
       errors.push(String((event as Event & { error?: { message?: string } }).error?.message));
     });
+    noteCompilations(device as unknown as Compiler);
     if (tf.findBackendFactory('webgpu')) tf.removeBackend('webgpu');
     tf.registerBackend('webgpu', () => new WebGPUBackend(device, adapter.info));
     await tf.setBackend('webgpu');
@@ -28,6 +29,25 @@ export async function startTestAdapter(): Promise<string | undefined> {
   } catch (error) {
     return error instanceof Error ? error.message.split('\n')[0] : String(error);
   }
+}
+
+interface Compiler {
+  createShaderModule(descriptor: { readonly code: string; readonly label?: string }): object;
+}
+
+const compiled: string[] = [];
+
+function noteCompilations(device: Compiler): void {
+  const compile = device.createShaderModule.bind(device);
+  device.createShaderModule = (descriptor) => {
+    if (descriptor.label?.startsWith('Dimo')) compiled.push(descriptor.code);
+    return compile(descriptor);
+  };
+}
+
+/** The texts of our programs that have been compiled, in order. */
+export function compiledPrograms(): readonly string[] {
+  return compiled;
 }
 
 const errors: string[] = [];

@@ -5,7 +5,8 @@
 import type { FusableInputs } from '@dimo/core';
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { Kernel } from './kernel.js';
-import { runProgram, sizeOf, zeros, type Program } from './program.js';
+import { programs, runProgram, sizeOf, zeros, type Program } from './program.js';
+import type { VectorType } from './rows.js';
 import { inBatches, isFilled, perSlot, slotBindings, slotEnds, slotUniforms } from './several.js';
 import type { WebgpuBackend } from './webgpu-backend.js';
 
@@ -29,11 +30,11 @@ export const adamUpdate: Kernel<'DimoAdamUpdate'> = (backend, _, inputs, { beta1
   // State in and out, the gradient, and the scalars. With the fewest buffers that there can be, the average goes alone.
   const isTogether = !hasAverage || available >= 10;
   const updated = isTogether ? names : stateNames;
-  const launch = (wanted: readonly Name[], read: readonly Name[], program: (n: number, type: Type) => Program) => {
+  const launch = (wanted: readonly Name[], read: readonly Name[], program: (slots: Slots) => Program) => {
     const perItem = wanted.length + read.length;
     for (const { items, type, width } of inBatches(filled, sizeAt, { most: 4, available, common: 1, perItem })) {
       const groups = items.map((i) => Math.ceil(sizeAt(i) / width / workgroupSize));
-      const made = runProgram(backend, program(items.length, type), {
+      const made = runProgram(backend, program({ numSlots: items.length, type }), {
         inputs: [
           ...items.flatMap((i) => read.map((name) => results[i]!.get(name) ?? inputs[`${name}/${i}`]!)),
           scalars,
@@ -45,7 +46,7 @@ export const adamUpdate: Kernel<'DimoAdamUpdate'> = (backend, _, inputs, { beta1
       items.forEach((i, slot) => wanted.forEach((name, n) => results[i]!.set(name, made[slot * wanted.length + n]!)));
     }
   };
-  launch(updated, ['gradient', ...updated], (n, type) => updateProgram(updated, n, type));
+  launch(updated, ['gradient', ...updated], (slots) => updateProgram({ names: updated, ...slots }));
   if (!isTogether) launch(['average'], ['average', 'parameter'], averageProgram);
   backend.disposeData(scalars.dataId);
   return results.flatMap((result, i) =>
@@ -53,23 +54,17 @@ export const adamUpdate: Kernel<'DimoAdamUpdate'> = (backend, _, inputs, { beta1
   );
 };
 
-type Type = 'f32' | 'vec4<f32>';
+interface Slots {
+  readonly numSlots: number;
+  readonly type: VectorType;
+}
 
 /** The scalars side by side: one buffer instead of six. */
 function packScalars(backend: WebgpuBackend, inputs: Inputs): TensorInfo {
   const given = scalarNames.filter((name) => name in inputs);
   // The flag is a comparison's result, an integer in its buffer: read as such, without a program to convert it.
   const isFlagFloat = backend.tensorMap.get(inputs['apply']!.dataId).dtype === 'float32';
-  const program: Program = {
-    name: 'DimoPackScalars',
-    variant: `${given.join()} ${isFlagFloat}`,
-    workgroupSize: 1,
-    outputs: [{ name: 'scalars', type: 'f32' }],
-    inputs: given.map((name) => ({ name, type: name === 'apply' && !isFlagFloat ? 'i32' : 'f32' })),
-    code: () =>
-      `fn run(group: u32, lane: u32) { ${given.map((name) => `scalars[${scalarNames.indexOf(name)}] = f32(${name}[0]);`).join(' ')} }`,
-  };
-  const [packed] = runProgram(backend, program, {
+  const [packed] = runProgram(backend, packing({ given, isFlagFloat }), {
     inputs: given.map((name) => inputs[name]!),
     outputs: [{ shape: [scalarNames.length] }],
     numGroups: 1,
@@ -77,17 +72,32 @@ function packScalars(backend: WebgpuBackend, inputs: Inputs): TensorInfo {
   return packed;
 }
 
+interface Packing {
+  readonly given: readonly (typeof scalarNames)[number][];
+  readonly isFlagFloat: boolean;
+}
+
+const packing = programs(({ given, isFlagFloat }: Packing) => {
+  return {
+    name: 'DimoPackScalars',
+    workgroupSize: 1,
+    outputs: [{ name: 'scalars', type: 'f32' }],
+    inputs: given.map((name) => ({ name, type: name === 'apply' && !isFlagFloat ? 'i32' : 'f32' })),
+    code: () =>
+      `fn run(group: u32, lane: u32) { ${given.map((name) => `scalars[${scalarNames.indexOf(name)}] = f32(${name}[0]);`).join(' ')} }`,
+  };
+});
+
 const declarations = {
   uniforms: { rate1: 'f32', rate2: 'f32', epsilon: 'f32' },
   constants: scalarNames.map((name, i) => `let ${name} = scalars[${i}];`).join(' '),
 } as const;
 
-function updateProgram(names: readonly string[], numSlots: number, type: Type): Program {
+const updateProgram = programs(({ names, numSlots, type }: Slots & { readonly names: readonly Name[] }) => {
   const outputOf = (name: string) => `new_${name}`;
   const hasAverage = names.includes('average');
   return {
     name: 'DimoAdamUpdate',
-    variant: `${names.length} ${numSlots} ${type}`,
     workgroupSize,
     outputs: slotBindings(numSlots, names.map(outputOf), type),
     inputs: [...slotBindings(numSlots, ['gradient', ...names], type), { name: 'scalars', type: 'f32' }],
@@ -121,12 +131,11 @@ fn run(group: u32, lane: u32) {
   )}
 }`,
   };
-}
+});
 
-function averageProgram(numSlots: number, type: Type): Program {
+const averageProgram = programs(({ numSlots, type }: Slots) => {
   return {
     name: 'DimoMovingAverage',
-    variant: `${numSlots} ${type}`,
     workgroupSize,
     outputs: slotBindings(numSlots, ['new_average'], type),
     inputs: [...slotBindings(numSlots, ['average', 'parameter'], type), { name: 'scalars', type: 'f32' }],
@@ -144,4 +153,4 @@ fn run(group: u32, lane: u32) {
   )}
 }`,
   };
-}
+});

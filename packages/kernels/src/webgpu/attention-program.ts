@@ -5,7 +5,7 @@
  */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { BufferBinding } from './program.js';
-import type { Tuning } from './rows.js';
+import type { RowTuning } from './rows.js';
 
 /** Sizes of one attention. */
 export interface AttentionSizes {
@@ -33,16 +33,21 @@ export interface AttentionLayout {
   readonly tile: number;
   /** How many of them are computed together, written out in the code: 0, 1, ... */
   readonly together: readonly number[];
-  readonly variant: string;
 }
 
 /** Bytes of workgroup memory for a tile; half of what every adapter has (16 KiB), so that groups fit side by side. */
 const tileBytes = 8192;
 
+/** What the attention programs depend on. */
+export interface AttentionParameters extends RowTuning {
+  readonly headWidth: number;
+  readonly causal: boolean;
+}
+
 /** The layout for heads of this width. */
-export function attentionLayout(tuning: Tuning, headWidth: number, causal: boolean): AttentionLayout {
+export function attentionLayout({ lanesPerRow, headWidth }: Omit<AttentionParameters, 'causal'>): AttentionLayout {
   // Software adapters gain nothing from more code, and compile it for a long time.
-  const [workgroupSize, numTogether] = tuning.lanesPerRow > 1 ? [64, 4] : [16, 1];
+  const [workgroupSize, numTogether] = lanesPerRow > 1 ? [64, 4] : [16, 1];
   const step = headWidth % 4 === 0 ? 4 : 1;
   const type = step === 4 ? 'vec4<f32>' : 'f32';
   const fitting = Math.floor(tileBytes / (8 * headWidth) / numTogether) * numTogether;
@@ -53,7 +58,6 @@ export function attentionLayout(tuning: Tuning, headWidth: number, causal: boole
     workgroupSize,
     tile: Math.max(numTogether, Math.min(64, fitting)),
     together: Array.from({ length: numTogether }, (_, j) => j),
-    variant: `${type} ${headWidth} ${numTogether} ${causal}`,
   };
 }
 

@@ -10,10 +10,11 @@ import {
   walk,
   walkDeclarations,
   type AttentionLayout,
+  type AttentionParameters,
   type Walk,
 } from './attention-program.js';
 import type { Kernel } from './kernel.js';
-import { runProgram, type Program } from './program.js';
+import { programs, runProgram } from './program.js';
 
 /**
  * [y, logSumExp]: y as `query`; logSumExp [batch, heads, S] of the scaled scores, which is all that the gradient needs
@@ -22,12 +23,13 @@ import { runProgram, type Program } from './program.js';
 export const attention: Kernel<'DimoAttentionForward'> = (backend, tuning, { query, key, value }, attributes) => {
   const { batch, numQueries, numKeys, width } = attentionSizes(query, key);
   const { numHeads, scale, causal } = attributes;
-  const layout = attentionLayout(tuning, width / numHeads, causal);
-  return runProgram(backend, forwardProgram(layout, causal), {
+  const parameters = { lanesPerRow: tuning.lanesPerRow, headWidth: width / numHeads, causal };
+  const { workgroupSize } = attentionLayout(parameters);
+  return runProgram(backend, forwardProgram(parameters), {
     inputs: [query, key, value],
     outputs: [{ shape: query.shape }, { shape: [batch, numHeads, numQueries] }],
     uniforms: { numQueries, numKeys, numHeads, scale },
-    numGroups: batch * numHeads * Math.ceil(numQueries / layout.workgroupSize),
+    numGroups: batch * numHeads * Math.ceil(numQueries / workgroupSize),
   });
 };
 
@@ -53,12 +55,13 @@ function overKeys(layout: AttentionLayout, causal: boolean, body: Walk['body']):
   });
 }
 
-function forwardProgram(layout: AttentionLayout, causal: boolean): Program {
+const forwardProgram = programs((parameters: AttentionParameters) => {
+  const { causal } = parameters;
+  const layout = attentionLayout(parameters);
   const each = layout.together;
   const allowed = allowedKey(causal);
   return {
     name: 'DimoAttention',
-    variant: layout.variant,
     workgroupSize: layout.workgroupSize,
     outputs: [...vectors(layout, 'y'), { name: 'logSumExp', type: 'f32' }],
     inputs: vectors(layout, 'query', 'key', 'value'),
@@ -87,23 +90,24 @@ fn run(group: u32, lane: u32) {
   logSumExp[statistic] = largest + log(total);
 }`,
   };
-}
+});
 
 /** [dquery, dkey, dvalue]: with p the probabilities and D = sum(dy y): ds = p (dy v^T - D), dv = p^T dy. */
 export const attentionGrad: Kernel<'DimoAttentionGrad'> = (backend, tuning, inputs, attributes) => {
   const { query, key, value, output, logSumExp, dy } = inputs;
   const { batch, numQueries, numKeys, width } = attentionSizes(query, key);
   const { numHeads, scale, causal } = attributes;
-  const layout = attentionLayout(tuning, width / numHeads, causal);
+  const parameters = { lanesPerRow: tuning.lanesPerRow, headWidth: width / numHeads, causal };
+  const { workgroupSize } = attentionLayout(parameters);
   const uniforms = { numQueries, numKeys, numHeads, scale };
-  const groups = (count: number) => batch * numHeads * Math.ceil(count / layout.workgroupSize);
-  const [dquery, projection] = runProgram(backend, queryGradientProgram(layout, causal), {
+  const groups = (count: number) => batch * numHeads * Math.ceil(count / workgroupSize);
+  const [dquery, projection] = runProgram(backend, queryGradientProgram(parameters), {
     inputs: [query, key, value, output, dy, logSumExp],
     outputs: [{ shape: query.shape }, { shape: [batch, numHeads, numQueries] }],
     uniforms,
     numGroups: groups(numQueries),
   });
-  const [dkey, dvalue] = runProgram(backend, keyGradientProgram(layout, causal), {
+  const [dkey, dvalue] = runProgram(backend, keyGradientProgram(parameters), {
     inputs: [query, key, value, dy, logSumExp, projection],
     outputs: [{ shape: key.shape }, { shape: value.shape }],
     uniforms,
@@ -113,12 +117,13 @@ export const attentionGrad: Kernel<'DimoAttentionGrad'> = (backend, tuning, inpu
   return [dquery, dkey, dvalue];
 };
 
-function queryGradientProgram(layout: AttentionLayout, causal: boolean): Program {
+const queryGradientProgram = programs((parameters: AttentionParameters) => {
+  const { causal } = parameters;
+  const layout = attentionLayout(parameters);
   const each = layout.together;
   const allowed = allowedKey(causal);
   return {
     name: 'DimoAttentionQueryGrad',
-    variant: layout.variant,
     workgroupSize: layout.workgroupSize,
     outputs: [...vectors(layout, 'dquery'), { name: 'projection', type: 'f32' }],
     inputs: [...vectors(layout, 'query', 'key', 'value', 'output', 'dy'), { name: 'logSumExp', type: 'f32' }],
@@ -147,15 +152,16 @@ fn run(group: u32, lane: u32) {
   projection[statistic] = along;
 }`,
   };
-}
+});
 
-function keyGradientProgram(layout: AttentionLayout, causal: boolean): Program {
+const keyGradientProgram = programs((parameters: AttentionParameters) => {
+  const { causal } = parameters;
+  const layout = attentionLayout(parameters);
   const each = layout.together;
   const allowed = allowedQuery(causal);
   const queryRow = (j: number) => `statistics + min(other${j}, uniforms.numQueries - 1u)`;
   return {
     name: 'DimoAttentionKeyGrad',
-    variant: layout.variant,
     workgroupSize: layout.workgroupSize,
     outputs: vectors(layout, 'dkey', 'dvalue'),
     inputs: [
@@ -188,4 +194,4 @@ fn run(group: u32, lane: u32) {
   ${perVector(layout, (i) => `dkey[own + ${i}u] = dk${i} * uniforms.scale; dvalue[own + ${i}u] = dv${i};`)}
 }`,
   };
-}
+});

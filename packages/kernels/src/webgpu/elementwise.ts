@@ -1,13 +1,12 @@
 /** Programs that compute each element on its own. */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
-import { runProgram, sizeOf, type BufferBinding, type Program } from './program.js';
-import { vectorOf } from './rows.js';
+import { programs, runProgram, sizeOf, type BufferBinding } from './program.js';
+import { vectorOf, widthOf, type VectorType } from './rows.js';
 import type { WebgpuBackend } from './webgpu-backend.js';
 
 /** What an elementwise program computes. */
 export interface ElementwiseOp {
   readonly name: string;
-  readonly variant?: string;
   /** One number at a time, for code that needs the index of each. @default false */
   readonly isScalar?: boolean;
   /** Tensors of the common shape. */
@@ -25,20 +24,19 @@ export interface ElementwiseOp {
 const workgroupSize = 64;
 
 /** Runs an elementwise program on tensors of one shape. */
-export function runElementwise(
+export type Elementwise = (
   backend: WebgpuBackend,
-  op: ElementwiseOp,
   tensors: readonly TensorInfo[],
-  parameters: readonly TensorInfo[] = [],
-  uniforms: Readonly<Record<string, number>> = {},
-): TensorInfo {
-  const { shape } = tensors[0]!;
-  const { type, width } = op.isScalar ? vectorOf(1) : vectorOf(sizeOf(shape));
-  const bind = (names: readonly string[], elementType: BufferBinding['type']) =>
-    names.map((name): BufferBinding => ({ name, type: elementType }));
-  const program: Program = {
+  parameters?: readonly TensorInfo[],
+  uniforms?: Readonly<Record<string, number>>,
+) => TensorInfo;
+
+/** What runs the op. */
+export function elementwise(op: ElementwiseOp): Elementwise {
+  const bind = (names: readonly string[], type: BufferBinding['type']) =>
+    names.map((name): BufferBinding => ({ name, type }));
+  const family = programs(({ type }: { readonly type: VectorType }) => ({
     name: op.name,
-    variant: `${type} ${op.variant ?? ''}`,
     workgroupSize,
     outputs: bind([op.output], type),
     inputs: [...bind(op.inputs, type), ...(op.parameters ?? [])],
@@ -49,16 +47,20 @@ export function runElementwise(
 ${functions}
 fn run(group: u32, lane: u32) {
   let i = group * workgroupSize + lane;
-  if (i >= uniforms.size_${op.output} / ${width}u) { return; }
+  if (i >= uniforms.size_${op.output} / ${widthOf(type)}u) { return; }
   ${statements}
 }`;
     },
+  }));
+  return (backend, tensors, parameters = [], uniforms = {}) => {
+    const { shape } = tensors[0]!;
+    const { type, width } = op.isScalar ? vectorOf(1) : vectorOf(sizeOf(shape));
+    const [result] = runProgram(backend, family({ type }), {
+      inputs: [...tensors, ...parameters],
+      outputs: [{ shape }],
+      uniforms,
+      numGroups: Math.ceil(sizeOf(shape) / width / workgroupSize),
+    });
+    return result;
   };
-  const [result] = runProgram(backend, program, {
-    inputs: [...tensors, ...parameters],
-    outputs: [{ shape }],
-    uniforms,
-    numGroups: Math.ceil(sizeOf(shape) / width / workgroupSize),
-  });
-  return result;
 }

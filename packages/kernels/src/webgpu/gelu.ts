@@ -1,7 +1,7 @@
 /** GELU and its gradient, exact or in the tanh form. */
 import type { FusableAttributes } from '@dimo/core';
 import type { Kernel } from './kernel.js';
-import { runElementwise, type ElementwiseOp } from './elementwise.js';
+import { elementwise, type Elementwise } from './elementwise.js';
 
 type GeluForm = FusableAttributes<'DimoGelu'>['approximate'];
 
@@ -38,8 +38,8 @@ fn boundedTanh(x: ${value}) -> ${value} {
   return sign(x) * (1.0 - e) / (1.0 + e);
 }`;
 
-const forward: Record<GeluForm, ElementwiseOp> = {
-  none: {
+const forward: Record<GeluForm, Elementwise> = {
+  none: elementwise({
     name: 'DimoGelu',
     inputs: ['x'],
     output: 'y',
@@ -47,10 +47,9 @@ const forward: Record<GeluForm, ElementwiseOp> = {
       functions: errorFunction(value),
       statements: `let v = x[i]; y[i] = v * (0.5 * (1.0 + erf(v * ${Math.SQRT1_2})));`,
     }),
-  },
-  tanh: {
+  }),
+  tanh: elementwise({
     name: 'DimoGelu',
-    variant: 'tanh',
     inputs: ['x'],
     output: 'y',
     code: (value) => ({
@@ -58,11 +57,11 @@ const forward: Record<GeluForm, ElementwiseOp> = {
       statements: `let v = x[i];
   y[i] = 0.5 * v * (1.0 + boundedTanh(${Math.sqrt(2 / Math.PI)} * (v * (1.0 + 0.044715 * (v * v)))));`,
     }),
-  },
+  }),
 };
 
-const backward: Record<GeluForm, ElementwiseOp> = {
-  none: {
+const backward: Record<GeluForm, Elementwise> = {
+  none: elementwise({
     name: 'DimoGeluGrad',
     inputs: ['x', 'dy'],
     output: 'dx',
@@ -73,10 +72,9 @@ const backward: Record<GeluForm, ElementwiseOp> = {
   let density = exp(-0.5 * (v * v)) * ${1 / Math.sqrt(2 * Math.PI)};
   dx[i] = dy[i] * (cumulative + v * density);`,
     }),
-  },
-  tanh: {
+  }),
+  tanh: elementwise({
     name: 'DimoGeluGrad',
-    variant: 'tanh',
     inputs: ['x', 'dy'],
     output: 'dx',
     code: (value) => ({
@@ -86,15 +84,15 @@ const backward: Record<GeluForm, ElementwiseOp> = {
   let slope = ${Math.sqrt(2 / Math.PI)} * (1.0 + 0.134145 * (v * v));
   dx[i] = dy[i] * (0.5 * (1.0 + t) + 0.5 * v * (1.0 - t * t) * slope);`,
     }),
-  },
+  }),
 };
 
 /** y = gelu(x). */
 export const gelu: Kernel<'DimoGelu'> = (backend, _, { x }, { approximate }) => {
-  return [runElementwise(backend, forward[approximate], [x])];
+  return [forward[approximate](backend, [x])];
 };
 
 /** dx = dy gelu'(x). */
 export const geluGrad: Kernel<'DimoGeluGrad'> = (backend, _, { x, dy }, { approximate }) => {
-  return [runElementwise(backend, backward[approximate], [x, dy])];
+  return [backward[approximate](backend, [x, dy])];
 };

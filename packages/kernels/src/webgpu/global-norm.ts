@@ -1,8 +1,8 @@
 /** Root of the sum of squares of several tensors, in few launches and always added up in the same order. */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { Kernel } from './kernel.js';
-import { runProgram, sizeOf, zeros, type Program } from './program.js';
-import { rowReduction, type Tuning } from './rows.js';
+import { programs, runProgram, sizeOf, zeros } from './program.js';
+import { rowReduction, type RowTuning, type VectorType } from './rows.js';
 import { inBatches, isFilled, perSlot, slotBindings, slotEnds, slotUniforms } from './several.js';
 
 /** Elements (numbers, or vectors of four) that a lane adds up. */
@@ -25,7 +25,7 @@ export const globalNorm: Kernel<'DimoGlobalNorm'> = (backend, tuning, inputs) =>
     const partials = inBatches(tensors, ({ shape }) => sizeOf(shape), limits).map(({ items, type, width }) => {
       const groups = items.map(({ shape }) => Math.ceil(sizeOf(shape) / width / (perLane * workgroupSize)));
       const numGroups = groups.reduce((a, b) => a + b, 0);
-      const program = partialSums(items.length, { type, workgroupSize, isSquared });
+      const program = partialSums({ numSlots: items.length, type, workgroupSize, isSquared });
       const [sums] = runProgram(backend, program, {
         inputs: items,
         outputs: [{ shape: [numGroups * workgroupSize] }],
@@ -38,7 +38,7 @@ export const globalNorm: Kernel<'DimoGlobalNorm'> = (backend, tuning, inputs) =>
     tensors = partials;
     isSquared = true;
   }
-  const [norm] = runProgram(backend, rootOfSum(tuning, tensors.length), {
+  const [norm] = runProgram(backend, rootOfSum({ lanesPerRow: tuning.lanesPerRow, count: tensors.length }), {
     inputs: tensors,
     outputs: [{ shape: [] }],
     numGroups: 1,
@@ -48,17 +48,17 @@ export const globalNorm: Kernel<'DimoGlobalNorm'> = (backend, tuning, inputs) =>
 };
 
 interface PartialSums {
-  readonly type: 'f32' | 'vec4<f32>';
+  readonly numSlots: number;
+  readonly type: VectorType;
   readonly workgroupSize: number;
   /** The inputs are sums of squares already. */
   readonly isSquared: boolean;
 }
 
-function partialSums(numSlots: number, { type, workgroupSize, isSquared }: PartialSums): Program {
+const partialSums = programs(({ numSlots, type, workgroupSize, isSquared }: PartialSums) => {
   const width = type === 'f32' ? 1 : 4;
   return {
     name: 'DimoSumOfSquares',
-    variant: `${numSlots} ${type} ${isSquared}`,
     workgroupSize,
     outputs: [{ name: 'sums', type: 'f32' }],
     inputs: slotBindings(numSlots, ['x'], type),
@@ -78,9 +78,9 @@ fn run(group: u32, lane: u32) {
   sums[group * workgroupSize + lane] = ${type === 'f32' ? 'sum' : 'dot(sum, vec4<f32>(1.0))'};
 }`,
   };
-}
+});
 
-function rootOfSum(tuning: Tuning, count: number): Program {
+const rootOfSum = programs(({ count, ...tuning }: RowTuning & { readonly count: number }) => {
   const slots = Array.from({ length: count }, (_, slot) => slot);
   const loops = (step: string, from: string) =>
     slots
@@ -88,7 +88,6 @@ function rootOfSum(tuning: Tuning, count: number): Program {
       .join('\n  ');
   return {
     name: 'DimoRootOfSum',
-    variant: `${count} ${tuning.lanesPerRow}`,
     workgroupSize: tuning.lanesPerRow,
     outputs: [{ name: 'norm', type: 'f32' }],
     inputs: slotBindings(count, ['x'], 'f32'),
@@ -101,4 +100,4 @@ fn run(group: u32, lane: u32) {
   if (lane == 0u) { norm[0] = sqrt(total); }
 }`,
   };
-}
+});

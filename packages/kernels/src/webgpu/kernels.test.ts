@@ -22,7 +22,7 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { kernelNames } from './register.js';
 import { gpuTuning, softwareTuning } from './rows.js';
-import { gpuErrors, startTestAdapter } from '../test-support/adapter.js';
+import { compiledPrograms, gpuErrors, startTestAdapter } from '../test-support/adapter.js';
 import {
   agree,
   batch,
@@ -230,6 +230,12 @@ describe.skipIf(unavailable)(unavailable ? `kernels, skipped: ${unavailable}` : 
     await agree(
       withGradients((q, k, v) => attention(...([q, k, v] as [never, never, never]), { numHeads: 1 }), inputs),
     );
+  });
+
+  it('compiles no program twice', () => {
+    // For all that the tests above have run, with many shapes and two tunings.
+    expect(compiledPrograms().length).toBeGreaterThan(kernelNames.length);
+    expect(compiledPrograms().filter((text, i, all) => all.indexOf(text) !== i)).toEqual([]);
   });
 
   it('covers every kernel', () => {

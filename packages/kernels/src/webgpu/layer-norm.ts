@@ -1,8 +1,8 @@
 /** Layer normalization and its gradient: one program forward, two backward. */
 import type { Kernel } from './kernel.js';
-import { columnLayout } from './columns.js';
-import { runProgram, sizeOf, type Program } from './program.js';
-import { groupsFor, horizontalSum, rowLayout, rowReduction, vectorOf, type Tuning } from './rows.js';
+import { columnGroups, columnLayout, columnParameters, type ColumnParameters } from './columns.js';
+import { programs, runProgram, sizeOf } from './program.js';
+import { groupsFor, horizontalSum, rowLayout, rowReduction, widthOf } from './rows.js';
 
 /** [y, mean, inverseDeviation]; three passes over a row that stays in the cache, as the composition computes it. */
 export const layerNorm: Kernel<'DimoLayerNorm'> = (backend, tuning, { x, scale, offset }, { epsilon }) => {
@@ -10,7 +10,7 @@ export const layerNorm: Kernel<'DimoLayerNorm'> = (backend, tuning, { x, scale, 
   const numRows = sizeOf(x.shape) / Math.max(1, width);
   const statistics = [...x.shape.slice(0, -1), 1];
   const layout = rowLayout(tuning, 'uniforms.size_mean');
-  return runProgram(backend, layerNormProgram(tuning, width), {
+  return runProgram(backend, layerNormProgram(columnParameters(tuning, width)), {
     inputs: [x, scale, offset],
     outputs: [{ shape: x.shape }, { shape: statistics }, { shape: statistics }],
     uniforms: { width, epsilon },
@@ -18,12 +18,12 @@ export const layerNorm: Kernel<'DimoLayerNorm'> = (backend, tuning, { x, scale, 
   });
 };
 
-function layerNormProgram(tuning: Tuning, width: number): Program {
-  const { type, width: step } = vectorOf(width);
-  const layout = rowLayout(tuning, 'uniforms.size_mean');
+const layerNormProgram = programs((parameters: ColumnParameters) => {
+  const { type } = parameters;
+  const step = widthOf(type);
+  const layout = rowLayout(parameters, 'uniforms.size_mean');
   return {
     name: 'DimoLayerNorm',
-    variant: `${layout.variant} ${type}`,
     workgroupSize: layout.workgroupSize,
     outputs: [
       { name: 'y', type },
@@ -37,7 +37,7 @@ function layerNormProgram(tuning: Tuning, width: number): Program {
     ],
     uniforms: { width: 'u32', epsilon: 'f32' },
     code: () => `
-${rowReduction(tuning, 'rowSum', 'a + b')}
+${rowReduction(parameters, 'rowSum', 'a + b')}
 fn run(group: u32, lane: u32) {
   ${layout.prologue}
   let length = uniforms.width / ${step}u;
@@ -56,7 +56,7 @@ fn run(group: u32, lane: u32) {
   }
 }`,
   };
-}
+});
 
 /** [dx, dscale, doffset]. With n = (x - mean) inverse and g = dy scale: dx = inverse (g - mean(g) - n mean(g n)). */
 export const layerNormGrad: Kernel<'DimoLayerNormGrad'> = (backend, tuning, inputs) => {
@@ -64,28 +64,27 @@ export const layerNormGrad: Kernel<'DimoLayerNormGrad'> = (backend, tuning, inpu
   const width = x.shape[x.shape.length - 1]!;
   const numRows = sizeOf(x.shape) / Math.max(1, width);
   const rows = rowLayout(tuning, 'uniforms.size_mean');
-  const [dx] = runProgram(backend, inputGradientProgram(tuning, width), {
+  const [dx] = runProgram(backend, inputGradientProgram(columnParameters(tuning, width)), {
     inputs: [x, scale, mean, inverseDeviation, dy],
     outputs: [{ shape: x.shape }],
     uniforms: { width },
     numGroups: groupsFor(numRows, rows),
   });
-  const columns = columnLayout(tuning, width);
-  const [dscale, doffset] = runProgram(backend, parameterGradientProgram(tuning, width), {
+  const [dscale, doffset] = runProgram(backend, parameterGradientProgram(columnParameters(tuning, width)), {
     inputs: [x, mean, inverseDeviation, dy],
     outputs: [{ shape: [width] }, { shape: [width] }],
     uniforms: { width },
-    numGroups: columns.numGroups,
+    numGroups: columnGroups(columnParameters(tuning, width), width),
   });
   return [dx, dscale, doffset];
 };
 
-function inputGradientProgram(tuning: Tuning, width: number): Program {
-  const { type, width: step } = vectorOf(width);
-  const layout = rowLayout(tuning, 'uniforms.size_mean');
+const inputGradientProgram = programs((parameters: ColumnParameters) => {
+  const { type } = parameters;
+  const step = widthOf(type);
+  const layout = rowLayout(parameters, 'uniforms.size_mean');
   return {
     name: 'DimoLayerNormInputGrad',
-    variant: `${layout.variant} ${type}`,
     workgroupSize: layout.workgroupSize,
     outputs: [{ name: 'dx', type }],
     inputs: [
@@ -97,7 +96,7 @@ function inputGradientProgram(tuning: Tuning, width: number): Program {
     ],
     uniforms: { width: 'u32' },
     code: () => `
-${rowReduction(tuning, 'rowSum', 'a + b', 'vec2<f32>')}
+${rowReduction(parameters, 'rowSum', 'a + b', 'vec2<f32>')}
 fn run(group: u32, lane: u32) {
   ${layout.prologue}
   let length = uniforms.width / ${step}u;
@@ -119,14 +118,13 @@ fn run(group: u32, lane: u32) {
   }
 }`,
   };
-}
+});
 
-function parameterGradientProgram(tuning: Tuning, width: number): Program {
-  const layout = columnLayout(tuning, width);
-  const { type } = layout;
+const parameterGradientProgram = programs((parameters: ColumnParameters) => {
+  const layout = columnLayout(parameters);
+  const { type } = parameters;
   return {
     name: 'DimoLayerNormParameterGrad',
-    variant: layout.variant,
     workgroupSize: layout.workgroupSize,
     outputs: [
       { name: 'dscale', type },
@@ -155,4 +153,4 @@ fn run(group: u32, lane: u32) {
   if (firstRow == 0u) { dscale[column] = scaleTotal; doffset[column] = offsetTotal; }
 }`,
   };
-}
+});

@@ -1,7 +1,7 @@
 /** Weighted cross-entropy of token predictions with its gradient, in one program. */
 import type { Kernel } from './kernel.js';
-import { runProgram, type Program } from './program.js';
-import { groupsFor, rowLayout, rowReduction, type Tuning } from './rows.js';
+import { programs, runProgram } from './program.js';
+import { groupsFor, rowLayout, rowReduction, type RowTuning } from './rows.js';
 import { onlineNormalizer } from './softmax-rows.js';
 
 /** [loss, negativeLogLikelihood, gradient]. */
@@ -13,7 +13,7 @@ export const maskedCrossEntropy: Kernel<'DimoMaskedCrossEntropy'> = (
 ) => {
   const [batch, length, width] = logits.shape as [number, number, number];
   const layout = rowLayout(tuning, 'uniforms.size_weights');
-  return runProgram(backend, crossEntropyProgram(tuning), {
+  return runProgram(backend, crossEntropyProgram({ lanesPerRow: tuning.lanesPerRow }), {
     inputs: [logits, targets, weights],
     outputs: [{ shape: [batch, length] }, { shape: [batch, length] }, { shape: logits.shape }],
     uniforms: { width, labelSmoothing },
@@ -21,11 +21,10 @@ export const maskedCrossEntropy: Kernel<'DimoMaskedCrossEntropy'> = (
   });
 };
 
-function crossEntropyProgram(tuning: Tuning): Program {
+const crossEntropyProgram = programs((tuning: RowTuning) => {
   const layout = rowLayout(tuning, 'uniforms.size_weights');
   return {
     name: 'DimoMaskedCrossEntropy',
-    variant: layout.variant,
     workgroupSize: layout.workgroupSize,
     outputs: ['loss', 'likelihood', 'gradient'].map((name) => ({ name, type: 'f32' as const })),
     inputs: [
@@ -62,4 +61,4 @@ fn run(group: u32, lane: u32) {
   }
 }`,
   };
-}
+});

@@ -3,7 +3,7 @@
  * factor from the left is the same for all lanes, a scalar load on software adapters, for which this is made.
  */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
-import { runProgram, sizeOf, type BufferBinding, type OutputSpec, type Program } from './program.js';
+import { programs, runProgram, sizeOf, type BufferBinding, type OutputSpec } from './program.js';
 import type { WebgpuBackend } from './webgpu-backend.js';
 
 /** A product a b, or with transposed operands, plus what else the same pass computes. */
@@ -63,12 +63,11 @@ export function directMatrixProduct(backend: WebgpuBackend, product: MatrixProdu
 
 const indices = Array.from({ length: tile }, (_, i) => i);
 
-function productProgram(variant: Variant): Program {
+const productProgram = programs((variant: Variant) => {
   const { transposeA, transposeB, bias, sumOfA, isVector } = variant;
   const scalar = (name: string): BufferBinding => ({ name, type: 'f32' });
   return {
     name: 'DimoMatMul',
-    variant: JSON.stringify(variant),
     workgroupSize: lanes,
     outputs: [scalar('product'), ...(sumOfA ? [scalar('sums')] : [])],
     inputs: [
@@ -112,7 +111,7 @@ fn run(group: u32, lane: u32) {
     .join('\n  ')}
 }`,
   };
-}
+});
 
 /** `a` and `b` both lie along k. */
 function isVectorA({ transposeA, transposeB, isVector }: Variant): boolean {

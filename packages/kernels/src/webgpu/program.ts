@@ -15,13 +15,12 @@ export interface BufferBinding {
 }
 
 /**
- * A compute program. Its code declares `fn run(group: u32, lane: u32)`, called for every workgroup below the count that
- * `launch` gets, and may use the buffers, `uniforms.<name>`, and `uniforms.size_<buffer>` (scalars in that buffer).
+ * A compute program, compiled once for each such object: a constant, or one of a family (`programs`). Its code declares
+ * `fn run(group: u32, lane: u32)`, called for every workgroup below the count that `launch` gets, and may use the buffers,
+ * `uniforms.<name>`, and `uniforms.size_<buffer>` (scalars in that buffer).
  */
 export interface Program {
   readonly name: string;
-  /** Everything that the code depends on besides the name: programs are compiled once per name and variant. */
-  readonly variant: string;
   readonly inputs: readonly BufferBinding[];
   readonly outputs: readonly BufferBinding[];
   readonly uniforms?: Readonly<Record<string, 'u32' | 'f32'>>;
@@ -44,7 +43,26 @@ export interface Launch<Outputs extends readonly OutputSpec[]> {
   readonly numGroups: number;
 }
 
-const pipelines = new WeakMap<object, Map<string, Pipeline>>();
+const pipelines = new WeakMap<object, WeakMap<Program, Pipeline>>();
+
+/**
+ * A family of programs, one for each value of the parameters.
+ *
+ * @param make - reads nothing but its parameters, plain values: they alone tell programs apart.
+ */
+export function programs<Parameters extends object>(
+  make: (parameters: Parameters) => Program,
+): (parameters: Parameters) => Program {
+  const made = new Map<string, Program>();
+  return (parameters) => {
+    const key = JSON.stringify(parameters);
+    const known = made.get(key);
+    if (known) return known;
+    const program = make(parameters);
+    made.set(key, program);
+    return program;
+  };
+}
 
 /** Number of elements of a shape. */
 export function sizeOf(shape: readonly number[]): number {
@@ -117,7 +135,6 @@ function asDeclared(backend: WebgpuBackend, input: TensorInfo, { type }: BufferB
 
 const toFloat: Program = {
   name: 'DimoToFloat',
-  variant: '',
   workgroupSize: 64,
   outputs: [{ name: 'y', type: 'f32' }],
   inputs: [{ name: 'x', type: 'i32' }],
@@ -142,9 +159,8 @@ export function splitGroups(count: number, limit: number): [number, number, numb
 
 function pipelineOf({ device }: WebgpuBackend, program: Program): Pipeline {
   let cache = pipelines.get(device);
-  if (!cache) pipelines.set(device, (cache = new Map()));
-  const key = `${program.name}|${program.variant}|${program.workgroupSize}`;
-  let pipeline = cache.get(key);
+  if (!cache) pipelines.set(device, (cache = new WeakMap()));
+  let pipeline = cache.get(program);
   if (!pipeline) {
     const module = device.createShaderModule({ code: sourceOf(program), label: program.name });
     pipeline = device.createComputePipeline({
@@ -152,7 +168,7 @@ function pipelineOf({ device }: WebgpuBackend, program: Program): Pipeline {
       layout: 'auto',
       compute: { module, entryPoint: 'start' },
     });
-    cache.set(key, pipeline);
+    cache.set(program, pipeline);
   }
   return pipeline;
 }

@@ -18,7 +18,6 @@ const bitsOf = (values: Float32Array) => Array.from(new Uint32Array(values.buffe
 /** Makes normal numbers from given words. */
 const fromWords: Program = {
   name: 'TestBoxMuller',
-  variant: '',
   workgroupSize: 64,
   outputs: [{ name: 'numbers', type: 'f32' }],
   inputs: [{ name: 'words', type: 'i32' }],

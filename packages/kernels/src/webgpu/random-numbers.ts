@@ -55,7 +55,6 @@ fn scaledBits(value: F64) -> u32 {
 
 const uniformProgram: Program = {
   name: 'DimoRandomUniform',
-  variant: '',
   workgroupSize,
   outputs: [{ name: 'numbers', type: 'f32' }],
   inputs: [],
@@ -129,7 +128,6 @@ fn boxMuller(word: u32, angle: u32) -> Pair {
 
 const normalProgram: Program = {
   name: 'DimoRandomNormal',
-  variant: '',
   workgroupSize,
   outputs: [{ name: 'numbers', type: 'f32' }],
   inputs: [],

@@ -1,17 +1,17 @@
 /** Root-mean-square normalization over the last axis, and its gradient. */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { Kernel } from './kernel.js';
-import { columnLayout } from './columns.js';
-import { runProgram, sizeOf, type Program } from './program.js';
-import { groupsFor, horizontalSum, rowLayout, rowReduction, vectorOf, type Tuning } from './rows.js';
+import { columnGroups, columnLayout, columnParameters, type ColumnParameters } from './columns.js';
+import { programs, runProgram, sizeOf } from './program.js';
+import { groupsFor, horizontalSum, rowLayout, rowReduction, widthOf } from './rows.js';
 
-const widthOf = ({ shape }: TensorInfo) => shape[shape.length - 1]!;
-const rowsOf = (x: TensorInfo) => sizeOf(x.shape) / Math.max(1, widthOf(x));
+const lengthOf = ({ shape }: TensorInfo) => shape[shape.length - 1]!;
+const rowsOf = (x: TensorInfo) => sizeOf(x.shape) / Math.max(1, lengthOf(x));
 
 /** [y, inverseRms]. */
 export const rmsNorm: Kernel<'DimoRmsNorm'> = (backend, tuning, { x, scale }, { epsilon }) => {
-  const width = widthOf(x);
-  return runProgram(backend, rmsNormProgram(tuning, width), {
+  const width = lengthOf(x);
+  return runProgram(backend, rmsNormProgram(columnParameters(tuning, width)), {
     inputs: [x, scale],
     outputs: [{ shape: x.shape }, { shape: [...x.shape.slice(0, -1), 1] }],
     uniforms: { width, epsilon },
@@ -19,12 +19,12 @@ export const rmsNorm: Kernel<'DimoRmsNorm'> = (backend, tuning, { x, scale }, { 
   });
 };
 
-function rmsNormProgram(tuning: Tuning, width: number): Program {
-  const { type, width: step } = vectorOf(width);
-  const layout = rowLayout(tuning, 'uniforms.size_inverse');
+const rmsNormProgram = programs((parameters: ColumnParameters) => {
+  const { type } = parameters;
+  const step = widthOf(type);
+  const layout = rowLayout(parameters, 'uniforms.size_inverse');
   return {
     name: 'DimoRmsNorm',
-    variant: `${layout.variant} ${type}`,
     workgroupSize: layout.workgroupSize,
     outputs: [
       { name: 'y', type },
@@ -36,7 +36,7 @@ function rmsNormProgram(tuning: Tuning, width: number): Program {
     ],
     uniforms: { width: 'u32', epsilon: 'f32' },
     code: () => `
-${rowReduction(tuning, 'rowSum', 'a + b')}
+${rowReduction(parameters, 'rowSum', 'a + b')}
 fn run(group: u32, lane: u32) {
   ${layout.prologue}
   let length = uniforms.width / ${step}u;
@@ -50,32 +50,32 @@ fn run(group: u32, lane: u32) {
   for (var i = part; i < length; i += parts) { y[start + i] = x[start + i] * inverseRms * scale[i]; }
 }`,
   };
-}
+});
 
 /** [dx, dscale]. With n = x inverse and g = dy scale: dx = inverse (g - n mean(g n)), dscale = sum(dy n). */
 export const rmsNormGrad: Kernel<'DimoRmsNormGrad'> = (backend, tuning, { x, scale, inverseRms, dy }) => {
-  const width = widthOf(x);
-  const [dx] = runProgram(backend, inputGradientProgram(tuning, width), {
+  const width = lengthOf(x);
+  const [dx] = runProgram(backend, inputGradientProgram(columnParameters(tuning, width)), {
     inputs: [x, scale, inverseRms, dy],
     outputs: [{ shape: x.shape }],
     uniforms: { width },
     numGroups: groupsFor(rowsOf(x), rowLayout(tuning, 'uniforms.size_inverse')),
   });
-  const [dscale] = runProgram(backend, scaleGradientProgram(tuning, width), {
+  const [dscale] = runProgram(backend, scaleGradientProgram(columnParameters(tuning, width)), {
     inputs: [x, inverseRms, dy],
     outputs: [{ shape: [width] }],
     uniforms: { width },
-    numGroups: columnLayout(tuning, width).numGroups,
+    numGroups: columnGroups(columnParameters(tuning, width), width),
   });
   return [dx, dscale];
 };
 
-function inputGradientProgram(tuning: Tuning, width: number): Program {
-  const { type, width: step } = vectorOf(width);
-  const layout = rowLayout(tuning, 'uniforms.size_inverse');
+const inputGradientProgram = programs((parameters: ColumnParameters) => {
+  const { type } = parameters;
+  const step = widthOf(type);
+  const layout = rowLayout(parameters, 'uniforms.size_inverse');
   return {
     name: 'DimoRmsNormInputGrad',
-    variant: `${layout.variant} ${type}`,
     workgroupSize: layout.workgroupSize,
     outputs: [{ name: 'dx', type }],
     inputs: [
@@ -86,7 +86,7 @@ function inputGradientProgram(tuning: Tuning, width: number): Program {
     ],
     uniforms: { width: 'u32' },
     code: () => `
-${rowReduction(tuning, 'rowSum', 'a + b')}
+${rowReduction(parameters, 'rowSum', 'a + b')}
 fn run(group: u32, lane: u32) {
   ${layout.prologue}
   let length = uniforms.width / ${step}u;
@@ -100,14 +100,13 @@ fn run(group: u32, lane: u32) {
   }
 }`,
   };
-}
+});
 
-function scaleGradientProgram(tuning: Tuning, width: number): Program {
-  const layout = columnLayout(tuning, width);
-  const { type } = layout;
+const scaleGradientProgram = programs((parameters: ColumnParameters) => {
+  const layout = columnLayout(parameters);
+  const { type } = parameters;
   return {
     name: 'DimoRmsNormScaleGrad',
-    variant: layout.variant,
     workgroupSize: layout.workgroupSize,
     outputs: [{ name: 'dscale', type }],
     inputs: [
@@ -128,4 +127,4 @@ fn run(group: u32, lane: u32) {
   if (firstRow == 0u) { dscale[column] = total; }
 }`,
   };
-}
+});

@@ -15,7 +15,6 @@ export const rotaryEmbedding: Kernel<'DimoRotaryEmbedding'> = (backend, _, { x, 
 
 const rotation: Program = {
   name: 'DimoRotaryEmbedding',
-  variant: '',
   workgroupSize: 64,
   outputs: [{ name: 'y', type: 'vec2<f32>' }],
   inputs: [

@@ -20,6 +20,12 @@ export interface Tuning {
   readonly drawsOnDevice: boolean;
 }
 
+/** What programs over rows depend on. */
+export type RowTuning = Pick<Tuning, 'lanesPerRow'>;
+
+/** Elements that a program reads at once. */
+export type VectorType = 'f32' | 'vec4<f32>';
+
 /** For real GPUs. */
 export const gpuTuning: Tuning = { lanesPerRow: 64, matrixProduct: 'tiled', drawsOnDevice: true };
 
@@ -35,7 +41,6 @@ export interface RowLayout {
   readonly rowsPerGroup: number;
   /** WGSL that defines `row`, `part` (this lane's share of the row) and `parts`, and skips rows that do not exist. */
   readonly prologue: string;
-  readonly variant: string;
 }
 
 /**
@@ -43,19 +48,17 @@ export interface RowLayout {
  *
  * @param numRows - WGSL expression of the number of rows.
  */
-export function rowLayout({ lanesPerRow }: Tuning, numRows: string): RowLayout {
+export function rowLayout({ lanesPerRow }: RowTuning, numRows: string): RowLayout {
   if (lanesPerRow > 1)
     return {
       workgroupSize: lanesPerRow,
       rowsPerGroup: 1,
       prologue: 'let row = group; let part = lane; let parts = workgroupSize;',
-      variant: `shared${lanesPerRow}`,
     };
   return {
     workgroupSize: softwareRows,
     rowsPerGroup: softwareRows,
     prologue: `let row = group * workgroupSize + lane; let part = 0u; let parts = 1u; if (row >= ${numRows}) { return; }`,
-    variant: 'alone',
   };
 }
 
@@ -71,7 +74,7 @@ export function groupsFor(numRows: number, layout: RowLayout): number {
  * @param combine - WGSL expression of `a` and `b`.
  */
 export function rowReduction(
-  { lanesPerRow }: Tuning,
+  { lanesPerRow }: RowTuning,
   name: string,
   combine: string,
   type: 'f32' | 'vec2<f32>' | 'vec4<f32>' = 'f32',
@@ -97,8 +100,14 @@ fn ${name}(lane: u32, value: ${type}) -> ${type} {
 }
 
 /** Type and factor of elements read four at a time where the length allows it. */
-export function vectorOf(length: number): { readonly type: 'f32' | 'vec4<f32>'; readonly width: 1 | 4 } {
-  return length % 4 === 0 ? { type: 'vec4<f32>', width: 4 } : { type: 'f32', width: 1 };
+export function vectorOf(length: number): { readonly type: VectorType; readonly width: 1 | 4 } {
+  const type = length % 4 === 0 ? 'vec4<f32>' : 'f32';
+  return { type, width: widthOf(type) };
+}
+
+/** Numbers in an element. */
+export function widthOf(type: VectorType): 1 | 4 {
+  return type === 'f32' ? 1 : 4;
 }
 
 /** WGSL sum of a value's components. */

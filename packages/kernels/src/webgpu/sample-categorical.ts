@@ -1,14 +1,14 @@
 /** Categorical sampling by inverting the cumulative distribution, in one program and without writing it down. */
 import type { Kernel } from './kernel.js';
-import { runProgram, type Program } from './program.js';
-import { groupsFor, rowLayout, rowReduction, type Tuning } from './rows.js';
+import { programs, runProgram } from './program.js';
+import { groupsFor, rowLayout, rowReduction, type RowTuning } from './rows.js';
 import { lowest } from './softmax-rows.js';
 
 /** int32 [batch, L]: the first id whose cumulative probability exceeds the uniform number. */
 export const sampleCategorical: Kernel<'DimoSampleCategorical'> = (backend, tuning, { logits, uniforms }) => {
   const [batch, length, width] = logits.shape as [number, number, number];
   const layout = rowLayout(tuning, 'uniforms.size_draws');
-  return runProgram(backend, samplingProgram(tuning), {
+  return runProgram(backend, samplingProgram({ lanesPerRow: tuning.lanesPerRow }), {
     inputs: [logits, uniforms],
     outputs: [{ shape: [batch, length], dtype: 'int32' }],
     uniforms: { width },
@@ -17,12 +17,11 @@ export const sampleCategorical: Kernel<'DimoSampleCategorical'> = (backend, tuni
 };
 
 /** Each lane owns a run of neighbouring ids; the lane in whose run the uniform number falls looks closer. */
-function samplingProgram(tuning: Tuning): Program {
+const samplingProgram = programs((tuning: RowTuning) => {
   const layout = rowLayout(tuning, 'uniforms.size_draws');
   const isShared = tuning.lanesPerRow > 1;
   return {
     name: 'DimoSampleCategorical',
-    variant: layout.variant,
     workgroupSize: layout.workgroupSize,
     outputs: [{ name: 'ids', type: 'i32' }],
     inputs: [
@@ -73,4 +72,4 @@ fn run(group: u32, lane: u32) {
   }
 }`,
   };
-}
+});

@@ -3,8 +3,8 @@
  * second look at the same row comes from the cache.
  */
 import type { Kernel } from './kernel.js';
-import { runProgram, type Program } from './program.js';
-import { groupsFor, rowLayout, rowReduction, type Tuning } from './rows.js';
+import { programs, runProgram } from './program.js';
+import { groupsFor, rowLayout, rowReduction, type RowTuning } from './rows.js';
 import { onlineNormalizer } from './softmax-rows.js';
 
 /** [loss, gradient]. */
@@ -15,7 +15,7 @@ export const softCrossEntropy: Kernel<'DimoSoftCrossEntropy'> = (
   { temperature },
 ) => {
   const [batch, length, width] = logits.shape as [number, number, number];
-  return runProgram(backend, softProgram(tuning), {
+  return runProgram(backend, softProgram({ lanesPerRow: tuning.lanesPerRow }), {
     inputs: [logits, target, weights],
     outputs: [{ shape: [batch, length] }, { shape: logits.shape }],
     uniforms: {
@@ -28,12 +28,11 @@ export const softCrossEntropy: Kernel<'DimoSoftCrossEntropy'> = (
   });
 };
 
-function softProgram(tuning: Tuning): Program {
+const softProgram = programs((tuning: RowTuning) => {
   const layout = rowLayout(tuning, 'uniforms.size_weights');
   const buffer = (name: string) => ({ name, type: 'f32' as const });
   return {
     name: 'DimoSoftCrossEntropy',
-    variant: layout.variant,
     workgroupSize: layout.workgroupSize,
     outputs: ['loss', 'gradient'].map(buffer),
     inputs: ['logits', 'wanted', 'weights'].map(buffer),
@@ -65,4 +64,4 @@ fn run(group: u32, lane: u32) {
   if (part == 0u) { loss[row] = weight * uniforms.lossScale * divergence; }
 }`,
   };
-}
+});

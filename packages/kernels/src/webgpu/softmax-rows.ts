@@ -1,5 +1,5 @@
 /** WGSL for distributions over the last axis: one pass finds the maximum and the sum of exponentials together. */
-import { rowReduction, type Tuning } from './rows.js';
+import { rowReduction, type RowTuning } from './rows.js';
 
 /** Lower than any logit, and finite: -infinity minus itself is not a number. */
 export const lowest = '-3.4e38';
@@ -8,7 +8,7 @@ export const lowest = '-3.4e38';
  * Functions `logNormalizer(lane, state)` and `observe(state, x)` of an online sum of exponentials: `state` is the
  * maximum so far and the sum of exp(x - maximum).
  */
-export function onlineNormalizer(tuning: Tuning): string {
+export function onlineNormalizer(tuning: RowTuning): string {
   return `
 fn observe(state: vec2<f32>, x: f32) -> vec2<f32> {
   let largest = max(state.x, x);

@@ -7,7 +7,8 @@
  */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import { productSizes, type MatrixProduct, type ProductAndSums } from './matrix-product.js';
-import { runProgram, sizeOf, type OutputSpec, type Program } from './program.js';
+import { programs, runProgram, sizeOf, type OutputSpec } from './program.js';
+import { vectorOf, type VectorType } from './rows.js';
 import type { WebgpuBackend } from './webgpu-backend.js';
 
 /** k of a slice. */
@@ -96,26 +97,8 @@ function addParts(
 ): TensorInfo {
   const numColumns = shape[shape.length - 1]!;
   const size = sizeOf(shape);
-  const isVector = numColumns % 4 === 0;
-  const type = isVector ? 'vec4<f32>' : 'f32';
-  const step = isVector ? 4 : 1;
-  const program: Program = {
-    name: 'DimoAddParts',
-    variant: `${type} ${bias !== undefined}`,
-    workgroupSize: 64,
-    outputs: [{ name: 'total', type }],
-    inputs: [{ name: 'partial', type }, ...(bias ? [{ name: 'bias', type } as const] : [])],
-    uniforms: { length: 'u32', numParts: 'u32', columns: 'u32' },
-    code: () => `
-fn run(group: u32, lane: u32) {
-  let i = group * workgroupSize + lane;
-  if (i >= uniforms.length) { return; }
-  var sum = partial[i];
-  for (var part = 1u; part < uniforms.numParts; part++) { sum += partial[part * uniforms.length + i]; }
-  total[i] = sum${bias ? ' + bias[i % uniforms.columns]' : ''};
-}`,
-  };
-  const [total] = runProgram(backend, program, {
+  const { type, width: step } = vectorOf(numColumns);
+  const [total] = runProgram(backend, addingProgram({ type, hasBias: bias !== undefined }), {
     inputs: bias ? [partial, bias] : [partial],
     outputs: [{ shape }],
     uniforms: { length: size / step, numParts: partial.shape[0]!, columns: numColumns / step },
@@ -124,15 +107,32 @@ fn run(group: u32, lane: u32) {
   return total;
 }
 
+const addingProgram = programs(({ type, hasBias }: { readonly type: VectorType; readonly hasBias: boolean }) => {
+  return {
+    name: 'DimoAddParts',
+    workgroupSize: 64,
+    outputs: [{ name: 'total', type }],
+    inputs: [{ name: 'partial', type }, ...(hasBias ? [{ name: 'bias', type }] : [])],
+    uniforms: { length: 'u32', numParts: 'u32', columns: 'u32' },
+    code: () => `
+fn run(group: u32, lane: u32) {
+  let i = group * workgroupSize + lane;
+  if (i >= uniforms.length) { return; }
+  var sum = partial[i];
+  for (var part = 1u; part < uniforms.numParts; part++) { sum += partial[part * uniforms.length + i]; }
+  total[i] = sum${hasBias ? ' + bias[i % uniforms.columns]' : ''};
+}`,
+  };
+});
+
 const quad = [0, 1, 2, 3];
 const components = 'xyzw';
 
-function tiledProgram(variant: Variant): Program {
+const tiledProgram = programs((variant: Variant) => {
   const { tile, bias, sumOfA, isVectorA, isVectorB, isVectorC } = variant;
   const vector = (isVector: boolean) => (isVector ? 'vec4<f32>' : 'f32');
   return {
     name: 'DimoTiledMatMul',
-    variant: JSON.stringify(variant),
     workgroupSize: (tile.rows * tile.columns) / 64,
     outputs: [
       { name: 'product', type: vector(isVectorC) },
@@ -154,7 +154,7 @@ function tiledProgram(variant: Variant): Program {
     },
     code: () => tiledCode(variant),
   };
-}
+});
 
 function tiledCode(variant: Variant): string {
   const { tile, transposeA, transposeB, bias, sumOfA, isVectorA, isVectorB } = variant;

@@ -10,9 +10,9 @@
 import type { FusableAttributes, FusableOutputs } from '@dimo/core';
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { Kernel } from './kernel.js';
-import { runProgram, sizeOf, type Program } from './program.js';
-import { groupsFor, rowLayout, rowReduction, type Tuning } from './rows.js';
-import { runElementwise } from './elementwise.js';
+import { programs, runProgram, sizeOf } from './program.js';
+import { groupsFor, rowLayout, rowReduction, type RowTuning, type Tuning } from './rows.js';
+import { elementwise } from './elementwise.js';
 import { lowest } from './softmax-rows.js';
 import type { WebgpuBackend } from './webgpu-backend.js';
 
@@ -40,7 +40,7 @@ function run(
   const [batch, length, width] = tensors[0]!.shape as [number, number, number];
   const layout = rowLayout(tuning, 'uniforms.size_weights');
   const perToken = { shape: [batch, length] };
-  return runProgram(backend, divergenceProgram(tuning, tensors.length > 3), {
+  return runProgram(backend, divergenceProgram({ lanesPerRow: tuning.lanesPerRow, isGuided: tensors.length > 3 }), {
     inputs: tensors,
     outputs: [perToken, perToken, perToken, { shape: [batch, length, width] }],
     uniforms: {
@@ -54,12 +54,11 @@ function run(
   });
 }
 
-function divergenceProgram(tuning: Tuning, isGuided: boolean): Program {
+const divergenceProgram = programs(({ isGuided, ...tuning }: RowTuning & { readonly isGuided: boolean }) => {
   const layout = rowLayout(tuning, 'uniforms.size_weights');
   const buffer = (name: string) => ({ name, type: 'f32' as const });
   return {
     name: 'DimoTokenDivergence',
-    variant: `${layout.variant} ${isGuided}`,
     workgroupSize: layout.workgroupSize,
     outputs: ['value', 'forwardKl', 'totalVariation', 'gradient'].map(buffer),
     inputs: ['conditional', 'auxiliary', 'weights', ...(isGuided ? ['unconditional', 'guidanceScale'] : [])].map(
@@ -120,7 +119,7 @@ fn run(group: u32, lane: u32) {
   }
 }`,
   };
-}
+});
 
 /** unconditional + scale (conditional - unconditional), where the adapter binds too few buffers for one program. */
 function guide(
@@ -130,22 +129,18 @@ function guide(
   guidanceScale: TensorInfo,
 ): TensorInfo {
   const perSample = sizeOf(conditional.shape) / Math.max(1, conditional.shape[0]!);
-  return runElementwise(
-    backend,
-    {
-      name: 'DimoGuidance',
-      inputs: ['conditional', 'unconditional'],
-      parameters: [{ name: 'guidanceScale', type: 'f32' }],
-      output: 'guided',
-      uniforms: { perSample: 'u32' },
-      isScalar: true,
-      code: () => ({
-        statements: `let u = unconditional[i];
-  guided[i] = u + guidanceScale[i / uniforms.perSample] * (conditional[i] - u);`,
-      }),
-    },
-    [conditional, unconditional],
-    [guidanceScale],
-    { perSample },
-  );
+  return guidance(backend, [conditional, unconditional], [guidanceScale], { perSample });
 }
+
+const guidance = elementwise({
+  name: 'DimoGuidance',
+  inputs: ['conditional', 'unconditional'],
+  parameters: [{ name: 'guidanceScale', type: 'f32' }],
+  output: 'guided',
+  uniforms: { perSample: 'u32' },
+  isScalar: true,
+  code: () => ({
+    statements: `let u = unconditional[i];
+  guided[i] = u + guidanceScale[i / uniforms.perSample] * (conditional[i] - u);`,
+  }),
+});
