@@ -2,6 +2,7 @@
  * What makes a directory of weights a one-step generator: a description, saved as JSON beside the weights. The weights
  * themselves keep the teacher's parameter names, so they also load into the original implementation.
  */
+import { isRecord } from '../options/check-options.js';
 import { OptionError } from '../errors.js';
 import type { TeacherDefinition } from '../model/model.js';
 import type { GeneratorTokenInit } from '../sampling/one-step.js';
@@ -70,8 +71,4 @@ export function parseGeneratorDescription(value: unknown, where: string): Genera
     ...(typeof temperature === 'number' ? { temperature } : {}),
     ...(isRecord(root['training']) ? { training: root['training'] } : {}),
   };
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
