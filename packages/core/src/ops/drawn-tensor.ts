@@ -68,6 +68,7 @@ export function drawOnDevice(tensor: HostTensor): Tensor | undefined {
   if (!made || !hasKernel('DimoRandomNumbers')) return undefined;
   const { kind, key, factor } = made;
   const [seedLow, seedHigh] = key.seed;
-  const attributes = { kind, seedLow, seedHigh, step: key.step, stream: key.stream, factor, shape: [...tensor.shape] };
+  const { step, stream, rows = 1 } = key;
+  const attributes = { kind, seedLow, seedHigh, step, stream, rows, factor, shape: [...tensor.shape] };
   return runKernel('DimoRandomNumbers', {}, attributes)[0];
 }

@@ -190,7 +190,7 @@ export interface FusableKernels<T> {
     readonly attributes: AdamUpdateAttributes;
     readonly outputs: readonly T[];
   };
-  /** The first numbers of a stream, the host's bit for bit. Its composition are the host's numbers, uploaded. */
+  /** The first numbers of each stream, the host's bit for bit. Its composition are the host's numbers, uploaded. */
   readonly DimoRandomNumbers: {
     readonly inputs: None;
     readonly attributes: {
@@ -199,6 +199,8 @@ export interface FusableKernels<T> {
       readonly seedHigh: number;
       readonly step: number;
       readonly stream: number;
+      /** Streams of consecutive steps, each of which gives an equal part of the numbers. */
+      readonly rows: number;
       /** Multiplies the float32 numbers in float64. */
       readonly factor: number;
       readonly shape: readonly number[];
