@@ -230,9 +230,7 @@ async function writeGenerator(
     },
     ...(config.sample.temperature === undefined ? {} : { temperature: config.sample.temperature }),
   });
-  // Picks names; host tensors do as well as device tensors.
-  const pick = distillation.models.ema.weights as unknown as (state: HostTree) => HostTree;
-  const weights = pick(result.state);
+  const weights = distillation.models.ema.weights(result.state);
   const conditionFiles = teacher.conditionFiles?.() ?? {};
   const files = generatorFiles({
     description,

@@ -108,11 +108,9 @@ async function train(session: TrainingSession, data: TeacherData, flags: Trainin
     ],
     onStep: ({ metrics }) => void losses.push(metrics['maskedNll'] ?? NaN),
   });
-  // Picks names; host tensors do as well as device tensors.
-  const pick = teacherTrainingResult(definition).weights as unknown as (state: HostTree) => HostTree;
   const teacher: Teacher = {
     ...definition,
-    weights: pick(result.state),
+    weights: teacherTrainingResult(definition).weights(result.state),
     ...(data.decoderWeights ? { decoderWeights: data.decoderWeights } : {}),
   };
   const files = teacherFolderFiles(teacher, plugin, {

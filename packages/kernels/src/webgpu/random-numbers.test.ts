@@ -1,5 +1,13 @@
 /** Random numbers made on the device against the host's: equal bits, which the streams promise of every engine. */
-import { drawnTensor, drawOnDevice, eagerEngine, normalsFromWords, randomStream, sampleStream, scaledTensor } from '@dimo/core';
+import {
+  drawnTensor,
+  drawOnDevice,
+  eagerEngine,
+  normalsFromWords,
+  randomStream,
+  sampleStream,
+  scaledTensor,
+} from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { float64Functions } from './float64.js';
