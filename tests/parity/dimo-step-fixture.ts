@@ -84,7 +84,7 @@ export function loadDimoStep(variant: string): DimoStepFixture {
     finalParameters: loadTensors(...folder, 'params_final.safetensors'),
     distillation: createDistillation(teacher, optionsOf(meta), {
       trace: true,
-      ...(isDistinct ? { initial: { generator, auxiliary } } : {}),
+      ...(isDistinct ? { models: { generator: { weights: generator }, auxiliary: { weights: auxiliary } } } : {}),
     }),
     draws: (step) => ({
       initialMaskRatio: options.fixed_ratio,

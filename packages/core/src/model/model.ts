@@ -153,12 +153,4 @@ export interface Teacher extends TeacherDefinition {
   readonly weights: HostTree;
   /** Weights of the decoder, if there is one. */
   readonly decoderWeights?: HostTree;
-  /** Architecture of the auxiliary model. @default the teacher's own */
-  readonly auxiliary?: MaskedDiffusionModel;
-  /** Architecture of the generator. @default the teacher's own */
-  readonly generator?: MaskedDiffusionModel;
-  /** First weights of the auxiliary model. @default a copy of the teacher's */
-  createAuxiliary?(random: RandomStream): HostTree;
-  /** First weights of the generator. @default a copy of the teacher's */
-  createGenerator?(random: RandomStream): HostTree;
 }

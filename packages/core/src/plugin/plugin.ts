@@ -3,6 +3,8 @@
  * nothing that arrives with weights can.
  */
 import type { Dataset, TokenDataset } from '../training/dataset.js';
+import type { AlgorithmRegistry, DistillationAlgorithm } from '../distillation/algorithm.js';
+import { builtInAlgorithms } from '../distillation/built-in-algorithms.js';
 import type { Engine, EngineFactory } from '../engine/engine.js';
 import { PluginError } from '../errors.js';
 import { contractVersion } from '../model/model.js';
@@ -54,6 +56,8 @@ export interface DimoPlugin {
   readonly metrics?: readonly MetricPlugin[];
   /** Multi-step samplers; their names differ from those of core. */
   readonly samplers?: readonly Sampler[];
+  /** Distillation algorithms; their names differ from those of core. */
+  readonly algorithms?: readonly DistillationAlgorithm[];
 }
 
 /**
@@ -82,6 +86,8 @@ export interface PluginRegistry {
   readonly metrics: ReadonlyMap<string, MetricPlugin>;
   /** Those of core too. */
   readonly samplers: SamplerRegistry;
+  /** Those of core too. */
+  readonly algorithms: AlgorithmRegistry;
 }
 
 /**
@@ -97,25 +103,31 @@ export function createRegistry(plugins: readonly DimoPlugin[]): PluginRegistry {
     datasets: collect(plugins, 'datasets'),
     tokenDatasets: collect(plugins, 'tokenDatasets'),
     metrics: collect(plugins, 'metrics'),
-    samplers: withBuiltIn(collect(plugins, 'samplers'), plugins),
+    samplers: withBuiltIn('samplers', builtInSamplers, plugins),
+    algorithms: withBuiltIn('algorithms', builtInAlgorithms, plugins),
   };
 }
 
-function withBuiltIn(samplers: ReadonlyMap<string, Sampler>, plugins: readonly DimoPlugin[]): SamplerRegistry {
-  const taken = [...samplers.keys()].find((name) => builtInSamplers.has(name));
+/** Core's, and those of plugins. */
+function withBuiltIn<K extends 'samplers' | 'algorithms'>(
+  kind: K,
+  builtIn: PluginRegistry[K],
+  plugins: readonly DimoPlugin[],
+): PluginRegistry[K] {
+  const added = collect(plugins, kind);
+  const taken = [...added.keys()].find((name) => builtIn.has(name));
   if (taken !== undefined) {
-    const owner = plugins.find((plugin) => plugin.samplers?.some(({ name }) => name === taken));
+    const owner = plugins.find((plugin) => plugin[kind]?.some(({ name }) => name === taken));
     throw new PluginError(
-      `plugin "${owner?.name}" provides the sampler "${taken}", which is one of core's; it needs another name`,
+      `plugin "${owner?.name}" provides "${taken}" under ${kind}, which is one of core's; it needs another name`,
     );
   }
-  return new Map([...builtInSamplers, ...samplers]);
+  return new Map<string, unknown>([...builtIn, ...added]) as unknown as PluginRegistry[K];
 }
 
-function collect<K extends 'engines' | 'teachers' | 'datasets' | 'tokenDatasets' | 'metrics' | 'samplers'>(
-  plugins: readonly DimoPlugin[],
-  kind: K,
-): Map<string, NonNullable<DimoPlugin[K]>[number]> {
+function collect<
+  K extends 'engines' | 'teachers' | 'datasets' | 'tokenDatasets' | 'metrics' | 'samplers' | 'algorithms',
+>(plugins: readonly DimoPlugin[], kind: K): Map<string, NonNullable<DimoPlugin[K]>[number]> {
   const found = new Map<string, NonNullable<DimoPlugin[K]>[number]>();
   const owners = new Map<string, string>();
   for (const plugin of plugins)
