@@ -10,6 +10,7 @@ import { checkHostTree } from '../engine/check-tensors.js';
 import { checkTree } from '../tensors/check-tree.js';
 import { dropConditions } from '../model/condition-drop.js';
 import { OptionError, ShapeError } from '../errors.js';
+import { forwardPass } from '../model/forward-pass.js';
 import { conditionSpecs } from '../model/guidance.js';
 import { gradientThroughLogits } from '../ops/logit-gradient.js';
 import { maskTokens, scheduledMask } from '../model/masking.js';
@@ -225,7 +226,7 @@ function trainStep(
   const { gradients, outputs } = gradientThroughLogits(
     weights,
     (trained) =>
-      teacher.model.logits(trained, {
+      forwardPass(teacher.model, trained, {
         tokens: inputs['tokens'] as Tensor2D,
         condition: subtree('condition', inputs),
         time: subtree('time', inputs),
