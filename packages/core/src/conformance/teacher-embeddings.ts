@@ -1,4 +1,5 @@
 /** Checks of the two halves of a pass, `embed` and `logits`, and of what happens between them. */
+import * as tf from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import type { Engine } from '../engine/engine.js';
 import { forwardPass } from '../model/forward-pass.js';
@@ -80,6 +81,22 @@ export async function checkPasses(teacher: TeacherDefinition, engine: Engine): P
   );
   require(noisy.data.some((value, i) => Math.abs(value - plain.data[i]!) > 1e-6), () =>
     'logits must change with noise of scale 0.5 on the embeddings; are the embeddings ignored?');
+}
+
+/** The embeddings may come from somewhere else than `embed`, and then a gradient has to reach what made them. */
+export async function checkEmbeddingGradient(teacher: TeacherDefinition, engine: Engine): Promise<void> {
+  const { model } = teacher;
+  const tokens = partlyMasked(teacher, 2);
+  const embeddings = await embeddingsOf(engine, teacher, tokens);
+  const inputs = { ...passTensors(model, { tokens, condition: await sampled(teacher, 2) }), embeddings };
+  const { gradient } = await evaluate(engine, model, inputs, (weights, values) => {
+    const { tokens: _, ...rest } = passInputs(values);
+    const loss = (given: tf.Tensor) =>
+      tf.sum(tf.square(model.logits(weights, { ...rest, embeddings: given as Tensor3D })));
+    return { gradient: tf.grad(loss)(values['embeddings']!) };
+  });
+  requireFinite('gradient of the embeddings', gradient!);
+  require(gradient!.data.some((value) => value !== 0), () => 'the gradient of the embeddings is 0 everywhere');
 }
 
 async function embeddingsOf(

@@ -118,6 +118,15 @@ const wrongPasses: Record<string, [message: string, (model: MaskedDiffusionModel
         tf.sub(embeddings, tf.mul(clean, Math.sqrt(1 - 0.5 ** 2) - 0.5)),
       ),
   ],
+  'embeddings that no gradient passes': [
+    'the gradient of the embeddings is 0 everywhere',
+    ({ logits }) => ({
+      logits(weights, inputs) {
+        const embeddings = tf.div<tf.Tensor3D>(tf.round(tf.mul(inputs.embeddings, 2 ** 20)), 2 ** 20);
+        return logits(weights, { ...inputs, embeddings });
+      },
+    }),
+  ],
   'embeddings that do not matter': [
     'are the embeddings ignored?',
     ({ logits }) => ({

@@ -19,7 +19,7 @@ import { int32, subtree } from '../tensors/tensors.js';
 import { runTraining } from '../training/training.js';
 import { require, requireClose, requireEqual, tensorOf } from './expectations.js';
 import { sequenceLength } from '../model/token-space.js';
-import { checkEmbeddings, checkPasses } from './teacher-embeddings.js';
+import { checkEmbeddingGradient, checkEmbeddings, checkPasses } from './teacher-embeddings.js';
 import {
   evaluate,
   initialWeights,
@@ -56,6 +56,7 @@ export function teacherChecks(teacher: TeacherDefinition): TeacherCheck[] {
     check('it embeds each token by itself', checkEmbeddings),
     check('its logits follow from the embeddings alone, perturbed or not', checkPasses),
     check('every parameter has a finite gradient', checkGradients),
+    check('its embeddings have a finite gradient', checkEmbeddingGradient),
     check('it is distilled, and sampled in one step and in several, to tokens of the codebook', checkDistillation),
   ];
 }
