@@ -18,7 +18,6 @@ import {
   createDistillation,
   DimoError,
   generatorBundleSource,
-  mergeCalls,
   readGenerator,
   runTraining,
   sampleOneStep,
@@ -165,7 +164,7 @@ describe('distilling', { timeout: 300_000 }, () => {
 
   beforeAll(async () => {
     const distillation = createDistillation(await teacher(), { ...options, onNonFinite: 'skip' });
-    const { state } = await runTraining(mergeCalls(distillation.program), { engine });
+    const { state } = await runTraining(distillation.program, { engine });
     expected = weightsOf((distillation.models.ema.weights as (tree: never) => object)(state as never));
   });
 

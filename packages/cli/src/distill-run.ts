@@ -6,7 +6,6 @@ import {
   describeGenerator,
   generatorFiles,
   generatorTokenInit,
-  mergeCalls,
   sampleOneStep,
   sha256Hex,
   writeSafetensors,
@@ -56,11 +55,6 @@ export interface DistillResult extends TrainRunResult {
 
 /** Name of the generator's folder in a run. */
 export const generatorFolderName = 'generator';
-
-/** One device call a step where that is possible: less working memory, the same numbers. */
-function stepProgram({ program, settings }: Distillation): Distillation['program'] {
-  return settings.accumulation === 1 && settings.auxiliaryRounds === 1 ? mergeCalls(program) : program;
-}
 
 /** What a distillation needs beside a folder. */
 export type DistillInputs = Pick<DistillTask, 'found' | 'conditions'>;
@@ -113,7 +107,7 @@ async function distillWith(given: DistillTask): Promise<DistillResult> {
     const result = await trainRun({
       label: 'distil',
       unit: teacher.decoder ? 'images/s' : 'sequences/s',
-      program: stepProgram(distillation) as never,
+      program: distillation.program as never,
       engine,
       run,
       config,

@@ -7,7 +7,6 @@ import {
   describeGenerator,
   generatorBundle,
   generatorTokenInit,
-  mergeCalls,
   OptionError,
   runTraining,
   sampleOneStep,
@@ -93,7 +92,7 @@ export function distillationRunner(): DistillationRunner {
     signal.addEventListener('abort', wakeUp);
     let begun = performance.now();
     try {
-      const result = await runTraining(mergeCalls(distillation.program), {
+      const result = await runTraining(distillation.program, {
         engine,
         signal,
         ...(from ? { from } : {}),
