@@ -81,7 +81,7 @@ describe('hostile specifiers', () => {
 
   it(
     'are refused by the command line with exit code 2, and nothing of theirs is imported',
-    { timeout: 120_000 },
+    { timeout: 300_000 },
     async () => {
       const args = hostile.filter((specifier) => specifier !== '' && !specifier.includes('\0'));
       for (const specifier of args.slice(0, 20)) {

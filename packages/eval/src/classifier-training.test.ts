@@ -114,7 +114,7 @@ describe('classifier training', () => {
     const program = classifierTrainingProgram(dataset, { epochs: 5, batchSize: 3, learningRate: 1, seed });
     for (let step = 0; step < program.numSteps; step++) {
       const scalar = (name: string) =>
-        program.calls(step, { updates: 0 }, {})[0]!.inputs[`optimizer/${name}`]!.data[0]!;
+        program.calls(step, { updates: 0 }, { train: [{}] })[0]!.inputs[`optimizer/${name}`]!.data[0]!;
       rates.push(scalar('stepSize') * (1 - 0.9));
     }
     expect(rates[0]).toBeCloseTo(1 / 25, 6);
