@@ -133,7 +133,7 @@ function phaseDraws(saved: HostTree, prefix: string, [batch, length]: [number, n
 function loadTeacher({ model, grid }: Meta): { teacher: Teacher; generator: HostTree; auxiliary: HostTree } {
   const weights = (name: string) => loadTensors('dimo-step', 'init', `${name}.safetensors`);
   const teacher: Teacher = {
-    contract: 1,
+    contract: 2,
     name: 'maskgit',
     model: maskTransformer({
       hidden: model.hidden_dim,

@@ -55,6 +55,7 @@ export * from './ops/drawn-tensor.js';
 export * from './engine/eager-engine.js';
 export * from './engine/engine-choice.js';
 export { measureEngine, type MeasureEngineOptions } from './engine/engine-measurement.js';
+export { forwardPass, type EmbeddingNoise, type PassInputs } from './model/forward-pass.js';
 export * from './model/guidance.js';
 export * from './layers/image-layers.js';
 export * from './layers/nearest-codes.js';

@@ -7,6 +7,7 @@ import type { AlgorithmRegistry, DistillationAlgorithm } from '../distillation/a
 import { builtInAlgorithms } from '../distillation/built-in-algorithms.js';
 import type { Engine, EngineFactory } from '../engine/engine.js';
 import { PluginError } from '../errors.js';
+import { fromContract1 } from '../model/forward-pass.js';
 import { contractVersion } from '../model/model.js';
 import { builtInSamplers } from '../sampling/built-in-samplers.js';
 import type { SamplerRegistry } from '../sampling/resolve-sampler.js';
@@ -47,7 +48,7 @@ export interface MetricPlugin {
 
 /** What a package contributes. */
 export interface DimoPlugin {
-  readonly contract: 1;
+  readonly contract: typeof contractVersion;
   readonly name: string;
   readonly engines?: readonly EngineFactory[];
   readonly teachers?: readonly TeacherPlugin[];
@@ -71,7 +72,12 @@ export function definePlugin(plugin: DimoPlugin): DimoPlugin {
   if (plugin.contract !== contractVersion)
     throw new PluginError(
       `plugin "${plugin.name}" is written for contract ${String(plugin.contract)}, this @dimo/core speaks ${contractVersion}`,
-      { hint: 'install matching versions of the plugin and @dimo/core' },
+      {
+        hint:
+          (plugin.contract as unknown) === 1
+            ? `without a teacher in it, only the number changes; with one, ${fromContract1}`
+            : 'install matching versions of the plugin and @dimo/core',
+      },
     );
   return plugin;
 }
