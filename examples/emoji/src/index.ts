@@ -14,7 +14,7 @@ export * from './teacher/index.js';
 
 /** The dataset `emoji`, the teacher `emoji-meissonic` and the metric `name-retrieval`. */
 const plugin: DimoPlugin = definePlugin({
-  contract: 1,
+  contract: 2,
   name: 'dimo-example-emoji',
   teachers: [
     {

@@ -16,7 +16,7 @@ const shapes: Dataset = {
 
 function registryWith(teacher: TeacherPlugin) {
   const datasets = [{ name: 'shapes', description: 'shapes', load: () => Promise.resolve(shapes) }];
-  return createRegistry([definePlugin({ contract: 1, name: 'test', teachers: [teacher], datasets })]);
+  return createRegistry([definePlugin({ contract: 2, name: 'test', teachers: [teacher], datasets })]);
 }
 
 async function resolved(teacher: TeacherPlugin) {

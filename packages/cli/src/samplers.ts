@@ -1,5 +1,6 @@
 /** Teachers and generators behind one interface: conditions in, tokens (and images) out. */
 import {
+  oneStepTokenInit,
   compileDecoder,
   compileMultiStep,
   compileOneStep,
@@ -60,9 +61,10 @@ export interface GeneratorSamplingRequest {
 /** How a generator is sampled: as asked for, else with the temperature and noise of its description. */
 export function samplingOf({ description }: Pick<LoadedGenerator, 'description'>, asked: GeneratorSamplingRequest) {
   const { temperature = description.temperature ?? 1, topK, topP } = asked;
-  const { embeddingNoise = description.tokenInit.embeddingNoise } = asked;
+  const tokenInit = oneStepTokenInit(description);
+  const { embeddingNoise = tokenInit.embeddingNoise } = asked;
   return {
-    tokenInit: { ...description.tokenInit, embeddingNoise } satisfies GeneratorTokenInit,
+    tokenInit: { ...tokenInit, embeddingNoise } satisfies GeneratorTokenInit,
     sampling: { temperature, topK, topP } satisfies SamplingOptions,
   };
 }

@@ -6,7 +6,6 @@ import {
   createDistillation,
   describeGenerator,
   generatorBundle,
-  generatorTokenInit,
   OptionError,
   runTraining,
   sampleOneStep,
@@ -170,7 +169,7 @@ function sampler({ engine, teacher, distillation, sampleTexts, temperature }: Sa
     return {
       compiled: await compileOneStep(engine, distillation.setup.networks.generator, {
         batchSize,
-        tokenInit: generatorTokenInit(distillation),
+        tokenInit: distillation.generator.sampling.tokenInit!,
         sampling: { temperature },
         state: distillation.models.ema,
       }),

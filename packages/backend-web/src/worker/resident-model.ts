@@ -3,6 +3,7 @@
  * told are those of the work and not of shaders being compiled.
  */
 import {
+  oneStepTokenInit,
   compileDecoder,
   compileMultiStep,
   compileOneStep,
@@ -98,7 +99,8 @@ export async function residentModel(engine: Engine, folder: ModelFolder): Promis
     if (request.sampler === 'generator') {
       const { generator } = folder;
       if (!generator) throw new OptionError('this model has no one-step generator');
-      const { tokenInit, temperature: recommended = 1 } = generator.description;
+      const { temperature: recommended = 1 } = generator.description;
+      const tokenInit = oneStepTokenInit(generator.description);
       const sampling = { temperature: temperature ?? recommended };
       const weights = await upload(generator.weights);
       const sampler = (await samplers.get(`generator ${count} ${sampling.temperature}`, async () => {

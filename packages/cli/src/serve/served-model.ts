@@ -1,5 +1,6 @@
 /** A model that is kept on an engine and answers requests of any size, batch by batch. */
 import {
+  oneStepTokenInit,
   compileDecoder,
   compileMultiStep,
   compileOneStep,
@@ -103,7 +104,7 @@ export async function serveModel(
         dispose: () => sampler.dispose(),
       };
     }
-    const { tokenInit } = found.generator.description;
+    const tokenInit = oneStepTokenInit(found.generator.description);
     const sampler = await compileOneStep(engine, definition.model, { batchSize, tokenInit, sampling: { temperature } });
     return {
       tokens: (condition, seed, firstSample) => sampleOneStep(sampler, { weights, condition, seed, firstSample }),

@@ -44,7 +44,11 @@ function makeDistillation(options: DistillationOptions = {}, extras: Distillatio
   return createDistillation(
     teacher,
     { batchSize: 4, numSteps: 6, tokenInit: { noiseUnit: 'unit' }, ...options },
-    { trace: true, initial: { generator: makeTeacher(1).weights, auxiliary: makeTeacher(2).weights }, ...extras },
+    {
+      trace: true,
+      models: { generator: { weights: makeTeacher(1).weights }, auxiliary: { weights: makeTeacher(2).weights } },
+      ...extras,
+    },
   );
 }
 
@@ -367,7 +371,7 @@ describe('distillation', () => {
     expect(() => resolveDistillation({ maskSchedule: 'sine' as never })).toThrow('mask ratio schedule');
     expect(() => resolveDistillation({ lossReduction: 'max' as never })).toThrow('"sum" or "mean"');
     const other = tinyTeacher({ codebookSize: 9 }).model;
-    expect(() => createDistillation({ ...makeTeacher(), generator: other })).toThrow(
+    expect(() => createDistillation(makeTeacher(), {}, { models: { generator: { model: other } } })).toThrow(
       "must have the teacher's token space",
     );
   });

@@ -9,9 +9,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor, Tensor1D, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import type { NetworkRole, ResolvedDistillation } from './options.js';
+import { forwardPass, type PassInputs } from '../model/forward-pass.js';
 import { conditionalPair, guidedLogits, isGuided, type ConditionalPair } from '../model/guidance.js';
 import { gradientThroughLogits, type LogitGradient, type WeightGradients } from '../ops/logit-gradient.js';
-import type { MaskedDiffusionModel, ModelInputs } from '../model/model.js';
+import type { MaskedDiffusionModel } from '../model/model.js';
 import { maskedCrossEntropy } from '../ops/masked-cross-entropy.js';
 import { softCrossEntropy } from '../ops/soft-cross-entropy.js';
 import { guidedTeacherLogits, tokenDivergence } from '../ops/token-divergence.js';
@@ -51,7 +52,7 @@ export function generatorGradients(setup: DistillationSetup, state: TensorTree, 
   return gradientThroughLogits(
     trained,
     // The generator maps hybrid noise, random and masked tokens, to the logits of the whole image in one pass.
-    (weights) => networks.generator.logits({ ...frozen, ...weights }, generatorInputs(setup, inputs)),
+    (weights) => forwardPass(networks.generator, { ...frozen, ...weights }, generatorInputs(setup, inputs)),
     (logits): LogitGradient => {
       const generated = logits as Tensor3D;
       // x_0 ~ softmax(z_theta), and x_t from the forward process.
@@ -113,7 +114,7 @@ export function generatorGradients(setup: DistillationSetup, state: TensorTree, 
 export function auxiliaryGradients(setup: DistillationSetup, state: TensorTree, inputs: TensorTree): WeightGradients {
   const { networks, settings } = setup;
   const { softWeight, softTemperature } = settings;
-  const generated = networks.generator.logits(subtree('generator', state), generatorInputs(setup, inputs));
+  const generated = forwardPass(networks.generator, subtree('generator', state), generatorInputs(setup, inputs));
   const tokens = sampleTokens(generated, inputs['tokenDraws']!, networks.teacher.tokenSpace, settings.sampling);
   const intermediate = intermediateInputs(setup, inputs, tokens);
   const { trained, frozen } = splitWeights(subtree('auxiliary', state), setup.trained.auxiliary);
@@ -164,7 +165,7 @@ export function splitWeights(
   };
 }
 
-function generatorInputs(setup: DistillationSetup, inputs: TensorTree): ModelInputs {
+function generatorInputs(setup: DistillationSetup, inputs: TensorTree): PassInputs {
   const noise = inputs['embeddingNoise'];
   return {
     tokens: inputs['initialTokens'] as Tensor2D,
@@ -179,7 +180,7 @@ function timeAndDropoutOf(
   setup: DistillationSetup,
   inputs: TensorTree,
   { role, guided }: { readonly role: NetworkRole; readonly guided: boolean },
-): Pick<ModelInputs, 'time' | 'dropout'> {
+): Pick<PassInputs, 'time' | 'dropout'> {
   const rate = setup.settings.dropout[role];
   const time = subtree(`time/${role}`, inputs);
   if (rate === 0) return { time };
@@ -194,7 +195,7 @@ function timeAndDropoutOf(
 }
 
 /** x_t: the sampled tokens with the mask id where the forward process masks. */
-function intermediateInputs(setup: DistillationSetup, inputs: TensorTree, tokens: Tensor2D): ModelInputs {
+function intermediateInputs(setup: DistillationSetup, inputs: TensorTree, tokens: Tensor2D): PassInputs {
   const { maskTokenId } = setup.networks.teacher.tokenSpace;
   const isMasked = inputs['isMasked'] as Tensor2D;
   // Arithmetic, because not every engine selects int32.
@@ -210,13 +211,13 @@ function intermediateInputs(setup: DistillationSetup, inputs: TensorTree, tokens
 function teacherLogits(
   setup: DistillationSetup,
   state: TensorTree,
-  { inputs, intermediate }: { inputs: TensorTree; intermediate: ModelInputs },
+  { inputs, intermediate }: { inputs: TensorTree; intermediate: PassInputs },
 ): { conditional: Tensor3D } | (ConditionalPair & { guidanceScale: Tensor1D }) {
   const model = setup.networks.teacher;
   const weights = subtree('teacher', state);
   const guided = isGuided(setup.settings.teacherGuidance);
   const modelInputs = { ...intermediate, ...timeAndDropoutOf(setup, inputs, { role: 'teacher', guided }) };
-  if (!guided) return { conditional: model.logits(weights, modelInputs) };
+  if (!guided) return { conditional: forwardPass(model, weights, modelInputs) };
   const pair = conditionalPair(model, weights, modelInputs, subtree('negativeCondition', inputs));
   return { ...pair, guidanceScale: inputs['teacherGuidanceScale'] as Tensor1D };
 }

@@ -10,7 +10,7 @@ import {
 } from './dimo-step.js';
 import { drawPhaseInputs, type DrawContext } from './draws.js';
 import { resolveDistillation, type DistillationOptions, type ResolvedDistillation } from './options.js';
-import { OptionError } from '../errors.js';
+import { checkSameSpace, type DistillationModels, type PreparedDistillation } from './algorithm.js';
 import type { MaskedDiffusionModel, Teacher } from '../model/model.js';
 import { modelState, type ModelState } from '../model/model-state.js';
 import { randomStream } from '../random/random.js';
@@ -18,12 +18,10 @@ import { learningRateFactor, movingAverageDecay } from '../model/schedule.js';
 import { withPrefix, type HostTree } from '../tensors/tensors.js';
 import { embeddingRms } from '../sampling/token-init.js';
 import type { Phase } from '../training/phase.js';
-import { phaseProgram, type PhaseInputs, type Shard } from '../training/phase-program.js';
-import type { TrainingProgram } from '../training/training.js';
+import { phaseProgram, type Shard } from '../training/phase-program.js';
 
 /** A distillation: the program, and what samplers need to run on its live state. */
-export interface Distillation {
-  readonly program: TrainingProgram<PhaseInputs>;
+export interface Distillation extends PreparedDistillation {
   readonly settings: ResolvedDistillation;
   readonly setup: DistillationSetup;
   /** For `phaseInputs`. */
@@ -32,15 +30,9 @@ export interface Distillation {
   readonly models: Readonly<Record<'teacher' | 'auxiliary' | 'generator' | 'ema', ModelState>>;
 }
 
-/** First weights, where they are not the teacher's. */
-export interface DistillationWeights {
-  readonly generator?: HostTree;
-  readonly auxiliary?: HostTree;
-}
-
 /** What else a distillation can be given. */
 export interface DistillationExtras {
-  readonly initial?: DistillationWeights;
+  readonly models?: DistillationModels;
   /**
    * What the teacher's guidance leads away from, tensors without batch axis: the condition of a negative prompt.
    * @default the teacher's null condition
@@ -66,15 +58,15 @@ export interface DistillationExtras {
 export function createDistillation(
   teacher: Teacher,
   options: DistillationOptions = {},
-  { initial = {}, negativeCondition, trace = false, separateCalls = trace, shard }: DistillationExtras = {},
+  { models = {}, negativeCondition, trace = false, separateCalls = trace, shard }: DistillationExtras = {},
 ): Distillation {
   const settings = resolveDistillation(options);
   const networks: DistillationNetworks = {
     teacher: teacher.model,
-    auxiliary: teacher.auxiliary ?? teacher.model,
-    generator: teacher.generator ?? teacher.model,
+    auxiliary: models.auxiliary?.model ?? teacher.model,
+    generator: models.generator?.model ?? teacher.model,
   };
-  checkNetworks(networks);
+  for (const role of ['auxiliary', 'generator'] as const) checkSameSpace(teacher.model, networks[role], role);
   if (negativeCondition)
     checkConditions('distillation: negativeCondition', teacher.model, withBatchAxis(negativeCondition), 1);
   const trainedNames = (model: MaskedDiffusionModel) =>
@@ -89,16 +81,8 @@ export function createDistillation(
     trained: { generator: trainedNames(networks.generator), auxiliary: trainedNames(networks.auxiliary) },
     trace,
   };
-  const firstWeights = {
-    generator: () =>
-      initial.generator ??
-      teacher.createGenerator?.(randomStream(settings.seed, 0, 'generator/weights')) ??
-      defaultWeights(teacher, networks.generator, settings.seed),
-    auxiliary: () =>
-      initial.auxiliary ??
-      teacher.createAuxiliary?.(randomStream(settings.seed, 0, 'auxiliary/weights')) ??
-      defaultWeights(teacher, networks.auxiliary, settings.seed),
-  };
+  const firstWeights = (role: 'generator' | 'auxiliary'): HostTree =>
+    models[role]?.weights ?? defaultWeights(teacher, networks[role], settings.seed);
   const { embeddingNoise, noiseUnit } = settings.tokenInit;
   const isRelative = noiseUnit === 'embedding-rms' && embeddingNoise.scale > 0;
   const context: DrawContext = {
@@ -107,9 +91,25 @@ export function createDistillation(
     auxiliary: networks.auxiliary,
     settings,
     ...(negativeCondition ? { negativeCondition } : {}),
-    noiseUnit: isRelative ? embeddingRms(networks.generator, firstWeights.generator()) : 1,
+    noiseUnit: isRelative ? embeddingRms(networks.generator, firstWeights('generator')) : 1,
   };
+  const { architecture } = models.generator ?? {};
+  const ema = averageState(setup);
   return {
+    algorithm: 'dimo',
+    generator: {
+      model: networks.generator,
+      weights: ema,
+      // The noise of the end of its schedule.
+      sampling: {
+        tokenInit: {
+          maskRatio: settings.tokenInit.maskRatio,
+          embeddingNoise: embeddingNoise.scale,
+          noiseDeviation: context.noiseUnit,
+        },
+      },
+      ...(architecture ? { architecture } : {}),
+    },
     settings,
     setup,
     context,
@@ -117,7 +117,7 @@ export function createDistillation(
       teacher: modelState(networks.teacher, 'teacher'),
       auxiliary: modelState(networks.auxiliary, 'auxiliary'),
       generator: modelState(networks.generator, 'generator'),
-      ema: averageState(setup),
+      ema,
     },
     program: phaseProgram({
       name: 'distillation',
@@ -127,7 +127,10 @@ export function createDistillation(
       onNonFinite: settings.onNonFinite,
       phases: [generatorPhase(setup, context), auxiliaryPhase(setup, context)],
       initialWeights: () =>
-        initialWeights(teacher, networks, { generator: firstWeights.generator(), auxiliary: firstWeights.auxiliary() }),
+        initialWeights(teacher, networks, {
+          generator: firstWeights('generator'),
+          auxiliary: firstWeights('auxiliary'),
+        }),
       trace,
       separateCalls,
       ...(shard ? { shard } : {}),
@@ -187,7 +190,7 @@ function defaultWeights(teacher: Teacher, model: MaskedDiffusionModel, seed: num
 function initialWeights(
   teacher: Teacher,
   networks: DistillationNetworks,
-  first: Required<DistillationWeights>,
+  first: Readonly<Record<'generator' | 'auxiliary', HostTree>>,
 ): HostTree {
   checkTree('teacher weights', networks.teacher.parameters, teacher.weights);
   checkTree('generator weights', networks.generator.parameters, first.generator);
@@ -207,14 +210,4 @@ function averageState({ networks, trained }: DistillationSetup): ModelState {
     specs: Object.fromEntries(Object.entries(parameters).map(([name, spec]) => [stateName(name), spec])),
     weights: (state) => Object.fromEntries(Object.keys(parameters).map((name) => [name, state[stateName(name)]!])),
   };
-}
-
-function checkNetworks({ teacher, auxiliary, generator }: DistillationNetworks): void {
-  const facts = (model: MaskedDiffusionModel) =>
-    JSON.stringify({ tokenSpace: model.tokenSpace, condition: model.condition });
-  for (const [role, model] of Object.entries({ auxiliary, generator }))
-    if (facts(model) !== facts(teacher))
-      throw new OptionError(
-        `distillation: the ${role} model "${model.name}" must have the teacher's token space and condition, got ${facts(model)}, the teacher has ${facts(teacher)}`,
-      );
 }

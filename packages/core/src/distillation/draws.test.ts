@@ -35,7 +35,7 @@ function contextOf(options: DistillationOptions = {}, negativeLabel?: number) {
     teacher,
     { batchSize: batch, seed, ...options },
     {
-      initial: { generator: weightsOf('generator') },
+      models: { generator: { weights: weightsOf('generator') } },
       ...(negativeLabel === undefined ? {} : { negativeCondition: { label: int32([], [negativeLabel]) } }),
     },
   ).context;

@@ -74,7 +74,10 @@ describe('distillation', () => {
         learningRateSchedule: schedule,
         ...options,
       },
-      { trace: true, initial: { generator: weightsOf('generator'), auxiliary: weightsOf('auxiliary') } },
+      {
+        trace: true,
+        models: { generator: { weights: weightsOf('generator') }, auxiliary: { weights: weightsOf('auxiliary') } },
+      },
     );
     const { program, settings } = distillation;
     expect(program.batchSize).toBe(3 * settings.accumulation);
@@ -186,7 +189,7 @@ describe('distillation', () => {
           learningRateSchedule: schedule,
           ...options,
         },
-        { initial: { generator: weightsOf('generator') }, ...extras },
+        { models: { generator: { weights: weightsOf('generator') } }, ...extras },
       ).program;
     const broken = (program: TrainingProgram<PhaseInputs>): TrainingProgram<PhaseInputs> => ({
       ...program,

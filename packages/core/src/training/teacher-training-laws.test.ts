@@ -10,6 +10,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import {
   eagerEngine,
   float32,
+  forwardPass,
   int32,
   learningRateFactor,
   maskRatioAt,
@@ -216,7 +217,7 @@ describe('teacher training', () => {
       const targets = tf.cast(tf.oneHot(inputs['targets'] as Tensor2D, 8), 'float32');
       const logProbabilitiesOf = (values: TensorTree) =>
         tf.logSoftmax(
-          linearModel.logits(values, {
+          forwardPass(linearModel, values, {
             tokens: inputs['tokens'] as Tensor2D,
             condition: { label: inputs['condition/label']! },
             time: subtree('time', inputs),

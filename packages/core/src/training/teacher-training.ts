@@ -10,6 +10,7 @@ import { checkHostTree } from '../engine/check-tensors.js';
 import { checkTree } from '../tensors/check-tree.js';
 import { dropConditions } from '../model/condition-drop.js';
 import { OptionError, ShapeError } from '../errors.js';
+import { forwardPass } from '../model/forward-pass.js';
 import { gradientThroughLogits } from '../ops/logit-gradient.js';
 import { countMasked, maskTokens, scheduledMask } from '../model/masking.js';
 import { type MaskedDiffusionModel, type TeacherDefinition } from '../model/model.js';
@@ -175,7 +176,7 @@ function teacherGradients(
   return gradientThroughLogits(
     weights,
     (trained) =>
-      model.logits(trained, {
+      forwardPass(model, trained, {
         tokens: inputs['tokens'] as Tensor2D,
         condition: subtree('condition', inputs),
         time: subtree('time', inputs),
