@@ -227,8 +227,7 @@ async function compileGenerator(
   const definition = { ...teacher, model, sampler: how.sampler };
   const compiled = await compileMultiStep(engine, definition, { batchSize, state });
   return {
-    sample: (weights, condition, seed) =>
-      sampleMultiStep(compiled, model, { weights, condition, nullCondition: teacher.nullCondition, seed }),
+    sample: (weights, condition, seed) => sampleMultiStep(compiled, model, { weights, condition, seed }),
     dispose: () => compiled.dispose(),
   };
 }
