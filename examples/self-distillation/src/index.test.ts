@@ -24,7 +24,7 @@ import plugin from './index.js';
 beforeAll(() => tf.setBackend('cpu'));
 
 /** Two tokens of two ids; a context is one of 9, the mask being id 2. The law: equal tokens are likelier. */
-const law = [0.5, 0.1, 0.1, 0.3];
+const law = [0.7, 0.02, 0.02, 0.26];
 const contexts = 9;
 
 const model: MaskedDiffusionModel = {
@@ -80,8 +80,7 @@ describe('self-distillation through time', () => {
       options: { teacherSteps: 2, steps: 1, learningRate: 0.01 },
       run: { numSteps: 1500, batchSize: 256 },
     });
-    // Of one round the teacher is replaced after the last step.
-    const { state } = await runTraining(distillation.program, { engine: eagerEngine('cpu'), until: 1499 });
+    const { state } = await runTraining(distillation.program, { engine: eagerEngine('cpu') });
     expect([...state['teacher/table']!.data]).toEqual([...teacherTable]);
     // Fully masked, each token is unmasked in the first step with probability 1/2: then the target is its marginal, and
     // else, with 1/2 again, the conditional of the other token that the first step drew, or the marginal once more.
@@ -96,9 +95,9 @@ describe('self-distillation through time', () => {
     const table = state['student/table']!.data;
     const row = [...table.slice(8 * 4, 8 * 4 + 2)];
     const student = Math.exp(row[0]!) / (Math.exp(row[0]!) + Math.exp(row[1]!));
-    expect(student).toBeCloseTo(Math.exp(logits[0]!) / total, 2);
-    // It is sharper than the marginal, which shows that the second step counts.
-    expect(Math.abs(student - marginal[0]!)).toBeGreaterThan(0.01);
+    // 0.763, up to the noise of the last steps; the marginal, which one step of the teacher would give, is 0.72.
+    expect(Math.exp(logits[0]!) / total - marginal[0]!).toBeGreaterThan(0.04);
+    expect(Math.abs(student - Math.exp(logits[0]!) / total)).toBeLessThan(0.015);
   }, 120_000);
 
   it('hands the teacher over between rounds, and describes a generator of several steps', async () => {
@@ -106,7 +105,7 @@ describe('self-distillation through time', () => {
       algorithm,
       teacher,
       options: { teacherSteps: 8, steps: 2 },
-      run: { numSteps: 4, batchSize: 8 },
+      run: { numSteps: 5, batchSize: 8 },
     });
     const teachers: Float32Array[] = [];
     const students: Float32Array[] = [];
@@ -118,10 +117,10 @@ describe('self-distillation through time', () => {
         students.push(state['student/table']!.data as Float32Array);
       },
     });
-    expect(teachers[0]).toEqual(teacherTable);
-    // The student as it was before the last update of the round.
-    expect(teachers[1]).toEqual(students[0]);
-    expect(teachers[2]).toEqual(students[0]);
+    // Rounds of 3 and 2 steps: the second begins with the student of the first.
+    expect(teachers.slice(0, 3)).toEqual([teacherTable, teacherTable, teacherTable]);
+    expect(teachers.slice(3)).toEqual([students[2], students[2]]);
+    expect(students[2]).not.toEqual(teacherTable);
     expect(describeGenerator(teacher, distillation)).toMatchObject({
       algorithm: 'sdtt',
       sampler: { name: 'ancestral', numSteps: 2 },
@@ -129,9 +128,12 @@ describe('self-distillation through time', () => {
   });
 
   it('refuses steps that are no halves, options of others, and a name that is taken', () => {
-    const prepare = (options: object) =>
-      prepareDistillation({ algorithm, teacher, options, run: { numSteps: 1, batchSize: 1 } });
+    const prepare = (options: object, run: object = {}, others: object = {}) =>
+      prepareDistillation({ algorithm, teacher, options, run: { numSteps: 9, batchSize: 1, ...run }, ...others });
     expect(() => prepare({ teacherSteps: 12, steps: 5 })).toThrow(/cannot be halved/);
+    expect(() => prepare({ teacherSteps: 16, steps: 2 }, { numSteps: 2 })).toThrow(/3 rounds/);
+    expect(() => prepare({}, { accumulation: 2 })).toThrow(/beyond this example/);
+    expect(() => prepare({}, {}, { negativeCondition: { none: int32([], [0]) } })).toThrow(/no use for a negative/);
     expect(() => prepare({ auxiliaryRounds: 2 })).toThrow(/unknown "auxiliaryRounds"/);
     expect(() => findAlgorithm('sdt', algorithms)).toThrow(OptionError);
     const taken = { ...plugin, algorithms: [...builtInAlgorithms.values()] };

@@ -59,6 +59,9 @@ export const sdtt = defineAlgorithm({
     const rounds = Math.log2(teacherSteps / steps);
     if (!Number.isInteger(rounds) || rounds < 1)
       throw new OptionError(`sdtt: ${teacherSteps} teacherSteps cannot be halved to ${steps} steps`);
+    if (run.numSteps < rounds) throw new OptionError(`sdtt: ${rounds} rounds need as many training steps`);
+    if (run.accumulation > 1 || request.shard || request.models.generator || request.models.auxiliary)
+      throw new OptionError('sdtt: micro-steps, ranks and networks of other architectures are beyond this example');
     const { model } = teacher;
     return {
       generator: {
@@ -72,6 +75,7 @@ export const sdtt = defineAlgorithm({
         initialWeights: () => ({
           ...withPrefix('student', teacher.weights),
           ...withPrefix('teacher', teacher.weights),
+          'teacherOf/round': scalar(0),
         }),
         phases: [
           {
@@ -97,8 +101,8 @@ async function draws(
   const length = sequenceLength(model.tokenSpace);
   const stream = sampleStream(run.seed, first, count, 'sdtt');
   const uniforms = (name: string, each = length) => stream.fork(name).uniform(count * each);
-  const stepsPerRound = Math.ceil(run.numSteps / rounds);
-  const studentSteps = options.teacherSteps / 2 ** (Math.floor(step / stepsPerRound) + 1);
+  const round = Math.floor((step * rounds) / run.numSteps);
+  const studentSteps = options.teacherSteps / 2 ** (round + 1);
   const times = uniforms('time', 1).map((u) => (Math.floor(u * studentSteps) + 1) / studentSteps);
   const timeOf = (i: number) => times[Math.floor(i / length)]!;
   const isMasked = int32(
@@ -121,7 +125,7 @@ async function draws(
       int32([count, length], new Int32Array(count * length).fill(1)),
       model.tokenSpace.maskTokenId,
     ),
-    isLastOfRound: scalar(Number((step + 1) % stepsPerRound === 0)),
+    round: scalar(round),
     ...withPrefix('condition', condition),
     ...timeInputs(model, { maskRatio: float32([count], times) }),
   };
@@ -132,7 +136,11 @@ function gradients({ teacher, run, options }: Request, state: TensorTree, inputs
   const { model } = teacher;
   const { codebookSize, maskTokenId } = model.tokenSpace;
   const student = subtree('student', state);
-  const frozen = subtree('teacher', state);
+  // A new round begins with the student as teacher; a step that is skipped leaves that to the next one.
+  const isNew = tf.greater(inputs['round']!, state['teacherOf/round']!);
+  const frozen = Object.fromEntries(
+    Object.entries(subtree('teacher', state)).map(([name, old]) => [name, tf.where(isNew, student[name]!, old)]),
+  );
   const pass = (weights: TensorTree, tokens: Tensor2D): Tensor3D =>
     forwardPass(model, weights, { tokens, condition: subtree('condition', inputs), time: subtree('time', inputs) });
   const draw = (logits: Tensor3D, name: string) => sampleTokens(logits, inputs[name]!, { codebookSize });
@@ -151,7 +159,6 @@ function gradients({ teacher, run, options }: Request, state: TensorTree, inputs
     run.batchSize * run.accumulation * isMasked.shape[1]!,
   ) as Tensor2D;
   const temperatures = { teacherTemperature: 1, auxiliaryTemperature: 1 };
-  const isLast = tf.greater(inputs['isLastOfRound']!, 0);
   return {
     ...gradientThroughLogits(
       student,
@@ -164,9 +171,7 @@ function gradients({ teacher, run, options }: Request, state: TensorTree, inputs
         return { gradient: found.gradient, outputs: { loss: tf.sum(found.value) } };
       },
     ),
-    state: Object.fromEntries(
-      Object.entries(student).map(([name, value]) => [`teacher/${name}`, tf.where(isLast, value, frozen[name]!)]),
-    ),
+    state: { ...withPrefix('teacher', frozen), 'teacherOf/round': tf.mul(inputs['round']!, 1) },
   };
 }
 

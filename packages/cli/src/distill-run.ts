@@ -4,12 +4,12 @@ import {
   compileMultiStep,
   compileOneStep,
   describeGenerator,
+  drawsVersion,
   generatorFiles,
   sampleMultiStep,
   sampleOneStep,
   sha256Hex,
   writeSafetensors,
-  type AlgorithmRegistry,
   type DeviceTree,
   type DistilledGenerator,
   type Engine,
@@ -17,6 +17,7 @@ import {
   type HostTensor,
   type PluginRegistry,
   type PreparedDistillation,
+  type SamplerRegistry,
   type SamplingOptions,
   type StepReport,
   type Teacher,
@@ -44,7 +45,7 @@ export interface DistillTask {
   readonly found: FoundTeacher;
   /** Of the teacher, on the engine; disposed at the end. */
   readonly conditions: DistillationConditions;
-  readonly algorithms: AlgorithmRegistry;
+  readonly registry: Pick<PluginRegistry, 'algorithms' | 'samplers' | 'teachers'>;
   readonly engine: Engine;
   readonly run: RunFolder;
   readonly resume: boolean;
@@ -63,7 +64,7 @@ export interface DistillResult extends TrainRunResult {
 export const generatorFolderName = 'generator';
 
 /** What a distillation needs beside a folder. */
-export type DistillInputs = Pick<DistillTask, 'found' | 'conditions' | 'algorithms'>;
+export type DistillInputs = Pick<DistillTask, 'found' | 'conditions' | 'registry'>;
 
 /**
  * Reads and checks everything that a distillation needs, before it makes its folder.
@@ -83,8 +84,8 @@ export async function checkDistillation(
   return async (engine) => {
     const conditions = await distillationConditions(config, found.teacher, prompts, engine);
     // Says what is wrong with the settings; the run makes its own.
-    configuredDistillation(config, registry.algorithms, conditions);
-    return { found, conditions, algorithms: registry.algorithms };
+    configuredDistillation(config, registry, conditions);
+    return { found, conditions, registry };
   };
 }
 
@@ -102,7 +103,7 @@ async function distillWith(given: DistillTask): Promise<DistillResult> {
   const { teacher } = conditions;
   const task: DistillTask = { ...given, found: { ...given.found, teacher } };
   const { config, engine, run } = task;
-  const distillation = configuredDistillation(config, task.algorithms, conditions);
+  const distillation = configuredDistillation(config, task.registry, conditions);
   const health = watchHealth(distillation.program.numSteps);
   const samples = sampleWriter(distillation, task, conditions.prompts);
   try {
@@ -122,13 +123,14 @@ async function distillWith(given: DistillTask): Promise<DistillResult> {
       resume: task.resume,
       resumeOverride: task.resumeOverride,
       quiet: task.quiet,
-      frozen: ['teacher'],
+      frozen: distillation.frozen ?? [],
       maxSkipped: config.distill.maxSkipped,
       shown: [
         ['generator/divergence', 'divergence'],
         ['auxiliary/loss', 'auxiliary'],
         ['generator/totalVariation', 'variation'],
         ['generator/tokenEntropy', 'entropy'],
+        ['loss', 'loss'],
       ],
       async onStep(report, tools) {
         for (const warning of health.observe(report.step, report.metrics)) tools.note(warning);
@@ -151,13 +153,13 @@ async function distillWith(given: DistillTask): Promise<DistillResult> {
 async function identityOf(config: DimoConfig, teacher: Teacher): Promise<Record<string, unknown>> {
   const { sampleEvery: _sampleEvery, maxSkipped: _maxSkipped, prompts: _prompts, ...distill } = config.distill;
   const weights = await sha256Hex(writeSafetensors(teacher.weights));
-  return { distill, teacher: { name: teacher.name, config: teacher.config, weights } };
+  return { draws: drawsVersion, distill, teacher: { name: teacher.name, config: teacher.config, weights } };
 }
 
 /** Grids (or sequences) of the averaged generator, with the same conditions and random numbers at every step. */
 function sampleWriter(
   { generator }: PreparedDistillation,
-  { config, found, engine, run }: DistillTask,
+  { config, found, engine, run, registry }: DistillTask,
   prompts: readonly string[],
 ) {
   const { teacher } = found;
@@ -169,6 +171,7 @@ function sampleWriter(
     const compiled = await compileGenerator(engine, teacher, generator, {
       batchSize: count,
       sampling: config.distill.sampling,
+      samplers: registry.samplers,
     });
     const decoder = await decoderOf(engine, teacher, teacher.decoderWeights, { batchSize: count });
     const conditions = await conditionsFor(teacher.conditions, count, {
@@ -212,7 +215,11 @@ async function compileGenerator(
   engine: Engine,
   teacher: Teacher,
   { model, weights: state, sampling: how }: DistilledGenerator,
-  { batchSize, sampling }: { readonly batchSize: number; readonly sampling: SamplingOptions },
+  {
+    batchSize,
+    sampling,
+    samplers,
+  }: { readonly batchSize: number; readonly sampling: SamplingOptions; readonly samplers: SamplerRegistry },
 ): Promise<{
   sample(weights: DeviceTree, condition: HostTree, seed: number): Promise<HostTensor<'int32'>>;
   dispose(): Promise<void>;
@@ -225,7 +232,7 @@ async function compileGenerator(
     };
   }
   const definition = { ...teacher, model, sampler: how.sampler };
-  const compiled = await compileMultiStep(engine, definition, { batchSize, state });
+  const compiled = await compileMultiStep(engine, definition, { batchSize, state, samplers });
   return {
     sample: (weights, condition, seed) => sampleMultiStep(compiled, model, { weights, condition, seed }),
     dispose: () => compiled.dispose(),

@@ -8,7 +8,7 @@ import {
   gatherRows,
   OptionError,
   prepareTeacher,
-  randomStream,
+  sampleStream,
   sha256Hex,
   textLines,
   type Engine,
@@ -97,7 +97,7 @@ export async function distillationConditions(
     if (!isChecked) await checkTexts(conditions, lines, path);
     const drawn = texts.length > 0 ? drawnFromTexts(conditions, texts) : conditions;
     // A teacher that has nothing to draw from says so here, before anything is trained.
-    await drawn.sample(randomStream(0, 0, 'distill/conditions'), 1);
+    await drawn.sample(sampleStream(0, 0, 1, 'distill/conditions'), 1);
     const negative = negativePrompt === undefined ? undefined : await conditions.parse([negativePrompt]);
     return {
       teacher: { ...prepared.teacher, conditions: drawn },

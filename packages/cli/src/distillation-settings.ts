@@ -1,19 +1,24 @@
 /** From the configuration to the options of core's trainings. */
 import {
+  describeGenerator,
   dimoAlgorithm,
   dimoDistillationOptions,
   dimoOptions,
   findAlgorithm,
+  mergeObjects,
   OptionError,
   prepareDistillation,
-  type AlgorithmRegistry,
+  resolveSampler,
+  type DistillationModels,
   type DistillationOptions,
   type DistillationRun,
   type HostTree,
+  type PluginRegistry,
   type PreparedDistillation,
-  type PrepareDistillationOptions,
+  type Teacher,
   type TeacherTrainingOptions,
 } from '@dimo/core';
+import { z } from 'zod';
 import type { TokenizerTrainingOptions } from '@dimo/teacher-maskgit';
 import type { DimoConfig } from './config/schema.js';
 
@@ -36,31 +41,68 @@ function dimoOptionsOf(distill: DimoConfig['distill']): Pick<DimoConfig['distill
 /**
  * A distillation by the algorithm that the configuration names.
  *
- * @throws OptionError for an unknown algorithm, or an option that it does not have.
+ * @throws OptionError for an unknown algorithm, an option that it does not have, or a generator that could not be loaded.
  */
 export function configuredDistillation(
   config: Pick<DimoConfig, 'distill' | 'seed'>,
-  algorithms: AlgorithmRegistry,
-  {
-    teacher,
-    negativeCondition,
-  }: Pick<PrepareDistillationOptions, 'teacher'> & { negativeCondition?: HostTree | undefined },
+  registry: Pick<PluginRegistry, 'algorithms' | 'samplers' | 'teachers'>,
+  { teacher, negativeCondition }: ConfiguredTeacher,
 ): PreparedDistillation {
   const { distill } = config;
-  const algorithm = findAlgorithm(distill.algorithm, algorithms, 'distill.algorithm');
+  const algorithm = findAlgorithm(distill.algorithm, registry.algorithms, 'distill.algorithm');
   const isDimo = algorithm.name === dimoAlgorithm.name;
-  if (isDimo && Object.keys(distill.options).length > 0)
-    throw new OptionError('distill.options is for other algorithms than dimo', {
-      hint: 'options of dimo stand under distill itself: distill.divergence',
-    });
-  return prepareDistillation({
+  refuseOptionsOfOthers(distill, isDimo);
+  const prepared = prepareDistillation({
     algorithm,
     teacher,
     options: isDimo ? dimoOptionsOf(distill) : distill.options,
     run: runOf(config),
+    models: modelsOf(distill.generator, teacher, registry.teachers),
     where: isDimo ? 'distill' : 'distill.options',
     ...(negativeCondition ? { negativeCondition } : {}),
   });
+  // What would come out at the end of a run only: that its generator can be loaded and sampled.
+  describeGenerator(teacher, prepared);
+  const { sampler } = prepared.generator.sampling;
+  if (sampler) resolveSampler(sampler, {}, registry.samplers, `the sampler of the algorithm "${algorithm.name}"`);
+  return prepared;
+}
+
+interface ConfiguredTeacher {
+  readonly teacher: Teacher;
+  readonly negativeCondition?: HostTree | undefined;
+}
+
+/** A generator of another architecture: the teacher's configuration with some of its keys changed. */
+function modelsOf(
+  changes: Readonly<Record<string, unknown>>,
+  teacher: Teacher,
+  teachers: PluginRegistry['teachers'],
+): DistillationModels {
+  if (Object.keys(changes).length === 0) return {};
+  const plugin = teachers.get(teacher.name);
+  if (!plugin)
+    throw new OptionError(`distill.generator: no plugin defines models of the teacher "${teacher.name}"`, {
+      hint: 'leave it out: the generator then has the architecture of the teacher',
+    });
+  const architecture = mergeObjects(teacher.config, changes);
+  return { generator: { model: plugin.define(architecture).model, architecture } };
+}
+
+function refuseOptionsOfOthers(distill: DimoConfig['distill'], isDimo: boolean): void {
+  if (isDimo && Object.keys(distill.options).length > 0)
+    throw new OptionError('distill.options is for other algorithms than dimo', {
+      hint: 'options of dimo stand under distill itself: distill.divergence',
+    });
+  if (isDimo) return;
+  const defaults: Readonly<Record<string, unknown>> = z.strictObject(dimoOptions).parse({});
+  const changed = Object.entries(dimoOptionsOf(distill)).find(
+    ([key, value]) => JSON.stringify(value) !== JSON.stringify(defaults[key]),
+  );
+  if (changed)
+    throw new OptionError(`distill.${changed[0]} is an option of dimo, not of ${distill.algorithm}`, {
+      hint: 'leave it out; options of other algorithms stand under distill.options',
+    });
 }
 
 /** Options of teacher training. */

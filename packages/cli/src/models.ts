@@ -179,7 +179,8 @@ export type FoundModel =
   | { readonly kind: 'teacher'; readonly teacher: Teacher };
 
 /**
- * A model by folder, safetensors file of a whole generator, or name; a name of a preset means its generator.
+ * A model to be sampled, by folder, safetensors file of a whole generator, or name; a name of a preset means its generator.
+ * A generator of several passes comes as what it is to samplers, a teacher.
  *
  * @throws OptionError if there is none; WeightError if its weights do not fit.
  */
@@ -187,6 +188,17 @@ export async function findModel(
   name: string,
   registry: PluginRegistry,
   options: { readonly allowNonFinite?: boolean } = {},
+): Promise<FoundModel> {
+  const found = await findAnyModel(name, registry, options);
+  return found.kind === 'generator' && found.generator.description.sampler
+    ? { kind: 'teacher', teacher: asTeacher(found.generator) }
+    : found;
+}
+
+async function findAnyModel(
+  name: string,
+  registry: PluginRegistry,
+  options: { readonly allowNonFinite?: boolean },
 ): Promise<FoundModel> {
   const preset = presetLocation(name, registry);
   const bundled = preset && join(preset.folder, 'generator');
@@ -220,11 +232,8 @@ export async function loadLocatedModel(
   return asFound(await readLocatedGenerator(located, registry, options));
 }
 
-/** A generator that takes several passes is sampled as a teacher is. */
 function asFound(generator: LoadedGenerator): FoundModel {
-  return generator.description.sampler
-    ? { kind: 'teacher', teacher: asTeacher(generator) }
-    : { kind: 'generator', generator };
+  return { kind: 'generator', generator };
 }
 
 async function readLocatedGenerator(
@@ -254,9 +263,9 @@ export async function findGenerator(
   registry: PluginRegistry,
   options: { readonly allowNonFinite?: boolean } = {},
 ): Promise<LoadedGenerator> {
-  const found = await findModel(name, registry, options);
+  const found = await findAnyModel(name, registry, options);
   if (found.kind === 'generator') return found.generator;
-  throw new OptionError(`"${name}" is a teacher, not a one-step generator`, { hint: 'name it with --teacher' });
+  throw new OptionError(`"${name}" is a teacher, not a generator`, { hint: 'name it with --teacher' });
 }
 
 /**

@@ -57,7 +57,7 @@ export interface JudgePlan {
 }
 
 /** Version of the network and of its training; part of the key. */
-const programVersion = 1;
+const programVersion = 2;
 /** `datasetKey` of the MNIST that the bundled classifier was trained on. */
 const mnistKey = 'aa1fee23121397e268a8e387c51038ce34c9c696d332238ab4b370ebacbeb3a9';
 

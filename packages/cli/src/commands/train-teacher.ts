@@ -1,5 +1,6 @@
 /** `dimo train teacher`: a masked diffusion model on tokens, of images or of a token dataset. */
 import {
+  drawsVersion,
   checkTexts,
   gatherRows,
   OptionError,
@@ -87,6 +88,7 @@ async function train(session: TrainingSession, data: TeacherData, flags: Trainin
     config,
     identity: {
       config: {
+        draws: drawsVersion,
         training: config.train.teacher,
         dataset: config.dataset,
         teacher: { name: plugin.name, config: definition.config },

@@ -1,5 +1,5 @@
 /** `dimo train tokenizer`: images to tokens and back, from a dataset of images. */
-import { OptionError, type Dataset, type HostTensor, type TrainingProgram } from '@dimo/core';
+import { drawsVersion, OptionError, type Dataset, type HostTensor, type TrainingProgram } from '@dimo/core';
 import {
   defineTokenizer,
   encodeImages,
@@ -87,7 +87,7 @@ async function train(
     run,
     config,
     identity: {
-      config: { dataset: config.dataset, tokenizer: resolved, training: config.train.tokenizer },
+      config: { draws: drawsVersion, dataset: config.dataset, tokenizer: resolved, training: config.train.tokenizer },
       seed: config.seed,
       engine: engine.info.name,
       version,

@@ -18,6 +18,11 @@ const distill = section({
     .describe(
       'Options of another algorithm than dimo, whose own stand here beside. `dimo info algorithms` lists them.',
     ),
+  generator: freeForm
+    .default({})
+    .describe(
+      'Architecture of the generator where it is another than the teacher: the keys of teacher.config that differ. Its first weights are fresh ones.',
+    ),
   numSteps: whole(1, 2 ** 32 - 1)
     .default(1000)
     .describe('Iterations; each updates the auxiliary model.'),

@@ -69,6 +69,12 @@ export interface PreparedDistillation {
   readonly program: TrainingProgram<PhaseInputs>;
   /** The model that is evaluated and saved. */
   readonly generator: DistilledGenerator;
+  /**
+   * Prefixes of the state that no step changes: checkpoints leave them out, and a resumed run takes them from its inputs.
+   *
+   * @default none
+   */
+  readonly frozen?: readonly string[];
 }
 
 /** What of a distillation's state is the generator. */
@@ -89,6 +95,8 @@ export interface DistillationAlgorithm<S extends z.ZodObject = z.ZodObject> {
   readonly description: string;
   /** The options beside those of `DistillationRun`: types, ranges, defaults and sentences. */
   readonly options: S;
+  /** Whether it reads `negativeCondition`; where it does not, one is refused. @default false */
+  readonly usesNegativeCondition?: boolean;
   /** @throws OptionError for options that do not fit each other, the teacher or the models. */
   prepare(request: AlgorithmRequest<z.output<S>>): Omit<PreparedDistillation, 'algorithm'>;
 }
@@ -124,6 +132,13 @@ export function prepareDistillation(given: PrepareDistillationOptions): Prepared
   const { algorithm, teacher, models = {}, where = algorithm.name } = given;
   for (const [role, network] of Object.entries(models) as [string, DistilledNetwork][])
     checkSameSpace(teacher.model, network.model ?? teacher.model, role);
+  if (given.negativeCondition && !algorithm.usesNegativeCondition)
+    throw new OptionError(
+      `${where}: the distillation algorithm "${algorithm.name}" has no use for a negative condition`,
+      {
+        hint: 'leave it out',
+      },
+    );
   const prepared = algorithm.prepare({
     teacher,
     options: parseOptions(algorithm.options, given.options ?? {}, where),
@@ -132,7 +147,8 @@ export function prepareDistillation(given: PrepareDistillationOptions): Prepared
     ...(given.negativeCondition ? { negativeCondition: given.negativeCondition } : {}),
     ...(given.shard ? { shard: given.shard } : {}),
   });
-  return { algorithm: algorithm.name, ...prepared };
+  // Last: an algorithm may be built on another.
+  return { ...prepared, algorithm: algorithm.name };
 }
 
 /** The algorithm of a name. @throws OptionError naming those that there are. */
@@ -157,6 +173,7 @@ export function checkSameSpace(teacher: MaskedDiffusionModel, model: MaskedDiffu
 /**
  * Description of the generator that a distillation makes.
  *
+ * @throws OptionError if the generator could not be loaded again: call it before a run, not after.
  * @param extra - what the distillation itself does not know: how it was made, and the temperature to sample with.
  */
 export function describeGenerator(
@@ -164,7 +181,7 @@ export function describeGenerator(
   { algorithm, generator }: Pick<PreparedDistillation, 'algorithm' | 'generator'>,
   extra: Pick<GeneratorDescription, 'training' | 'temperature'> = {},
 ): GeneratorDescription {
-  if (generator.model.name !== teacher.model.name && !generator.architecture)
+  if (generator.model !== teacher.model && !generator.architecture)
     throw new OptionError(
       `distillation: the generator "${generator.model.name}" is of another architecture than its teacher "${teacher.model.name}" and could not be loaded again`,
       { hint: 'give models.generator.architecture, the configuration from which its plugin defines it' },

@@ -102,6 +102,7 @@ export const dimoAlgorithm = defineAlgorithm({
   description:
     'one step by the divergence of teacher and auxiliary model on the generator\u2019s own samples (arXiv 2503.15457)',
   options: schema,
+  usesNegativeCondition: true,
   prepare({ teacher, options, run, models, negativeCondition, shard }) {
     return createDistillation(
       teacher,

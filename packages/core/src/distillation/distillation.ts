@@ -97,6 +97,7 @@ export function createDistillation(
   const ema = averageState(setup);
   return {
     algorithm: 'dimo',
+    frozen: ['teacher'],
     generator: {
       model: networks.generator,
       weights: ema,

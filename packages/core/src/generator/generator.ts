@@ -70,7 +70,13 @@ export interface LoadedGenerator {
  */
 export function asTeacher({ description, definition, weights, decoderWeights }: LoadedGenerator): Teacher {
   if (!description.sampler) throw new OptionError('the generator takes one pass; sample it in one');
-  return { ...definition, weights, ...(decoderWeights ? { decoderWeights } : {}) };
+  const { sampler, temperature } = description;
+  return {
+    ...definition,
+    sampler: { ...sampler, ...(temperature === undefined ? {} : { temperature }) },
+    weights,
+    ...(decoderWeights ? { decoderWeights } : {}),
+  };
 }
 
 /**

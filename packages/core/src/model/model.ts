@@ -91,7 +91,11 @@ export interface TokenDecoder {
 
 /** Where conditions come from while distilling and sampling. */
 export interface ConditionSource {
-  /** `count` conditions drawn with `random`; every tensor has the leading axis `count`. */
+  /**
+   * `count` conditions drawn with `random`; every tensor has the leading axis `count`. While training, `random` is the
+   * streams of `count` samples as one (`sampleStream`): the same amount of numbers is drawn for each condition, and there is
+   * no `permutation`.
+   */
   sample(random: RandomStream, count: number): HostTree | Promise<HostTree>;
   /**
    * Conditions from what a person typed: class ids ("3"), class names or prompts, one each.

@@ -3,6 +3,7 @@
  * the same numbers on its device asks for the recipe instead, and nothing is drawn, kept or uploaded.
  */
 import type { Tensor } from '@tensorflow/tfjs-core';
+import { ShapeError } from '../errors.js';
 import { hasKernel, runKernel } from './dispatch.js';
 import type { RandomStream, StreamKey } from '../random/random.js';
 import { checkShape, float32, sizeOf, type HostTensor } from '../tensors/tensors.js';
@@ -30,6 +31,9 @@ export function drawnTensor(
   kind: DrawRecipe['kind'],
 ): HostTensor<'float32'> {
   checkShape('drawn tensor', shape);
+  const { rows = 1 } = stream.key;
+  if (sizeOf(shape) % rows !== 0)
+    throw new ShapeError(`drawn tensor: [${shape.join(', ')}] cannot be shared among the streams of ${rows} samples`);
   return lazyTensor(shape, { kind, key: stream.key, factor: 1 }, () => stream[kind](sizeOf(shape)));
 }
 

@@ -114,6 +114,14 @@ export function createRegistry(plugins: readonly DimoPlugin[]): PluginRegistry {
   };
 }
 
+/** An option that nobody reads must be an error, so the schema of options has to be strict. */
+function requireStrictOptions(kind: string, { name, options }: Pick<Sampler, 'name' | 'options'>): void {
+  if ((options.def.catchall as { readonly type?: string } | undefined)?.type !== 'never')
+    throw new PluginError(`${kind} "${name}": its options must be a strict object`, {
+      hint: 'make them with z.strictObject({ ... })',
+    });
+}
+
 /** Core's, and those of plugins. */
 function withBuiltIn<K extends 'samplers' | 'algorithms'>(
   kind: K,
@@ -121,6 +129,7 @@ function withBuiltIn<K extends 'samplers' | 'algorithms'>(
   plugins: readonly DimoPlugin[],
 ): PluginRegistry[K] {
   const added = collect(plugins, kind);
+  for (const item of added.values()) requireStrictOptions(kind, item);
   const taken = [...added.keys()].find((name) => builtIn.has(name));
   if (taken !== undefined) {
     const owner = plugins.find((plugin) => plugin[kind]?.some(({ name }) => name === taken));

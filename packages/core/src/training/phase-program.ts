@@ -56,6 +56,8 @@ export type PhaseInputs = Readonly<Record<string, readonly HostTree[]>>;
 const keyOf = ({ name }: Phase): string => name ?? 'train';
 const optimizerPrefix = ({ name }: Phase): string => (name === undefined ? 'optimizer' : `${name}Optimizer`);
 const gradientPrefix = ({ name }: Phase): string => (name === undefined ? 'gradients' : `${name}Gradients`);
+/** Sum of the losses of micro-steps, beside those of the gradients. */
+const lossSum = ({ name }: Phase): string => (name === undefined ? 'loss/sum' : `${name}Loss/sum`);
 const counterOf = ({ name }: Phase): string => (name === undefined ? 'updates' : `${name}Updates`);
 const metricPrefix = ({ name }: Phase): string => (name === undefined ? '' : `${name}/`);
 const isActive = ({ every = 1 }: Phase, step: number): boolean => step % every === 0;
@@ -67,7 +69,7 @@ const mergedName = 'step';
  * A training program of phases.
  *
  * State beside that of `initialWeights`: `optimizer/m/<p>` and `optimizer/v/<p>`, `<average prefix>/<p>`, and where
- * gradients are added up, `gradients/<p>`; with names, `<name>Optimizer/...` and `<name>Gradients/...`. Counters: `updates`
+ * gradients are added up, `gradients/<p>` and `loss/sum`; with names, `<name>Optimizer/...` and so on. Counters: `updates`
  * (`<name>Updates`) of each phase, `skipped`. Metrics: scalar outputs, `gradientNorm`, `learningRate`, `averageDecay`.
  *
  * @throws OptionError for a batch that the ranks cannot share, or more samples than random numbers can be keyed by (2^32).
@@ -82,6 +84,9 @@ export function phaseProgram(options: PhaseProgramOptions): TrainingProgram<Phas
   requireInteger(shard.rank, `${name}: rank`, 0, undefined, shard.ranks - 1);
   if (batchSize % shard.ranks !== 0)
     throw new OptionError(`${name}: batchSize must be a multiple of the ${shard.ranks} ranks, got ${batchSize}`);
+  const keys = phases.map(keyOf);
+  if (new Set(keys).size < keys.length)
+    throw new OptionError(`${name}: phases must have different names, got ${keys.join(', ')}`);
   const samplesPerStep = batchSize * accumulation;
   if (numSteps * samplesPerStep > 2 ** 32)
     throw new OptionError(
@@ -97,6 +102,7 @@ export function phaseProgram(options: PhaseProgramOptions): TrainingProgram<Phas
     name,
     numSteps,
     batchSize: samplesPerStep,
+    ranks: shard.ranks,
     functions: programFunctions(context),
     initialState: () => initialState(context, options.initialWeights()),
     initialCounters: { ...Object.fromEntries(phases.map((phase) => [counterOf(phase), 0])), skipped: 0 },
@@ -148,6 +154,7 @@ function initialState({ phases, isApart }: ProgramContext, weights: HostTree): H
   for (const phase of phases) {
     const { prefix, parameters } = phase.trains;
     Object.assign(state, withPrefix(optimizerPrefix(phase), initialMoments(parameters)));
+    if (isApart) state[lossSum(phase)] = scalar(0);
     for (const [name, { shape }] of Object.entries(parameters)) {
       if (phase.average) state[`${phase.average.prefix}/${name}`] = weights[`${prefix}/${name}`]!;
       if (isApart) state[`${gradientPrefix(phase)}/${name}`] = float32(shape);
@@ -187,7 +194,7 @@ function gradientFunction({ trace }: ProgramContext, phase: Phase): PureFunction
   return (state, inputs) => {
     const { gradients, outputs, state: besides } = phase.gradients(state, inputs);
     assert(besides === undefined, () => `phase ${keyOf(phase)}: only weights can be trained in micro-steps`);
-    const sums: TensorTree = {};
+    const sums: TensorTree = { [lossSum(phase)]: tf.add(state[lossSum(phase)]!, outputs['loss']!) };
     for (const [name, gradient] of Object.entries(gradients)) {
       const sum = `${gradientPrefix(phase)}/${name}`;
       sums[sum] = tf.add(state[sum]!, gradient);
@@ -200,9 +207,12 @@ function gradientFunction({ trace }: ProgramContext, phase: Phase): PureFunction
 function updateFunction({ onNonFinite }: ProgramContext, phase: Phase): PureFunction {
   return (state, inputs) => {
     const gradients = subtree(gradientPrefix(phase), state);
-    const update = updated(phase, state, { gradients, inputs }, onNonFinite);
+    const update = updated(phase, state, { gradients, inputs, loss: state[lossSum(phase)] }, onNonFinite);
     const zeros = Object.fromEntries(Object.entries(gradients).map(([name, sum]) => [name, tf.zerosLike(sum)]));
-    return { state: { ...update.state, ...withPrefix(gradientPrefix(phase), zeros) }, outputs: update.outputs };
+    return {
+      state: { ...update.state, ...withPrefix(gradientPrefix(phase), zeros), [lossSum(phase)]: tf.scalar(0) },
+      outputs: update.outputs,
+    };
   };
 }
 
@@ -272,7 +282,10 @@ function phaseCalls(
   if (phase.average) scalars['averageRate'] = scalar(1 - phase.average.decay(updates));
   const key = keyOf(phase);
   if (!isApart) return [{ fn: key, inputs: { ...microSteps[0]!, ...scalars } }];
-  const sums = Object.keys(phase.trains.parameters).map((name) => `${gradientPrefix(phase)}/${name}`);
+  const sums = [
+    lossSum(phase),
+    ...Object.keys(phase.trains.parameters).map((name) => `${gradientPrefix(phase)}/${name}`),
+  ];
   return [
     ...microSteps.map((values, i) => ({
       fn: `${key}Gradients`,

@@ -5,9 +5,15 @@
  */
 import { requireInteger } from '../options/check-options.js';
 import type { CompiledFunction, DeviceTree, Engine, PureFunction } from '../engine/engine.js';
-import { DimoError, NonFiniteError } from '../errors.js';
+import { DimoError, NonFiniteError, OptionError } from '../errors.js';
 import { explainMemory } from '../engine/out-of-memory.js';
 import { scalar, specsOf, type HostTree } from '../tensors/tensors.js';
+
+/**
+ * Version of what a seed gives: raised when a training draws other numbers from the same seed, so that a checkpoint of before
+ * is not continued with others unnoticed.
+ */
+export const drawsVersion = 2;
 
 /** Host numbers that a checkpoint keeps: optimizer updates made, steps skipped. */
 export type Counters = Readonly<Record<string, number>>;
@@ -50,6 +56,8 @@ export interface TrainingProgram<Draws = unknown> {
   readonly numSteps: number;
   /** Images (or sequences) per step, for the rate. */
   readonly batchSize: number;
+  /** Ranks among which each batch is shared; they need an exchange. @default 1 */
+  readonly ranks?: number;
   /** Compiled for the shapes of the first inputs that each is called with. */
   readonly functions: Readonly<Record<string, PureFunction>>;
   /** Everything on the device: weights, moments. Every function may use all of it. */
@@ -184,8 +192,14 @@ export async function runTraining<Draws>(
 }
 
 /** A step that is none would never be reached, or start the draws of another. */
-function checkOptions({ name, numSteps }: TrainingProgram, options: TrainingOptions): void {
-  const { from, until, maxSkippedInARow } = options;
+function checkOptions({ name, numSteps, ranks = 1 }: TrainingProgram, options: TrainingOptions): void {
+  const { from, until, maxSkippedInARow, exchange } = options;
+  if (Boolean(exchange) !== ranks > 1)
+    throw new OptionError(
+      exchange
+        ? `${name}: an exchange between ranks was given for a program that does not share its batches`
+        : `${name}: its batches are shared among ${ranks} ranks, and no exchange between them was given`,
+    );
   requireInteger(numSteps, `${name}: numSteps`, 0);
   requireInteger(until, `${name}: until`, 0, 0);
   requireInteger(maxSkippedInARow, `${name}: maxSkippedInARow`, 1, 1);
