@@ -25,12 +25,13 @@ import {
   type Engine,
   type Teacher,
 } from '@dimo/core';
+import { presetFolder, presets } from '@dimo/presets';
 import { maskgitTeacher } from '@dimo/teacher-maskgit';
 import { fileURLToPath } from 'node:url';
 import { MessageChannel } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-const preset = fileURLToPath(maskgitTeacher.presets!['mnist']!.location);
+const preset = fileURLToPath(presetFolder(presets.mnist));
 const factory = nodeEngines.find(({ name }) => name === 'wasm')!;
 
 let worker: DimoWorker;

@@ -7,8 +7,9 @@ import { folderWeightSource, nodeEngines } from '@dimo/backend-node';
 import { findModel, loadRegistry, serveModel } from '@dimo/cli';
 import { createDistillation, mergeCalls, readGenerator, runTraining, type Engine, type HostTree } from '@dimo/core';
 import { renderReport } from '@dimo/eval';
+import { presetFolder, presets } from '@dimo/presets';
 import { maskgitTeacher } from '@dimo/teacher-maskgit';
-import { emojiTeacher } from 'dimo-example-emoji/teacher';
+import { wordsTeacher } from '@dimo/teacher-words';
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -29,8 +30,8 @@ import {
 } from './page-harness.js';
 
 const found = findChromium();
-const preset = fileURLToPath(maskgitTeacher.presets!['mnist']!.location);
-const emojiPreset = fileURLToPath(new URL('../../examples/emoji/presets/emoji/generator', import.meta.url));
+const preset = fileURLToPath(presetFolder(presets.mnist));
+const emojiPreset = fileURLToPath(new URL('generator', presetFolder(presets.emoji)));
 const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const minutes = 60_000;
 
@@ -50,9 +51,7 @@ describe.skipIf(!found.path)(
         .catch(() => nodeEngines.find(({ name }) => name === 'wasm')!.create());
     }, 3 * minutes);
     afterAll(async () => {
-      await site?.close();
-      await engine?.dispose();
-      await rm(scratch, { recursive: true, force: true });
+      await Promise.all([site?.close(), engine?.dispose(), rm(scratch, { recursive: true, force: true })]);
       console.log(`pictures of the page: ${screenshots}`);
     });
 
@@ -193,7 +192,7 @@ describe.skipIf(!found.path)(
         '?engine=wasm&model=emoji&prompt=blue%20heart&count=2&steps=2&seed=4',
       );
       await waitForText(page, '#status', 'in 2');
-      const teachers = new Map([[emojiTeacher.name, emojiTeacher]]);
+      const teachers = new Map([[wordsTeacher.name, wordsTeacher]]);
       const generator = await readGenerator(folderWeightSource(emojiPreset), teachers);
       const served = await serveModel(engine, 'emoji', { kind: 'generator', generator }, {});
       const { signal } = new AbortController();

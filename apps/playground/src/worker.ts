@@ -7,7 +7,7 @@ serveWorker({
   openEngine,
   teachers: {
     maskgit: async () => (await import('@dimo/teacher-maskgit')).maskgitTeacher,
-    'emoji-meissonic': async () => (await import('dimo-example-emoji/teacher')).emojiTeacher,
+    'emoji-meissonic': async () => (await import('@dimo/teacher-words')).wordsTeacher,
     meissonic: async () => (await import('@dimo/teacher-meissonic')).meissonicTeacher,
   },
   async openFolder(location, onProgress) {

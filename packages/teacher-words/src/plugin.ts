@@ -1,11 +1,13 @@
 /** The teacher as a plugin. Nothing here needs Node: a web page can load the folders too. */
 import {
+  definePlugin,
   OptionError,
   readJsonFile,
   readModelWeights,
   readSafetensors,
   requireObject,
   writeSafetensors,
+  type DimoPlugin,
   type HostTree,
   type PlainObject,
   type Teacher,
@@ -19,9 +21,9 @@ import { defineTeacher, teacherName, wordsFile } from './definition.js';
 export const wordVectorsFile = 'word-vectors.safetensors';
 
 /** Text to image in Meissonic's architecture, with words for prompts. */
-export const emojiTeacher: TeacherPlugin = {
+export const wordsTeacher: TeacherPlugin = {
   name: teacherName,
-  description: 'Meissonic architecture at 32 x 32 pixels, with a vocabulary of words for prompts',
+  description: 'Meissonic architecture with a patch-VQ tokenizer, and a vocabulary of words for prompts',
   define: (config) => defineTeacher(config),
   defineFrom,
   async load(config, source): Promise<Teacher> {
@@ -42,6 +44,13 @@ export const emojiTeacher: TeacherPlugin = {
     ...teacher.conditionFiles?.(),
   }),
 };
+
+/** Plugin with the teacher `emoji-meissonic`. */
+export const wordsPlugin: DimoPlugin = definePlugin({
+  contract: 1,
+  name: '@dimo/teacher-words',
+  teachers: [wordsTeacher],
+});
 
 async function savedConfig(source: WeightSource): Promise<PlainObject> {
   if (!(await source.list()).includes('config.json')) return {};

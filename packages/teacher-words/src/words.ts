@@ -37,7 +37,7 @@ export function meaningfulWords(prompt: string): string[] {
 /** A vocabulary of the given words. @throws OptionError if a word is empty or there twice. */
 export function vocabularyOf(words: readonly string[]): Vocabulary {
   const ids = new Map(words.map((word, index) => [word, index + 1]));
-  if (ids.size !== words.length || ids.has('')) throw new OptionError('emoji: the words of a vocabulary must differ');
+  if (ids.size !== words.length || ids.has('')) throw new OptionError('words: the words of a vocabulary must differ');
   const idOf = (word: string, prompt: string): number => {
     const found = ids.get(word) ?? ids.get(word.replace(/s$/, '')) ?? ids.get(`${word}s`);
     if (found !== undefined) return found;
@@ -45,8 +45,7 @@ export function vocabularyOf(words: readonly string[]): Vocabulary {
       (known) => known.length > 2 && (known.startsWith(word.slice(0, 3)) || known.includes(word)),
     );
     throw new OptionError(`prompt ${JSON.stringify(prompt)}: "${word}" is not one of the ${words.length} known words`, {
-      hint:
-        like.length > 0 ? `known are ${like.slice(0, 8).join(', ')}` : 'use names of emoji: blue heart, grinning cat',
+      hint: like.length > 0 ? `known are ${like.slice(0, 8).join(', ')}` : 'use words that the model was trained with',
     });
   };
   return {

@@ -16,7 +16,7 @@ import type { MultimodalTransformerConfig } from '@dimo/teacher-meissonic';
 import { wordTransformer } from './word-transformer.js';
 import { vocabularyOf } from './words.js';
 
-/** Name of the teacher plugin. */
+/** Name of the teacher plugin; it stands in every folder that was written with it. */
 export const teacherName = 'emoji-meissonic';
 
 /** File of the vocabulary in a folder of a teacher or generator. */

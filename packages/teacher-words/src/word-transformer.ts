@@ -52,7 +52,7 @@ export function wordTransformer(options: WordTransformerOptions): MaskedDiffusio
   const width = transformer.embeddingWidth;
   const { numWords, wordVectors } = options;
   if (!Number.isInteger(numWords) || numWords < 1)
-    throw new OptionError(`emoji.numWords must be a positive integer, got ${String(numWords)}`);
+    throw new OptionError(`numWords must be a positive integer, got ${String(numWords)}`);
   const spec = (...shape: number[]) => ({ dtype: 'float32', shape }) as const;
   const own: SpecTree = {
     [wordParameters.embedding]: spec(numWords + 1, textWidth),

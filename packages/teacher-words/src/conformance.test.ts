@@ -2,7 +2,7 @@ import '@tensorflow/tfjs-backend-cpu';
 import { eagerEngine } from '@dimo/core';
 import { teacherChecks } from '@dimo/core/conformance';
 import { describe, it } from 'vitest';
-import { defineTeacher } from './teacher/definition.js';
+import { defineTeacher } from './definition.js';
 
 const definition = defineTeacher(
   {
