@@ -5,7 +5,5 @@ export default packageConfig({
     index: 'src/index.ts',
     'eager/index': 'src/eager/index.ts',
     'kernels/index': 'src/kernels/index.ts',
-    'worker/index': 'src/worker/index.ts',
-    'worker/client': 'src/worker/client.ts',
   },
 });

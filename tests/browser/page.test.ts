@@ -97,8 +97,8 @@ describe.skipIf(!found.path)(
       const served = await serveModel(engine, name, model, steps === undefined ? {} : { sampler: { numSteps: steps } });
       const images = new Float32Array(texts.length * 784);
       const signal = new AbortController().signal;
-      for await (const batch of served.generate({ texts, count: texts.length, seed, temperature: undefined, signal }))
-        images.set(batch.images.data, batch.first * 784);
+      for await (const { image, index } of served.generate({ texts, count: texts.length, seed, signal }))
+        images.set(image.data, index * 784);
       await served.dispose();
       return images;
     }
@@ -200,17 +200,9 @@ describe.skipIf(!found.path)(
       const shown = await shownImages(page, '#generator-tiles', 32, 32);
       expect(shown).toHaveLength(2);
       let different = 0;
-      for await (const { images, first } of served.generate({
-        texts,
-        count: 2,
-        seed: 4,
-        temperature: undefined,
-        signal,
-      }))
-        for (let i = 0; i < images.data.length; i += 3) {
-          const red = shown[first + Math.floor(i / 3072)]![(i % 3072) / 3]!;
-          if (Math.abs(red - 255 * images.data[i]!) > 8) different++;
-        }
+      for await (const { image, index } of served.generate({ texts, count: 2, seed: 4, signal }))
+        for (let i = 0; i < image.data.length; i += 3)
+          if (Math.abs(shown[index]![i / 3]! - 255 * image.data[i]!) > 8) different++;
       await served.dispose();
       console.log(`pixels that differ from Node's: ${different} of 2048`);
       expect(different).toBeLessThanOrEqual(64); // four tokens of 4 x 4 pixels

@@ -132,9 +132,9 @@ describe('dimo serve', { timeout: 300_000 }, () => {
           numComputed++;
           await new Promise((resolve) => setTimeout(resolve, 20));
           yield {
-            first: i,
-            images: { dtype: 'float32', shape: [1, 28, 28, 1], data: new Float32Array(784) },
-            labels: [],
+            index: i,
+            image: { dtype: 'float32', shape: [28, 28, 1], data: new Float32Array(784) },
+            label: '',
           };
         }
       },

@@ -1,5 +1,6 @@
 /** What runs in the worker: an engine, models, and one distillation. */
 import {
+  builtInSamplers,
   DimoError,
   OptionError,
   resolveSampler,
@@ -7,13 +8,15 @@ import {
   sizeOf,
   type ChosenEngine,
   type Teacher,
+  type TeacherDefinition,
   type WeightSource,
 } from '@dimo/core';
 import { distillationRunner } from './distillation.js';
 import type { MessageEndpoint } from './messages.js';
 import type { LoadedModel, LoadProgress, ModelLocation, WorkerMethods } from './methods.js';
-import { readModelFolder, type ModelFolder, type TeacherPlugins } from './read-model.js';
-import { residentModel, type ResidentModel } from './resident-model.js';
+import { readModelFolder, type TeacherPlugins } from '../model/read-model.js';
+import { residentModel, type ModelParts, type ResidentModel } from '../model/resident-model.js';
+import { drawForPage } from './drawing.js';
 import { serveCalls } from './serve-calls.js';
 
 /** What `serveWorker` needs. */
@@ -29,8 +32,8 @@ export interface ServeWorkerOptions {
 }
 
 interface HeldModel {
-  readonly folder: ModelFolder;
-  resident?: Promise<ResidentModel>;
+  readonly parts: ModelParts;
+  resident?: ResidentModel | undefined;
 }
 
 /**
@@ -57,7 +60,7 @@ export function serveWorker({ openEngine, teachers, openFolder, endpoint }: Serv
       const { resident } = model;
       delete model.resident;
       // What a lost device held is gone; releasing it may fail.
-      await resident?.then((value) => value.dispose()).catch(() => undefined);
+      await resident?.dispose().catch(() => undefined);
     }
     await current?.then(({ engine }) => engine.dispose()).catch(() => undefined);
   }
@@ -72,12 +75,8 @@ export function serveWorker({ openEngine, teachers, openFolder, endpoint }: Serv
     const model = heldModel(id);
     opened ??= openEngine('auto');
     const { engine } = await opened;
-    model.resident ??= residentModel(engine, model.folder);
-    const current = model.resident;
-    current.catch(() => {
-      if (model.resident === current) delete model.resident;
-    });
-    return current;
+    model.resident ??= residentModel(engine, model.parts, { warmsUp: true });
+    return model.resident;
   }
 
   serveCalls<WorkerMethods>(endpoint ?? (globalThis as unknown as MessageEndpoint), {
@@ -95,23 +94,28 @@ export function serveWorker({ openEngine, teachers, openFolder, endpoint }: Serv
       const folder = await readModelFolder(await openFolder(location, emit), teachers);
       if (signal.aborted) throw new DimoError('cancelled', 'stopped on request');
       const id = nextModel++;
-      const facts = describeModel(id, folder);
-      held.set(id, { folder });
+      const parts = { teacher: await folder.teacher?.(), generator: await folder.generator?.() };
+      if (signal.aborted) throw new DimoError('cancelled', 'stopped on request');
+      const facts = describeModel(id, parts);
+      held.set(id, { parts });
       return facts;
     },
     async unload({ model: id }) {
       const { resident: current } = heldModel(id);
       held.delete(id);
-      await current?.then((value) => value.dispose()).catch(() => undefined);
+      await current?.dispose().catch(() => undefined);
       return undefined;
     },
     async generate(request, context) {
-      return (await resident(request.model)).generate(request, context);
+      return drawForPage(await resident(request.model), request, context);
     },
     async distill(parameters, { signal, emit }) {
-      const { engine, teacher } = await resident(parameters.model);
-      if (!teacher) throw new OptionError('distilling needs the teacher; this model is a generator alone');
-      return distillations.run({ engine, teacher, parameters, signal, emit });
+      const { engine, parts, prepared } = await resident(parameters.model);
+      if (!parts.teacher) throw new OptionError('distilling needs the teacher; this model is a generator alone');
+      const teacher: Teacher = { ...parts.teacher, ...(await prepared()) };
+      // A generator of the same teacher was tried at many temperatures, and says which was best.
+      const temperature = parameters.temperature ?? parts.generator?.description.temperature ?? 1;
+      return distillations.run({ engine, teacher, parameters, temperature, signal, emit });
     },
     pauseDistillation({ paused }) {
       distillations.pause(paused);
@@ -122,7 +126,7 @@ export function serveWorker({ openEngine, teachers, openFolder, endpoint }: Serv
 }
 
 /** Facts for the page. @throws OptionError if teacher and generator do not belong together, or make no images */
-function describeModel(id: number, { teacher, generator }: ModelFolder): LoadedModel {
+function describeModel(id: number, { teacher, generator }: ModelParts): LoadedModel {
   const definition = teacher ?? generator!.definition;
   const { model, decoder, conditions } = definition;
   if (!decoder) throw new OptionError('this model makes tokens, not images; the page needs images');
@@ -131,7 +135,7 @@ function describeModel(id: number, { teacher, generator }: ModelFolder): LoadedM
   const numParameters = Object.values(model.parameters).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   return {
     id,
-    ...(teacher ? { teacher: { name: teacher.name, numSteps: stepsOf(teacher), numParameters } } : {}),
+    ...(teacher ? { teacher: { name: teacher.name, ...samplerFacts(teacher), numParameters } } : {}),
     ...(generator
       ? {
           generator: {
@@ -150,15 +154,20 @@ function describeModel(id: number, { teacher, generator }: ModelFolder): LoadedM
 }
 
 /** What teacher and generator must have in common. */
-function factsOf({
-  model: { name, tokenSpace, condition },
-  decoder,
-}: NonNullable<ModelFolder['teacher']> | NonNullable<ModelFolder['generator']>['definition']): string {
+function factsOf({ model: { name, tokenSpace, condition }, decoder }: TeacherDefinition): string {
   return JSON.stringify([name, tokenSpace, condition, decoder?.imageShape]);
 }
 
-/** Most passes of the teacher's own sampler. */
-function stepsOf({ sampler: own, model }: Pick<Teacher, 'sampler' | 'model'>): number {
+/** The teacher's own sampler, and those it can be asked for. */
+function samplerFacts({ sampler: own, model }: Pick<Teacher, 'sampler' | 'model'>) {
   const { sampler, options } = resolveSampler({}, own);
-  return sampler.maximumPasses(options, sequenceLength(model.tokenSpace));
+  return {
+    numSteps: sampler.maximumPasses(options, sequenceLength(model.tokenSpace)),
+    sampler: sampler.name,
+    samplers: [...builtInSamplers.values()].map(({ name, description, options: { shape } }) => ({
+      name,
+      description,
+      takesSteps: 'numSteps' in shape,
+    })),
+  };
 }

@@ -1,5 +1,5 @@
 /**
- * The page's side of `@dimo/backend-web/worker`: everything heavy is asked of the worker. Importing it loads a few
+ * The page's side of `@dimo/pipeline/worker`: everything heavy is asked of the worker. Importing it loads a few
  * kilobytes; core and the backends stay in the worker.
  */
 import { connectCalls, WorkerError, type CallOptions } from './connect-calls.js';
@@ -48,7 +48,7 @@ export interface DimoWorker {
  * const dimo = connectWorker(new Worker(new URL('./worker.js', import.meta.url), { type: 'module' }));
  * const { explanation } = await dimo.openEngine('auto');
  * const model = await dimo.load({ kind: 'url', url: 'models/mnist/' });
- * const { pictures } = await dimo.generate({ model: model.id, sampler: 'generator', texts: ['3'], seed: 0 });
+ * const { pictures } = await dimo.generate({ model: model.id, network: 'generator', texts: ['3'], seed: 0 });
  */
 export function connectWorker(worker: MessageEndpoint): DimoWorker {
   const caller = connectCalls<WorkerMethods>(worker);

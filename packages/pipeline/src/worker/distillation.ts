@@ -17,7 +17,7 @@ import {
   type Teacher,
   type TrainingSnapshot,
 } from '@dimo/core';
-import { letMessagesIn } from './let-messages-in.js';
+import { letMessagesIn } from '../generate/let-messages-in.js';
 import type { DistillEvent, DistillParameters, DownloadedFile } from './methods.js';
 import { picturesOf } from './pictures.js';
 
@@ -27,12 +27,11 @@ export interface DistillationTask {
   /** With conditions that are ready. */
   readonly teacher: Teacher;
   readonly parameters: DistillParameters;
+  /** Temperature that the distilled generator recommends, and that its samples are drawn with. */
+  readonly temperature: number;
   readonly signal: AbortSignal;
   emit(event: DistillEvent): void;
 }
-
-/** Temperature that the generator recommends: that of `dimo demo`, chosen on MNIST. */
-const recommendedTemperature = 0.75;
 
 /** The distillation of a worker; one at a time. */
 export interface DistillationRunner {
@@ -62,7 +61,7 @@ export function distillationRunner(): DistillationRunner {
     for (const task of tasks) await task();
   }
 
-  async function run({ engine, teacher, parameters, signal, emit }: DistillationTask) {
+  async function run({ engine, teacher, parameters, temperature, signal, emit }: DistillationTask) {
     if (isRunning) throw new OptionError('a distillation is running; stop it first');
     const { options, sampleTexts, sampleEvery = 20, resume = false } = parameters;
     const key = JSON.stringify({ options, teacher: teacher.config, name: teacher.name });
@@ -75,7 +74,7 @@ export function distillationRunner(): DistillationRunner {
     const distillation = createDistillation(teacher, { ...options, onNonFinite: 'skip' });
     const { settings, models } = distillation;
     const description = describeGenerator(teacher, distillation, {
-      temperature: recommendedTemperature,
+      temperature,
       training: { batchSize: settings.batchSize, seed: settings.seed, engine: engine.info.name },
     });
     const saved = (state: HostTree, step: number): DownloadedFile => ({
@@ -88,7 +87,7 @@ export function distillationRunner(): DistillationRunner {
         ...(teacher.conditionFiles ? { conditionFiles: teacher.conditionFiles() } : {}),
       }),
     });
-    const samples = sampler({ engine, teacher, distillation, sampleTexts, temperature: recommendedTemperature });
+    const samples = sampler({ engine, teacher, distillation, sampleTexts, temperature });
     const wakeUp = (): void => wake?.();
     signal.addEventListener('abort', wakeUp);
     let begun = performance.now();

@@ -1,5 +1,5 @@
 /** What a page can ask of its worker: parameters, events and results of every method. */
-import type { DistillationOptions, EngineInfo } from '@dimo/core';
+import type { DistillationOptions, EngineInfo, SamplerSettings } from '@dimo/core';
 
 /** Where the files of a model are. */
 export type ModelLocation =
@@ -23,13 +23,25 @@ export interface LoadProgress {
   readonly totalBytes?: number | undefined;
 }
 
+/** A sampler that a teacher can be asked for. */
+export interface OfferedSampler {
+  readonly name: string;
+  /** One line. */
+  readonly description: string;
+  /** Whether it takes a number of steps; others take as many as they need. */
+  readonly takesSteps: boolean;
+}
+
 /** A model that the worker holds. */
 export interface LoadedModel {
   readonly id: number;
   readonly teacher?: {
     readonly name: string;
-    /** Of the multi-step sampler, as the teacher recommends. */
+    /** Most passes of the teacher's own sampler. */
     readonly numSteps: number;
+    /** Name of its own sampler, and all that it can be asked for. */
+    readonly sampler: string;
+    readonly samplers: readonly OfferedSampler[];
     readonly numParameters: number;
   };
   readonly generator?: {
@@ -59,14 +71,14 @@ export interface OpenedEngine {
 export interface GenerateParameters {
   /** `LoadedModel.id`. */
   readonly model: number;
-  readonly sampler: 'generator' | 'teacher';
+  readonly network: 'generator' | 'teacher';
   /** A class or prompt for each image. */
   readonly texts: readonly string[];
   readonly seed: number;
   /** Index of the first image: image i depends on the seed and i alone. @default 0 */
   readonly firstImage?: number;
-  /** Of the teacher's sampler. @default what the teacher recommends */
-  readonly numSteps?: number;
+  /** Of the teacher: name and options, which go before its own. @default what the teacher recommends */
+  readonly sampler?: SamplerSettings;
   /** Of the generator. @default what it recommends */
   readonly temperature?: number;
   /** Whether the steps of the teacher are drawn. @default false */
@@ -98,8 +110,9 @@ export interface Generated {
   readonly pictures: Pictures;
   /** [count * L]. */
   readonly tokens: Int32Array<ArrayBuffer>;
-  /** Forward passes of each image. */
+  /** Most forward passes of an image, and how many they took on average. */
   readonly numSteps: number;
+  readonly meanPasses: number;
   readonly milliseconds: {
     /** From the first random number to the last token, on an engine that is warm; drawing frames is not counted. */
     readonly sampling: number;
@@ -115,6 +128,10 @@ export interface DistillParameters {
     DistillationOptions,
     'numSteps' | 'batchSize' | 'seed' | 'generatorLearningRate' | 'auxiliaryLearningRate'
   >;
+  /**
+   * Temperature that the generator will recommend. @default that of the generator beside the teacher, else 1
+   */
+  readonly temperature?: number;
   /** A class or prompt for each sample image. */
   readonly sampleTexts: readonly string[];
   /** Steps between samples, which are also what a lost device goes back to. @default 20 */

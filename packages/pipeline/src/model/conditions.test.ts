@@ -1,6 +1,6 @@
 import { int32, type ConditionSource } from '@dimo/core';
 import { describe, expect, it } from 'vitest';
-import { conditionsFor, parseClasses } from './samplers.js';
+import { conditionsFor, parseClasses } from './conditions.js';
 
 const source: ConditionSource = {
   classNames: ['cat', 'dog', 'a, b'],
