@@ -73,7 +73,14 @@ const backendAgnostic = [
   'teacher-words',
   'presets',
 ].map((name) => `packages/${name}/src/**/*.ts`);
-const browserSources = [...backendAgnostic, 'apps/playground/src/**/*.ts'];
+const browserSources = [
+  ...backendAgnostic,
+  // Node's half of the pipeline is one file.
+  'packages/pipeline/src/{generate,model,pictures,worker}/**/*.ts',
+  'packages/pipeline/src/hosts/{pipeline,browser}.ts',
+  'packages/pipeline/src/{browser,shared,teachers}.ts',
+  'apps/playground/src/**/*.ts',
+];
 
 export default tseslint.config(
   {
