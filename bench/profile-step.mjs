@@ -26,8 +26,7 @@ const folder = mkdtempSync(path.join(tmpdir(), 'dimo-profile-'));
 console.log(`${given.case}, ${given.threads} threads, ${loadLine()}`);
 
 for (const { fn, inputs } of calls) {
-  const definition = program.functions[fn];
-  const bytes = emitModel(trace(definition.fn, { state: specsOf(state), inputs: definition.inputs }));
+  const bytes = emitModel(trace(program.functions[fn], { state: specsOf(state), inputs: specsOf(inputs) }));
   const session = await ort.InferenceSession.create(bytes, {
     intraOpNumThreads: given.threads,
     interOpNumThreads: 1,

@@ -16,7 +16,7 @@ export function benchDistillation({ model, batch, step, seed }) {
   });
   const weights = network.initialize(randomStream(seed, 0, 'bench/weights'));
   const teacher = {
-    contract: 1,
+    contract: 2,
     name: 'bench',
     model: network,
     nullCondition: { label: int32([], [model.classes]) },

@@ -3,6 +3,7 @@ import { createOnnxEngine, folderWeightSource } from '@dimo/backend-node';
 import {
   conditionSpecs,
   float32,
+  forwardPass,
   int32,
   randomStream,
   sequenceLength,
@@ -59,7 +60,7 @@ await serve({
       engine.compile(
         (state, given) => ({
           outputs: {
-            logits: model.logits(state, {
+            logits: forwardPass(model, state, {
               tokens: given.tokens,
               condition: subtree('condition', given),
               time: subtree('time', given),

@@ -1,10 +1,9 @@
 /** Our side of the training benchmark: a child process that trains as many steps as it is asked for. */
 import { createOnnxEngine } from '@dimo/backend-node';
 import {
+  distillationInputs,
   drawDistillation,
   float32,
-  mergeCalls,
-  phaseInputs,
   randomStream,
   runTraining,
   writeSafetensors,
@@ -45,15 +44,15 @@ await serve({
   async compare({ draws }) {
     const { program, context } = distillation;
     const drawn = await drawDistillation(context, 0);
+    const inputs = distillationInputs(context, drawn, 0);
     const tensors = {};
     for (const phase of ['generator', 'auxiliary']) {
       const numbers = drawn[phase][0];
-      const options = { phase, step: 0, initialMaskRatio: drawn.initialMaskRatio };
       Object.assign(tensors, {
         [`${phase}.labels`]: numbers.condition.label,
         [`${phase}.init_code`]: numbers.initialCodes,
         [`${phase}.init_mask_uniforms`]: numbers.initialMaskUniforms,
-        [`${phase}.noise`]: phaseInputs(context, numbers, options).embeddingNoise,
+        [`${phase}.noise`]: inputs[phase][0].embeddingNoise,
         [`${phase}.sample_uniforms`]: numbers.tokenDraws,
         [`${phase}.mask_ratio_r`]: numbers.maskRatioUniforms,
         [`${phase}.mask_uniforms`]: numbers.maskUniforms,
@@ -61,7 +60,7 @@ await serve({
     }
     writeFileSync(draws, writeSafetensors(tensors));
     const start = performance.now();
-    training = runTraining(mergeCalls(program), {
+    training = runTraining(program, {
       engine,
       onStep: (report) =>
         new Promise((resolve) => {

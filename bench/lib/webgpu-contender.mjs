@@ -1,7 +1,7 @@
 /** One of our ways to run the model on a GPU, a child process: one-step generation and whole distillation steps. */
 import { chooseEngine } from '@dimo/backend-node';
 import { unregisterWebgpuKernels } from '@dimo/backend-web/kernels';
-import { compileOneStep, mergeCalls, randomOneStepDraws, randomStream, runTraining } from '@dimo/core';
+import { compileOneStep, randomOneStepDraws, randomStream, runTraining } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { serve } from './child.mjs';
 import { benchDistillation } from './distillation.mjs';
@@ -61,7 +61,7 @@ await serve({
     let last;
     let losses;
     await new Promise((resolve, reject) => {
-      const training = runTraining(mergeCalls(made.distillation.program), {
+      const training = runTraining(made.distillation.program, {
         engine,
         onStep: ({ step, metrics }) => {
           const now = performance.now();

@@ -53,10 +53,9 @@ export async function measureStep(engine, { modes, watched, model, batch, rounds
 async function prepare(engine, program) {
   const calls = program.calls(0, program.initialCounters, await program.draw(0, engine.makesRandomNumbers));
   const { fn, inputs } = calls[0];
-  const definition = program.functions[fn];
   const initial = program.initialState();
   const state = await engine.upload(initial);
-  const compiled = await engine.compile(definition.fn, { state: specsOf(initial), inputs: definition.inputs });
+  const compiled = await engine.compile(program.functions[fn], { state: specsOf(initial), inputs: specsOf(inputs) });
   return {
     run: () => compiled.run(state, inputs),
     dispose: async () => {

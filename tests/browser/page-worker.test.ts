@@ -18,7 +18,6 @@ import {
   createDistillation,
   DimoError,
   generatorBundleSource,
-  mergeCalls,
   readGenerator,
   runTraining,
   sampleOneStep,
@@ -113,7 +112,7 @@ describe('generating', { timeout: 120_000 }, () => {
     );
     const sampler = await compileOneStep(engine, generator.definition.model, {
       batchSize: 2,
-      tokenInit: generator.description.tokenInit,
+      tokenInit: generator.description.tokenInit!,
       sampling: { temperature: 0.75 },
     });
     const expected = await sampleOneStep(sampler, {
@@ -166,7 +165,7 @@ describe('distilling', { timeout: 300_000 }, () => {
 
   beforeAll(async () => {
     const distillation = createDistillation(await teacher(), { ...options, onNonFinite: 'skip' });
-    const { state } = await runTraining(mergeCalls(distillation.program), { engine });
+    const { state } = await runTraining(distillation.program, { engine });
     expected = weightsOf((distillation.models.ema.weights as (tree: never) => object)(state as never));
   });
 

@@ -5,7 +5,7 @@
  */
 import { folderWeightSource, nodeEngines } from '@dimo/backend-node';
 import { findModel, loadRegistry, serveModel } from '@dimo/cli';
-import { createDistillation, mergeCalls, readGenerator, runTraining, type Engine, type HostTree } from '@dimo/core';
+import { createDistillation, readGenerator, runTraining, type Engine, type HostTree } from '@dimo/core';
 import { renderReport } from '@dimo/eval';
 import { presetFolder, presets } from '@dimo/presets';
 import { maskgitTeacher } from '@dimo/teacher-maskgit';
@@ -248,7 +248,7 @@ describe.skipIf(!found.path)(
         if (model.kind !== 'generator') throw new Error('not a generator');
         const teacher = await maskgitTeacher.load({}, folderWeightSource(preset));
         const distillation = createDistillation(teacher, { ...options, onNonFinite: 'skip' });
-        const { state } = await runTraining(mergeCalls(distillation.program), { engine });
+        const { state } = await runTraining(distillation.program, { engine });
         const expected = (distillation.models.ema.weights as unknown as (tree: HostTree) => HostTree)(state);
         const before = teacher.weights;
         let [difference, change] = [0, 0];

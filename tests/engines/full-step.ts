@@ -75,7 +75,7 @@ export function fullStepDistillation(options: FullStepOptions): Distillation {
       conditionDrop: 0.1,
     },
     // An auxiliary model unlike the teacher, so that the divergence has something to say.
-    { initial: { auxiliary: definition.model.initialize(randomStream(6, 0, 'auxiliary')) }, trace: true },
+    { models: { auxiliary: { weights: definition.model.initialize(randomStream(6, 0, 'auxiliary')) } }, trace: true },
   );
 }
 

@@ -84,7 +84,7 @@ export function loadDimoStep(variant: string): DimoStepFixture {
     finalParameters: loadTensors(...folder, 'params_final.safetensors'),
     distillation: createDistillation(teacher, optionsOf(meta), {
       trace: true,
-      ...(isDistinct ? { initial: { generator, auxiliary } } : {}),
+      ...(isDistinct ? { models: { generator: { weights: generator }, auxiliary: { weights: auxiliary } } } : {}),
     }),
     draws: (step) => ({
       initialMaskRatio: options.fixed_ratio,
@@ -133,7 +133,7 @@ function phaseDraws(saved: HostTree, prefix: string, [batch, length]: [number, n
 function loadTeacher({ model, grid }: Meta): { teacher: Teacher; generator: HostTree; auxiliary: HostTree } {
   const weights = (name: string) => loadTensors('dimo-step', 'init', `${name}.safetensors`);
   const teacher: Teacher = {
-    contract: 1,
+    contract: 2,
     name: 'maskgit',
     model: maskTransformer({
       hidden: model.hidden_dim,

@@ -6,6 +6,7 @@
 import {
   compileMultiStep,
   compileOneStep,
+  forwardPass,
   initialTokens,
   int32,
   float32,
@@ -173,7 +174,7 @@ describe.each(engines)('on $name', ({ create }) => {
       const weights = readTensors(transformer, 'model.safetensors');
       const noise = variant.noise > 0 ? (get(io, 'noise') as HostTensor<'float32'>) : undefined;
       const forward: PureFunction = (state, inputs) => {
-        const logits = model.logits(state, {
+        const logits = forwardPass(model, state, {
           tokens: inputs['tokens'] as Tensor2D,
           condition: { label: inputs['label']! },
           ...(inputs['noise']

@@ -3,6 +3,7 @@
  * PyTorch's own float32 is 6e-6 from float64, a block LayerNorm with the outer epsilon is 6e-5 off.
  */
 import {
+  forwardPass,
   guidedLogits,
   int32,
   readSafetensors,
@@ -65,7 +66,7 @@ describe.each(engines)('on $name', ({ create }) => {
       const { tokens, noise, scale } = inputs;
       return {
         outputs: {
-          logits: model.logits(state, {
+          logits: forwardPass(model, state, {
             tokens: tokens as Tensor2D,
             condition: subtree('condition', inputs),
             ...(noise ? { embeddingNoise: { noise: noise as Tensor3D, scale: scale as Scalar } } : {}),

@@ -7,6 +7,7 @@ import {
   compileMultiStep,
   compileOneStep,
   float32,
+  forwardPass,
   initialTokens,
   samplingLogits,
   scalar,
@@ -193,7 +194,7 @@ describe.each(enginesUnderTest)('on $name', ({ create, exactness }) => {
     it('has the logits of the original at the recorded steps', async () => {
       const fn: PureFunction = (state, inputs) => ({
         outputs: {
-          logits: model.logits(state, {
+          logits: forwardPass(model, state, {
             tokens: inputs['tokens'] as Tensor2D,
             condition: subtree('condition', inputs),
             time: subtree('time', inputs),
@@ -256,7 +257,7 @@ describe.each(enginesUnderTest)('on $name', ({ create, exactness }) => {
         method: 'exponential-race',
       } as const;
       const fn: PureFunction = (state, inputs) => {
-        const logits = model.logits(state, {
+        const logits = forwardPass(model, state, {
           tokens: inputs['tokens'] as Tensor2D,
           condition: subtree('condition', inputs),
           time: subtree('time', inputs),

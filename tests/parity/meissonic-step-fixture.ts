@@ -86,7 +86,7 @@ function teacherOf(settings: OfficialSettings, io: HostTree): Teacher {
   const empty = textCondition(below('in.empty.', io));
   const textLength = tensor(empty, 'textStates').shape[1]!;
   return {
-    contract: 1,
+    contract: 2,
     name: 'meissonic',
     model: fixtureTransformer(['tiny_release', 'transformer'], { grid: settings.patch_size, textLength }),
     nullCondition: withoutBatchAxis(empty),

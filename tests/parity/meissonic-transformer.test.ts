@@ -3,7 +3,15 @@
  * rotations, intermediate tensors, logits and gradients. Tolerances are the README's: PyTorch's own float32 is 6e-6 from
  * float64.
  */
-import { subtree, withPrefix, type Engine, type HostTensor, type HostTree, type PureFunction } from '@dimo/core';
+import {
+  forwardPass,
+  subtree,
+  withPrefix,
+  type Engine,
+  type HostTensor,
+  type HostTree,
+  type PureFunction,
+} from '@dimo/core';
 import { embedTimesteps, rotaryTables } from '@dimo/teacher-meissonic';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
@@ -143,7 +151,9 @@ describe.each(folders)('%s', (folder) => {
     afterAll(() => engine.dispose());
 
     it.each(cases)('computes the logits of case %s', async (name) => {
-      const fn: PureFunction = (state, inputs) => ({ outputs: { logits: model.logits(state, modelInputs(inputs)) } });
+      const fn: PureFunction = (state, inputs) => ({
+        outputs: { logits: forwardPass(model, state, modelInputs(inputs)) },
+      });
       const { logits } = await runOnce(engine, fn, weights, inputsOf(name));
       expect(worstRatio(logits!, channelsLast(tensor(io, `${name}.out.logits`)), tolerance)).toBeLessThanOrEqual(1);
     });
@@ -171,7 +181,7 @@ describe.each(folders)('%s', (folder) => {
         const fn: PureFunction = (state, inputs) => {
           const { value, grads } = tf.valueAndGrads((...values) => {
             const tree = Object.fromEntries(names.map((name, i) => [name, values[i]!]));
-            return tf.sum(tf.mul(model.logits(tree, modelInputs(inputs)), inputs['upstream']!));
+            return tf.sum(tf.mul(forwardPass(model, tree, modelInputs(inputs)), inputs['upstream']!));
           })(names.map((name) => state[name]!));
           return { outputs: { value, ...Object.fromEntries(names.map((name, i) => [name, grads[i]!])) } };
         };

@@ -4,8 +4,9 @@ import {
   runTraining,
   type Distillation,
   type DistillationDraws,
-  type DistillationInputs,
   type HostTree,
+  type PhaseDraws,
+  type PhaseInputs,
   type TrainingProgram,
 } from '@dimo/core';
 import type { EngineUnderTest } from './engines.js';
@@ -29,9 +30,9 @@ export async function replay(engine: EngineUnderTest, { distillation, draws }: G
   const outputs: (readonly HostTree[])[] = [];
   const metrics: Readonly<Record<string, number>>[] = [];
   const { program, context } = distillation;
-  const replayed: TrainingProgram<DistillationInputs> = {
+  const replayed: TrainingProgram<PhaseInputs> = {
     ...program,
-    draw: (step) => distillationInputs(context, draws(step), step),
+    draw: (step) => replayedInputs(context, draws(step), step),
     finish(step, counters, results) {
       outputs.push(results);
       return program.finish(step, counters, results);
@@ -47,4 +48,15 @@ export async function replay(engine: EngineUnderTest, { distillation, draws }: G
   } finally {
     await running.dispose();
   }
+}
+
+/** The original averages the means of the micro-steps, where ours is the mean over the masked positions of all. */
+function replayedInputs(context: Distillation['context'], draws: DistillationDraws, step: number): PhaseInputs {
+  const means = (phase: 'generator' | 'auxiliary'): PhaseDraws[] =>
+    draws[phase].map((drawn) => {
+      const alone = distillationInputs(context, { ...draws, generator: [], auxiliary: [], [phase]: [drawn] }, step);
+      const [inputs] = alone[phase]!;
+      return { ...drawn, maskedCount: draws[phase].length * inputs!['maskedCount']!.data[0]! };
+    });
+  return distillationInputs(context, { ...draws, generator: means('generator'), auxiliary: means('auxiliary') }, step);
 }

@@ -25,10 +25,7 @@ const program: TrainingProgram<undefined> = {
   numSteps: 5,
   batchSize: 64,
   functions: {
-    count: {
-      fn: ({ x }, { by }) => ({ state: { x: tf.add(x!, by!) }, outputs: {} }),
-      inputs: { by: { dtype: 'float32', shape: [] } },
-    },
+    count: ({ x }, { by }) => ({ state: { x: tf.add(x!, by!) }, outputs: {} }),
   },
   initialState: () => ({ x: float32([2 ** 18]) }),
   initialCounters: {},

@@ -14,7 +14,7 @@ let outside: string;
 let project: string;
 
 /** A plugin that tells when it was imported. */
-const tellTale = (name: string, contract = 1): string =>
+const tellTale = (name: string, contract = 2): string =>
   `console.error('IMPORTED ${name}');\nexport default { contract: ${contract}, name: '${name}' };\n`;
 
 beforeAll(async () => {
@@ -29,9 +29,10 @@ beforeAll(async () => {
   await writeFile(join(project, 'plugins', 'inside.js'), tellTale('inside'));
   await writeFile(
     join(project, 'plugins', 'typed.ts'),
-    'const name: string = "typed";\nexport default { contract: 1, name };\n',
+    'const name: string = "typed";\nexport default { contract: 2, name };\n',
   );
-  await writeFile(join(project, 'plugins', 'other-contract.js'), tellTale('other', 2));
+  await writeFile(join(project, 'plugins', 'other-contract.js'), tellTale('other', 3));
+  await writeFile(join(project, 'plugins', 'old-contract.js'), tellTale('old', 1));
   await writeFile(join(project, 'plugins', 'throws.js'), 'throw new Error("no luck");\n');
   await writeFile(join(project, 'plugins', 'empty.js'), 'export default 3;\n');
   await writeFile(join(project, 'plugins', 'weights.safetensors'), tellTale('weights'));
@@ -40,7 +41,7 @@ beforeAll(async () => {
     join(installed, 'package.json'),
     '{"name":"good-plugin","type":"module","exports":{"import":"./index.js"}}',
   );
-  await writeFile(join(installed, 'index.js'), 'export const plugin = { contract: 1, name: "good" };\n');
+  await writeFile(join(installed, 'index.js'), 'export const plugin = { contract: 2, name: "good" };\n');
 });
 afterAll(() => rm(outside, { recursive: true }));
 
@@ -80,7 +81,7 @@ describe('hostile specifiers', () => {
 
   it(
     'are refused by the command line with exit code 2, and nothing of theirs is imported',
-    { timeout: 120_000 },
+    { timeout: 300_000 },
     async () => {
       const args = hostile.filter((specifier) => specifier !== '' && !specifier.includes('\0'));
       for (const specifier of args.slice(0, 20)) {
@@ -139,7 +140,7 @@ describe('packages whose entry is not their own', () => {
     const workspace = join(outside, 'workspace');
     await mkdir(join(workspace, 'lib'), { recursive: true });
     await writeFile(join(workspace, 'package.json'), '{"name":"linked","type":"module","main":"./lib/index.js"}');
-    await writeFile(join(workspace, 'lib', 'index.js'), 'export default { contract: 1, name: "linked" };\n');
+    await writeFile(join(workspace, 'lib', 'index.js'), 'export default { contract: 2, name: "linked" };\n');
     await symlink(workspace, join(project, 'node_modules', 'linked'));
     await mkdir(join(project, 'node_modules', '@mine'));
     await symlink(workspace, join(project, 'node_modules', '@mine', 'linked'));
@@ -163,9 +164,16 @@ describe('plugins that may be named', () => {
     await expect(loadPlugin('no-such-plugin', project)).rejects.toThrow(/"no-such-plugin" is not installed/);
     await expect(loadPlugin('./plugins/throws.js', project)).rejects.toThrow(/throws\.js" failed .* no luck/);
     await expect(loadPlugin('./plugins/empty.js', project)).rejects.toThrow(/exports no plugin/);
-    await expect(loadPlugin('./plugins/other-contract.js', project)).rejects.toThrow(
-      /contract 2, this @dimo\/core speaks 1/,
-    );
+    await expect(loadPlugin('./plugins/other-contract.js', project)).rejects.toMatchObject({
+      message: 'plugin "other" is written for contract 3, this @dimo/core speaks 2',
+      hint: expect.stringContaining('matching versions'),
+    });
+    await expect(loadPlugin('./plugins/old-contract.js', project)).rejects.toMatchObject({
+      message: 'plugin "old" is written for contract 1, this @dimo/core speaks 2',
+      hint: expect.stringMatching(
+        /only the number changes.*`embed\(weights, tokens\)` and `logits\(weights, \{ embeddings/,
+      ),
+    });
     await expect(loadPlugin('./plugins/absent.js', project)).rejects.toThrow(/does not exist/);
   });
 
@@ -173,12 +181,12 @@ describe('plugins that may be named', () => {
     const teacher = `{ name: 'maskgit', description: '', define() {}, load() {} }`;
     await writeFile(
       join(project, 'plugins', 'clash.js'),
-      `export default { contract: 1, name: 'clash', teachers: [${teacher}] };\n`,
+      `export default { contract: 2, name: 'clash', teachers: [${teacher}] };\n`,
     );
     await expect(loadRegistry(['./plugins/clash.js'], project, ['teachers'])).rejects.toThrow(
       /"@dimo\/teacher-maskgit" and "clash" both provide "maskgit"/,
     );
-    expect(definePlugin({ contract: 1, name: 'fine' }).name).toBe('fine');
+    expect(definePlugin({ contract: 2, name: 'fine' }).name).toBe('fine');
   });
 });
 

@@ -193,8 +193,8 @@ export async function startHub(content: HubContent): Promise<HubServer> {
     }
     sentBytes += stop;
     response.write(body.subarray(0, stop), () => {
-      // What was written must reach the other side before the reset does.
-      if (options.cutAfter !== undefined) setTimeout(() => response.socket?.destroy(), 20);
+      // A reader throws away what it has not read when a connection is cut: it is given time to read.
+      if (options.cutAfter !== undefined) setTimeout(() => response.socket?.destroy(), 150);
     });
     response.flushHeaders();
   }

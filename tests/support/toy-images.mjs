@@ -38,7 +38,7 @@ const dataset = (name, classNames, labelOf, seed = () => 0) => ({
 });
 
 export default definePlugin({
-  contract: 1,
+  contract: 2,
   name: 'toy-images',
   datasets: [
     dataset(

@@ -46,15 +46,11 @@ const model = {
   parameters,
   embeddingParameters: ['tokens.weight'],
   initialize,
-  logits(weights, { tokens, condition, embeddingNoise }) {
-    let embedded = embedding(weights['tokens.weight'], tokens);
-    if (embeddingNoise) {
-      const { noise, scale } = embeddingNoise;
-      embedded = tf.add(tf.mul(scale, noise), tf.mul(tf.sqrt(tf.sub(1, tf.mul(scale, scale))), embedded));
-    }
+  embed: (weights, tokens) => embedding(weights['tokens.weight'], tokens),
+  logits(weights, { embeddings, condition }) {
     const label = tf.expandDims(embedding(weights['labels.weight'], condition.label), 1);
     const scaled = tf.mul(label, tf.reshape(condition.strength, [-1, 1, 1]));
-    const hidden = tf.tanh(tf.add(tf.add(embedded, tf.mean(embedded, 1, true)), scaled));
+    const hidden = tf.tanh(tf.add(tf.add(embeddings, tf.mean(embeddings, 1, true)), scaled));
     return linear(hidden, weights['output.weight'], weights['output.bias']);
   },
 };
@@ -106,7 +102,7 @@ function define(config) {
   const unknown = Object.keys(config).filter((key) => key !== 'seed');
   if (unknown.length > 0) throw new OptionError(`toy: unknown key ${unknown.join(', ')}; known is seed`);
   return {
-    contract: 1,
+    contract: 2,
     name: 'toy',
     model,
     nullCondition: { label: int32([], [classNames.length]), strength: float32([], [1]) },
@@ -117,7 +113,7 @@ function define(config) {
 }
 
 export default definePlugin({
-  contract: 1,
+  contract: 2,
   name: 'toy-plugin',
   teachers: [
     {

@@ -41,7 +41,7 @@ const conditions: ConditionSource = {
 function define(config: Readonly<Record<string, unknown>>): TeacherDefinition {
   const resolved = convolutionConfig(config);
   return {
-    contract: 1,
+    contract: 2,
     name: 'markov-convolution',
     model: convolutionModel(resolved),
     nullCondition: { chain: int32([], [nullChain]) },
@@ -66,7 +66,7 @@ export const markovConvolution: TeacherPlugin = {
 };
 
 export default definePlugin({
-  contract: 1,
+  contract: 2,
   name: 'dimo-example-custom-teacher',
   teachers: [markovConvolution],
   tokenDatasets: [chainDatasetPlugin],

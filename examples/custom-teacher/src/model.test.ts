@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
-import { OptionError, randomStream, WeightError, writeSafetensors, type WeightSource } from '@dimo/core';
+import { forwardPass, OptionError, randomStream, WeightError, writeSafetensors, type WeightSource } from '@dimo/core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import plugin, { markovConvolution, convolutionConfig, convolutionModel } from './index.js';
 
@@ -17,12 +17,14 @@ function logitsOf(
 ): number[][][] {
   const { weights } = given;
   return tf.tidy(() =>
-    given.model
-      .logits(Object.fromEntries(Object.entries(weights).map(([name, t]) => [name, tf.tensor(t.data, [...t.shape])])), {
+    forwardPass(
+      given.model,
+      Object.fromEntries(Object.entries(weights).map(([name, t]) => [name, tf.tensor(t.data, [...t.shape])])),
+      {
         tokens: tf.tensor2d(tokens, undefined, 'int32'),
         condition: { chain: tf.tensor1d(chain, 'int32') },
-      })
-      .arraySync(),
+      },
+    ).arraySync(),
   );
 }
 

@@ -104,14 +104,9 @@ function logits(config: ConvolutionConfig, weights: TensorTree, inputs: ModelInp
   const norm = (x: Tensor3D, path: string): Tensor3D =>
     layerNorm(x, weight(`${path}.weight`), weight(`${path}.bias`), { epsilon: layerNormEpsilon });
 
-  let tokens = embedding<Tensor3D>(weight('token_embedding'), inputs.tokens);
-  if (inputs.embeddingNoise) {
-    const { noise, scale } = inputs.embeddingNoise;
-    const keep = tf.sqrt(tf.sub(1, tf.mul(scale, scale)));
-    tokens = tf.add(tf.mul(noise, scale), tf.mul(tokens, keep));
-  }
   const chain = embedding<tf.Tensor2D>(weight('chain_embedding'), inputs.condition['chain'] as Tensor1D);
-  let h: Tensor3D = tf.add(tf.add(tokens, tf.expandDims(weight('position_embedding'), 0)), tf.expandDims(chain, 1)); // [batch, L, hidden]
+  const placed = tf.add(inputs.embeddings, tf.expandDims(weight('position_embedding'), 0));
+  let h: Tensor3D = tf.add(placed, tf.expandDims(chain, 1)); // [batch, L, hidden]
   for (let block = 0; block < config.depth; block++) {
     const path = `blocks.${block}`;
     const seen = neighbours(norm(h, `${path}.norm`), dilations[block % dilations.length]!);
@@ -154,6 +149,7 @@ export function convolutionModel(config: ConvolutionConfig): MaskedDiffusionMode
           ];
         }),
       ),
+    embed: (weights, tokens) => embedding(weights['token_embedding']!, tokens),
     logits: (weights, inputs) => logits(config, weights, inputs),
   };
 }

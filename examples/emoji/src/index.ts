@@ -11,7 +11,7 @@ export { matcherTrainingProgram, type MatcherTrainingOptions } from './matcher/t
 
 /** The dataset `emoji` and the metric `name-retrieval`. */
 const plugin: DimoPlugin = definePlugin({
-  contract: 1,
+  contract: 2,
   name: 'dimo-example-emoji',
   datasets: [emojiDataset],
   metrics: [nameRetrieval],

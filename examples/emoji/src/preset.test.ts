@@ -34,7 +34,11 @@ describe('the preset', () => {
     const { definition, description } = generator;
     const { tokenInit, temperature = 1 } = description;
     const batchSize = prompts.length;
-    const sampler = await compileOneStep(engine, definition.model, { batchSize, tokenInit, sampling: { temperature } });
+    const sampler = await compileOneStep(engine, definition.model, {
+      batchSize,
+      tokenInit: tokenInit!,
+      sampling: { temperature },
+    });
     const decoder = await compileDecoder(engine, definition.decoder!, batchSize);
     const weights = await engine.upload(generator.weights);
     const condition = await definition.conditions.parse(prompts);

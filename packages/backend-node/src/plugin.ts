@@ -51,7 +51,7 @@ export function describeFailure(error: unknown): Extract<EngineAvailability, { a
 /** `@dimo/backend-node` as a plugin: engines `onnx` (CPU), `onnx-webgpu`, `onnx-cuda`, `wasm`, `cpu`, `webgpu`,
  * `tensorflow` and `cuda`. */
 export const nodeBackendPlugin = definePlugin({
-  contract: 1,
+  contract: 2,
   name: '@dimo/backend-node',
   engines: nodeEngines,
 });

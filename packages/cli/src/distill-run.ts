@@ -1,19 +1,23 @@
 /** A distillation in a run folder: `dimo distill`, and the first part of `dimo demo`. */
 import type { RunFolder } from '@dimo/backend-node';
 import {
+  compileMultiStep,
   compileOneStep,
-  createDistillation,
   describeGenerator,
   generatorFiles,
-  generatorTokenInit,
-  mergeCalls,
+  sampleMultiStep,
   sampleOneStep,
   sha256Hex,
   writeSafetensors,
-  type Distillation,
+  type AlgorithmRegistry,
+  type DeviceTree,
+  type DistilledGenerator,
   type Engine,
   type HostTree,
+  type HostTensor,
   type PluginRegistry,
+  type PreparedDistillation,
+  type SamplingOptions,
   type StepReport,
   type Teacher,
 } from '@dimo/core';
@@ -24,7 +28,7 @@ import {
   readDistillationPrompts,
   type DistillationConditions,
 } from './distillation-conditions.js';
-import { distillationOptions } from './distillation-settings.js';
+import { configuredDistillation } from './distillation-settings.js';
 import { watchHealth, type FinalSamples, type Health } from './health.js';
 import { findTeacher, type FoundTeacher } from './models.js';
 import { folderInRun, writeFileAtomically } from './run/folder.js';
@@ -40,6 +44,7 @@ export interface DistillTask {
   readonly found: FoundTeacher;
   /** Of the teacher, on the engine; disposed at the end. */
   readonly conditions: DistillationConditions;
+  readonly algorithms: AlgorithmRegistry;
   readonly engine: Engine;
   readonly run: RunFolder;
   readonly resume: boolean;
@@ -57,13 +62,8 @@ export interface DistillResult extends TrainRunResult {
 /** Name of the generator's folder in a run. */
 export const generatorFolderName = 'generator';
 
-/** One device call a step where that is possible: less working memory, the same numbers. */
-function stepProgram({ program, settings }: Distillation): Distillation['program'] {
-  return settings.accumulation === 1 && settings.auxiliaryRounds === 1 ? mergeCalls(program) : program;
-}
-
 /** What a distillation needs beside a folder. */
-export type DistillInputs = Pick<DistillTask, 'found' | 'conditions'>;
+export type DistillInputs = Pick<DistillTask, 'found' | 'conditions' | 'algorithms'>;
 
 /**
  * Reads and checks everything that a distillation needs, before it makes its folder.
@@ -83,13 +83,9 @@ export async function checkDistillation(
   return async (engine) => {
     const conditions = await distillationConditions(config, found.teacher, prompts, engine);
     // Says what is wrong with the settings; the run makes its own.
-    distillationOf(config, conditions);
-    return { found, conditions };
+    configuredDistillation(config, registry.algorithms, conditions);
+    return { found, conditions, algorithms: registry.algorithms };
   };
-}
-
-function distillationOf(config: DimoConfig, { teacher, negativeCondition }: DistillationConditions): Distillation {
-  return createDistillation(teacher, distillationOptions(config), negativeCondition ? { negativeCondition } : {});
 }
 
 /** Distils; when this returns, checkpoint and generator are on the disk, also after a stop request. */
@@ -106,14 +102,14 @@ async function distillWith(given: DistillTask): Promise<DistillResult> {
   const { teacher } = conditions;
   const task: DistillTask = { ...given, found: { ...given.found, teacher } };
   const { config, engine, run } = task;
-  const distillation = distillationOf(config, conditions);
-  const health = watchHealth(distillation.settings.numSteps);
+  const distillation = configuredDistillation(config, task.algorithms, conditions);
+  const health = watchHealth(distillation.program.numSteps);
   const samples = sampleWriter(distillation, task, conditions.prompts);
   try {
     const result = await trainRun({
       label: 'distil',
       unit: teacher.decoder ? 'images/s' : 'sequences/s',
-      program: stepProgram(distillation) as never,
+      program: distillation.program as never,
       engine,
       run,
       config,
@@ -160,22 +156,19 @@ async function identityOf(config: DimoConfig, teacher: Teacher): Promise<Record<
 
 /** Grids (or sequences) of the averaged generator, with the same conditions and random numbers at every step. */
 function sampleWriter(
-  distillation: Distillation,
+  { generator }: PreparedDistillation,
   { config, found, engine, run }: DistillTask,
   prompts: readonly string[],
 ) {
   const { teacher } = found;
-  const { generator: model } = distillation.setup.networks;
   const count = 64;
   let ready: Awaited<ReturnType<typeof prepare>> | undefined;
   let last: FinalSamples | undefined;
 
   async function prepare() {
-    const compiled = await compileOneStep(engine, model, {
+    const compiled = await compileGenerator(engine, teacher, generator, {
       batchSize: count,
-      tokenInit: generatorTokenInit(distillation),
       sampling: config.distill.sampling,
-      state: distillation.models.ema,
     });
     const decoder = await openDecoder(engine, teacher, teacher.decoderWeights, { batchSize: count });
     const conditions = await conditionsFor(teacher.conditions, count, {
@@ -190,11 +183,7 @@ function sampleWriter(
     async write(report: StepReport, tools: StepTools): Promise<void> {
       ready ??= await prepare();
       const { folder, compiled, decoder, conditions } = ready;
-      const tokens = await sampleOneStep(compiled, {
-        weights: report.deviceState,
-        condition: conditions.condition,
-        seed: config.seed,
-      });
+      const tokens = await compiled.sample(report.deviceState, conditions.condition, config.seed);
       const length = tokens.shape[1]!;
       const rows = Array.from({ length: count }, (_, i) => [...tokens.data.subarray(i * length, (i + 1) * length)]);
       last = { rows, conditions: conditions.labels };
@@ -218,10 +207,36 @@ function sampleWriter(
   };
 }
 
+/** The generator in the state of its training, ready to be sampled: in one pass, or in those of its sampler. */
+async function compileGenerator(
+  engine: Engine,
+  teacher: Teacher,
+  { model, weights: state, sampling: how }: DistilledGenerator,
+  { batchSize, sampling }: { readonly batchSize: number; readonly sampling: SamplingOptions },
+): Promise<{
+  sample(weights: DeviceTree, condition: HostTree, seed: number): Promise<HostTensor<'int32'>>;
+  dispose(): Promise<void>;
+}> {
+  if (how.tokenInit) {
+    const compiled = await compileOneStep(engine, model, { batchSize, tokenInit: how.tokenInit, sampling, state });
+    return {
+      sample: (weights, condition, seed) => sampleOneStep(compiled, { weights, condition, seed }),
+      dispose: () => compiled.dispose(),
+    };
+  }
+  const definition = { ...teacher, model, sampler: how.sampler };
+  const compiled = await compileMultiStep(engine, definition, { batchSize, state });
+  return {
+    sample: (weights, condition, seed) =>
+      sampleMultiStep(compiled, model, { weights, condition, nullCondition: teacher.nullCondition, seed }),
+    dispose: () => compiled.dispose(),
+  };
+}
+
 /** Writes the self-contained generator folder: the averaged weights under their original names, and the decoder. */
 async function writeGenerator(
   { config, found, run, engine }: DistillTask,
-  distillation: Distillation,
+  distillation: PreparedDistillation,
   result: TrainRunResult,
 ): Promise<{ readonly folder: string; readonly weights: HostTree }> {
   const { teacher } = found;
@@ -237,7 +252,7 @@ async function writeGenerator(
     ...(config.sample.temperature === undefined ? {} : { temperature: config.sample.temperature }),
   });
   // Picks names; host tensors do as well as device tensors.
-  const pick = distillation.models.ema.weights as unknown as (state: HostTree) => HostTree;
+  const pick = distillation.generator.weights.weights as unknown as (state: HostTree) => HostTree;
   const weights = pick(result.state);
   const conditionFiles = teacher.conditionFiles?.() ?? {};
   const files = generatorFiles({

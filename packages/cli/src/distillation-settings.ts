@@ -1,39 +1,66 @@
 /** From the configuration to the options of core's trainings. */
-import type { DistillationOptions, TeacherTrainingOptions } from '@dimo/core';
+import {
+  dimoAlgorithm,
+  dimoDistillationOptions,
+  dimoOptions,
+  findAlgorithm,
+  OptionError,
+  prepareDistillation,
+  type AlgorithmRegistry,
+  type DistillationOptions,
+  type DistillationRun,
+  type HostTree,
+  type PreparedDistillation,
+  type PrepareDistillationOptions,
+  type TeacherTrainingOptions,
+} from '@dimo/core';
 import type { TokenizerTrainingOptions } from '@dimo/teacher-maskgit';
 import type { DimoConfig } from './config/schema.js';
 
-/** Options of a distillation. */
+/** Options of a distillation by `dimo`. */
 export function distillationOptions({ distill, seed }: Pick<DimoConfig, 'distill' | 'seed'>): DistillationOptions {
-  const {
-    divergence,
-    teacherGuidance,
-    tokenInit,
-    generatorOptimizer,
-    auxiliaryOptimizer,
-    auxiliaryMaskSchedule,
-    conditionDrop,
-    sampleEvery: _sampleEvery,
-    maxSkipped: _maxSkipped,
-    prompts: _prompts,
-    negativePrompt: _negativePrompt,
-    ...same
-  } = distill;
-  const { warmupSteps, ...noise } = tokenInit.embeddingNoise;
-  return {
-    ...same,
-    seed,
-    tokenInit: { ...tokenInit, embeddingNoise: { ...noise, ...optional({ warmupSteps }) } },
-    divergence:
-      divergence.kind === 'jeffreys' ? { kind: 'jeffreys', beta: divergence.beta } : { kind: divergence.kind },
-    teacherGuidance:
-      teacherGuidance.kind === 'constant'
-        ? teacherGuidance.scale
-        : { kind: 'ratio-adaptive', scale: teacherGuidance.scale },
-    generatorOptimizer: optimizerOptions(generatorOptimizer),
-    auxiliaryOptimizer: optimizerOptions(auxiliaryOptimizer),
-    ...optional({ auxiliaryMaskSchedule, conditionDrop }),
-  };
+  return { ...runOf({ distill, seed }), ...dimoDistillationOptions(dimoOptionsOf(distill)) };
+}
+
+/** What every distillation is told. */
+function runOf({ distill, seed }: Pick<DimoConfig, 'distill' | 'seed'>): DistillationRun {
+  const { numSteps, batchSize, accumulation, onNonFinite } = distill;
+  return { numSteps, batchSize, accumulation, onNonFinite, seed };
+}
+
+function dimoOptionsOf(distill: DimoConfig['distill']): Pick<DimoConfig['distill'], keyof typeof dimoOptions> {
+  const keys = Object.keys(dimoOptions) as (keyof typeof dimoOptions)[];
+  return Object.fromEntries(keys.map((key) => [key, distill[key]])) as never;
+}
+
+/**
+ * A distillation by the algorithm that the configuration names.
+ *
+ * @throws OptionError for an unknown algorithm, or an option that it does not have.
+ */
+export function configuredDistillation(
+  config: Pick<DimoConfig, 'distill' | 'seed'>,
+  algorithms: AlgorithmRegistry,
+  {
+    teacher,
+    negativeCondition,
+  }: Pick<PrepareDistillationOptions, 'teacher'> & { negativeCondition?: HostTree | undefined },
+): PreparedDistillation {
+  const { distill } = config;
+  const algorithm = findAlgorithm(distill.algorithm, algorithms, 'distill.algorithm');
+  const isDimo = algorithm.name === dimoAlgorithm.name;
+  if (isDimo && Object.keys(distill.options).length > 0)
+    throw new OptionError('distill.options is for other algorithms than dimo', {
+      hint: 'options of dimo stand under distill itself: distill.divergence',
+    });
+  return prepareDistillation({
+    algorithm,
+    teacher,
+    options: isDimo ? dimoOptionsOf(distill) : distill.options,
+    run: runOf(config),
+    where: isDimo ? 'distill' : 'distill.options',
+    ...(negativeCondition ? { negativeCondition } : {}),
+  });
 }
 
 /** Options of teacher training. */

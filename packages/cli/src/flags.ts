@@ -71,6 +71,12 @@ export const configFlags = {
   distill: [
     teacher,
     teacherPlugin,
+    {
+      flags: '--algorithm <name>',
+      key: 'distill.algorithm',
+      description: 'distillation algorithm, as `dimo info algorithms` lists them',
+      suggestions: ['dimo'],
+    },
     { flags: '--steps <n>', key: 'distill.numSteps', description: 'iterations' },
     { flags: '--batch <n>', key: 'distill.batchSize', description: 'samples per step' },
     { flags: '--prompts <file>', key: 'distill.prompts', description: 'text file, one prompt a line' },

@@ -4,6 +4,7 @@
  */
 import { folderWeightSource, isHubReference, pathInside, readFileChecked } from '@dimo/backend-node';
 import {
+  asTeacher,
   DimoError,
   generatorBundleSource,
   generatorFileNames,
@@ -182,21 +183,15 @@ export async function findModel(
   const preset = presetLocation(name, registry);
   const bundled = preset && join(preset.folder, 'generator');
   if (bundled !== undefined && existsSync(join(bundled, generatorFileNames.description)))
-    return {
-      kind: 'generator',
-      generator: await readGenerator(folderWeightSource(bundled), registry.teachers, options),
-    };
+    return asFound(await readGenerator(folderWeightSource(bundled), registry.teachers, options));
   if (name.endsWith('.safetensors') && existsSync(name)) {
     const source = generatorBundleSource(await readFileChecked(name), name);
-    return { kind: 'generator', generator: await readGenerator(source, registry.teachers, options) };
+    return asFound(await readGenerator(source, registry.teachers, options));
   }
   const located = await locateModel(name, registry);
   // A description that is wrong says so itself.
   if (!located && existsSync(join(name, generatorFileNames.description)))
-    return {
-      kind: 'generator',
-      generator: await readGenerator(modelFolder(name), registry.teachers, options),
-    };
+    return asFound(await readGenerator(modelFolder(name), registry.teachers, options));
   if (!located)
     throw new OptionError(
       preset
@@ -214,7 +209,14 @@ export async function loadLocatedModel(
   options: { readonly allowNonFinite?: boolean } = {},
 ): Promise<FoundModel> {
   if (located.kind === 'teacher') return { kind: 'teacher', teacher: await loadTeacher(located, registry) };
-  return { kind: 'generator', generator: await readLocatedGenerator(located, registry, options) };
+  return asFound(await readLocatedGenerator(located, registry, options));
+}
+
+/** A generator that takes several passes is sampled as a teacher is. */
+function asFound(generator: LoadedGenerator): FoundModel {
+  return generator.description.sampler
+    ? { kind: 'teacher', teacher: asTeacher(generator) }
+    : { kind: 'generator', generator };
 }
 
 async function readLocatedGenerator(

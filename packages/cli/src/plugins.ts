@@ -70,7 +70,7 @@ export async function loadPlugin(specifier: string, projectFolder: string): Prom
   const plugin = findPlugin(module);
   if (!plugin)
     throw new PluginError(`plugin "${specifier}" exports no plugin as default or as \`plugin\``, {
-      hint: 'export default definePlugin({ contract: 1, name, ... }), see docs/plugins.md',
+      hint: 'export default definePlugin({ contract: 2, name, ... }), see docs/plugins.md',
     });
   return definePlugin(plugin);
 }

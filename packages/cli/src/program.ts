@@ -272,7 +272,7 @@ Environment:
     .description('Describe the plugins, the configuration, a model, or a folder that dimo wrote.')
     .argument(
       '[what]',
-      'plugins, samplers, config, the name of a teacher, or a folder: run, teacher, tokenizer, generator, checkpoint, import, evaluation',
+      'plugins, samplers, algorithms, config, the name of a teacher, or a folder: run, teacher, tokenizer, generator, checkpoint, import, evaluation',
       'plugins',
     )
     .option('-c, --config <file>', 'configuration file instead of dimo.config.{yaml,json,ts}')
@@ -286,6 +286,7 @@ Environment:
       examples([
         'dimo info',
         'dimo info samplers',
+        'dimo info algorithms',
         'dimo info mnist',
         'dimo info runs/demo/generator',
         'dimo info config',

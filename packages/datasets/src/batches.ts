@@ -1,4 +1,4 @@
-/** Which images a training step uses, as a function of seed and step alone, and their pixels as tensors. */
+/** Subsets of a split, and the pixels of images as tensors. */
 import {
   float32,
   int32,
@@ -10,53 +10,6 @@ import {
   type DatasetSplit,
   type HostTensor,
 } from '@dimo/core';
-
-/**
- * The order of one epoch: a permutation of 0 .. count-1 that depends on (seed, epoch, stream) alone.
- *
- * @param stream - what the order is for, so that two consumers of one seed do not see the same order.
- */
-export function epochOrder(
-  count: number,
-  seed: number,
-  epoch: number,
-  stream = 'datasets/epoch',
-): Int32Array<ArrayBuffer> {
-  return randomStream(seed, epoch, stream).permutation(count);
-}
-
-/** Options of `createBatchIndices`. */
-export interface BatchOptions {
-  /** Number of images in the split. */
-  readonly count: number;
-  readonly batchSize: number;
-  readonly seed: number;
-  /** @default 'datasets/epoch' */
-  readonly stream?: string;
-}
-
-/**
- * The indices of the batch of any step: epoch after epoch in shuffled order, every batch whole; the last
- * `count % batchSize` images of an epoch's order are left out of that epoch. The returned function is pure; it keeps the
- * latest epoch's order, because making one costs milliseconds.
- *
- * @throws OptionError if the batch is larger than the split or empty.
- */
-export function createBatchIndices(options: BatchOptions): (step: number) => Int32Array<ArrayBuffer> {
-  const { count, batchSize, seed, stream } = options;
-  const batchesPerEpoch = Math.floor(count / batchSize);
-  if (!Number.isInteger(batchSize) || batchSize < 1 || batchesPerEpoch < 1)
-    throw new OptionError(`createBatchIndices: batchSize must be an integer from 1 to ${count}, got ${batchSize}`);
-  let latest: { epoch: number; order: Int32Array<ArrayBuffer> } | undefined;
-  return (step) => {
-    if (!Number.isInteger(step) || step < 0)
-      throw new OptionError(`batch indices: step must be an integer >= 0, got ${step}`);
-    const epoch = Math.floor(step / batchesPerEpoch);
-    if (latest?.epoch !== epoch) latest = { epoch, order: epochOrder(count, seed, epoch, stream) };
-    const start = (step % batchesPerEpoch) * batchSize;
-    return latest.order.slice(start, start + batchSize);
-  };
-}
 
 /**
  * `size` distinct indices below `count`, shuffled. The MNIST test split is in an order that matters: sample it with this.
@@ -71,7 +24,7 @@ export function shuffledSubset(
 ): Int32Array<ArrayBuffer> {
   if (!Number.isInteger(size) || size < 0 || size > count)
     throw new OptionError(`shuffledSubset: size must be an integer from 0 to ${count}, got ${size}`);
-  return epochOrder(count, seed, 0, stream).slice(0, size);
+  return randomStream(seed, 0, stream).permutation(count).slice(0, size);
 }
 
 /**

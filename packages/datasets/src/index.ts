@@ -9,7 +9,7 @@ export * from './mnist.js';
 
 /** The datasets of this package. */
 export const datasetsPlugin: DimoPlugin = definePlugin({
-  contract: 1,
+  contract: 2,
   name: '@dimo/datasets',
   datasets: [mnistDataset, fashionMnistDataset],
 });

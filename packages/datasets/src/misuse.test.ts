@@ -1,36 +1,20 @@
 /** Public functions called with wrong numbers and arrays: each refuses with a DimoError. */
 import { DimoError, int32, type DatasetSplit } from '@dimo/core';
 import { describe, expect, it } from 'vitest';
-import {
-  createBatchIndices,
-  epochOrder,
-  imagesAt,
-  labelsAt,
-  parseIdxImages,
-  parseIdxLabels,
-  shuffledSubset,
-} from './index.js';
+import { imagesAt, labelsAt, parseIdxImages, parseIdxLabels, shuffledSubset } from './index.js';
 
 const split: DatasetSplit = { count: 2, pixels: new Uint8Array(8), labels: int32([2]) };
 const noCounts = [NaN, Infinity, -1, 0.5, 1e18];
-const batches = (options: object) => createBatchIndices({ count: 10, batchSize: 2, seed: 0, ...options })(0);
 const idx = (...bytes: number[]) => Uint8Array.from(bytes);
 
 const refused: [string, () => unknown][] = [
   ...noCounts.flatMap((n): [string, () => unknown][] => [
-    [`an epoch of ${n}`, () => epochOrder(n, 0, 0)],
-    [`batches of ${n}`, () => batches({ batchSize: n })],
-    [`batches from ${n}`, () => batches({ count: n })],
     [`a subset of ${n}`, () => shuffledSubset(10, n, 0)],
     [`a subset from ${n}`, () => shuffledSubset(n, 1, 0)],
     [`image ${n}`, () => imagesAt({ imageShape: [2, 2, 1] }, split, [0, n])],
     [`label ${n}`, () => labelsAt(split, [n])],
   ]),
-  ...[NaN, Infinity, -1, 0.5].flatMap((n): [string, () => unknown][] => [
-    [`epoch ${n}`, () => epochOrder(3, 0, n)],
-    [`seed ${n}`, () => epochOrder(3, n, 0)],
-    [`batch of step ${n}`, () => createBatchIndices({ count: 10, batchSize: 2, seed: 0 })(n)],
-  ]),
+  ...[NaN, Infinity, -1, 0.5].map((n): [string, () => unknown] => [`seed ${n}`, () => shuffledSubset(10, 1, n)]),
   ['images of another size than the pixels', () => imagesAt({ imageShape: [4, 4, 1] }, split, [1])],
   ['fewer labels than images', () => labelsAt({ ...split, labels: int32([1]) }, [1])],
   ['an empty file', () => parseIdxImages(idx(), 'x')],

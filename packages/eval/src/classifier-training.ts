@@ -1,26 +1,26 @@
 /** Training of the classifier: Adam with a one-cycle learning rate, cross-entropy, dropout as an input. */
 import {
-  applyOptimizer,
   DimoError,
-  finishStep,
+  epochRows,
   float32,
   gradientThroughLogits,
-  initialMoments,
   int32,
   maskedCrossEntropy,
-  optimizerScalars,
-  optimizerScalarSpecs,
   OptionError,
+  phaseProgram,
   randomStream,
   resolveOptimizer,
   runTraining,
+  sampleStream,
   subtree,
   withPrefix,
   type Dataset,
   type DatasetSplit,
   type Engine,
   type HostTree,
-  type PureFunction,
+  type PhaseGradients,
+  type PhaseInputs,
+  type TensorTree,
   type TrainingProgram,
 } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
@@ -70,46 +70,30 @@ export function oneCycle(peak: number, progress: number): number {
     : cosine(peak, peak / 250_000, (progress - rise) / (1 - rise));
 }
 
-/** One pure step: loss and gradient at a batch, Adam. */
-const trainStep: PureFunction = (state, inputs) => {
-  const weights = subtree('classifier', state);
+/** Cross-entropy of a batch of `batchSize` images, of which `inputs` may hold a part. */
+function classifierGradients(weights: TensorTree, inputs: TensorTree, batchSize: number): PhaseGradients {
   const images = inputs['images'] as Tensor4D;
-  const batch = images.shape[0];
-  const { gradients, outputs } = gradientThroughLogits(
+  const count = images.shape[0];
+  return gradientThroughLogits(
     weights,
     (trained) => classify(trained, images, inputs['dropout'] as Tensor2D).logits,
     (logits) => {
       const { loss, gradient } = maskedCrossEntropy(
         {
-          logits: tf.reshape(logits, [batch, 1, logits.shape[1]!]) as Tensor3D,
-          targets: tf.reshape(inputs['labels']!, [batch, 1]) as Tensor2D,
-          weights: tf.fill([batch, 1], 1 / batch) as Tensor2D,
+          logits: tf.reshape(logits, [count, 1, logits.shape[1]!]) as Tensor3D,
+          targets: tf.reshape(inputs['labels']!, [count, 1]) as Tensor2D,
+          weights: tf.fill([count, 1], 1 / batchSize) as Tensor2D,
         },
         0,
       );
-      const isRight = tf.equal(tf.argMax(logits, 1), inputs['labels']!);
+      const isRight = tf.cast(tf.equal(tf.argMax(logits, 1), inputs['labels']!), 'float32');
       return {
         gradient: tf.reshape(gradient, logits.shape),
-        outputs: { loss: tf.sum(loss), accuracy: tf.mean(tf.cast(isRight, 'float32')) },
+        outputs: { loss: tf.sum(loss), accuracy: tf.div(tf.sum(isRight), batchSize) },
       };
     },
   );
-  const update = applyOptimizer(
-    {
-      parameters: weights,
-      gradients,
-      moments: subtree('optimizer', state),
-      scalars: subtree('optimizer', inputs),
-      loss: outputs['loss']!,
-    },
-    optimizer,
-    'throw',
-  );
-  return {
-    state: { ...withPrefix('classifier', update.parameters), ...withPrefix('optimizer', update.moments) },
-    outputs: { ...outputs, gradientNorm: update.gradientNorm, applied: update.applied },
-  };
-};
+}
 
 /**
  * Program that trains the classifier. State: `classifier/<p>`, `optimizer/m/<p>`, `optimizer/v/<p>`. Metrics: `loss`
@@ -120,7 +104,7 @@ const trainStep: PureFunction = (state, inputs) => {
 export function classifierTrainingProgram(
   dataset: Dataset,
   options: ClassifierTrainingOptions = {},
-): TrainingProgram<HostTree> {
+): TrainingProgram<PhaseInputs> {
   const { epochs = 3, batchSize = 128, learningRate = 2e-3, dropout = 0.3, seed = 0 } = options;
   const { featureLength = classifierFeatureLength } = options;
   const { train, imageShape } = dataset;
@@ -133,59 +117,35 @@ export function classifierTrainingProgram(
     );
   const batchesPerEpoch = Math.floor(train.count / batchSize);
   const numSteps = options.numSteps ?? Math.ceil(epochs * batchesPerEpoch);
-  const rateAt = (step: number) => oneCycle(learningRate, step / Math.max(1, numSteps - 1));
-  const rows = shuffledRows(train.count, batchSize, seed);
-  return {
+  const order = epochRows(train.count, seed, 'classifier/epoch');
+  return phaseProgram({
     name: 'classifier',
     numSteps,
     batchSize,
-    functions: {
-      train: {
-        fn: trainStep,
-        inputs: {
-          images: { dtype: 'float32', shape: [batchSize, ...imageShape] },
-          labels: { dtype: 'int32', shape: [batchSize] },
-          dropout: { dtype: 'float32', shape: [batchSize, featureLength] },
-          ...withPrefix('optimizer', optimizerScalarSpecs),
-        },
-      },
-    },
-    initialState: () => ({
-      ...withPrefix('classifier', initializeClassifier(randomStream(seed, 0, 'classifier/weights'), size)),
-      ...withPrefix('optimizer', initialMoments(classifierParametersOf(size))),
-    }),
-    initialCounters: { updates: 0, skipped: 0 },
-    draw(step) {
-      const indices = rows(step);
-      const uniforms = randomStream(seed, step, 'classifier/dropout').uniform(batchSize * featureLength);
-      return {
-        images: splitSource(imageShape, train, indices).read(0, batchSize),
-        labels: int32([batchSize], labelsOf(train, indices)),
-        dropout: float32(
-          [batchSize, featureLength],
-          uniforms.map((u) => (u < dropout ? 0 : 1 / (1 - dropout))),
-        ),
-      };
-    },
-    calls: (step, counters, draws) => [
+    onNonFinite: 'throw',
+    initialWeights: () =>
+      withPrefix('classifier', initializeClassifier(randomStream(seed, 0, 'classifier/weights'), size)),
+    phases: [
       {
-        fn: 'train',
-        inputs: {
-          ...draws,
-          ...withPrefix('optimizer', optimizerScalars(optimizer, rateAt(step), counters['updates'] ?? 0)),
+        trains: { prefix: 'classifier', parameters: classifierParametersOf(size) },
+        draw({ first, count }) {
+          const indices = order(first, count);
+          const uniforms = sampleStream(seed, first, count, 'classifier/dropout').uniform(count * featureLength);
+          return {
+            images: splitSource(imageShape, train, indices).read(0, count),
+            labels: int32([count], labelsOf(train, indices)),
+            dropout: float32(
+              [count, featureLength],
+              uniforms.map((u) => (u < dropout ? 0 : 1 / (1 - dropout))),
+            ),
+          };
         },
+        gradients: (state, inputs) => classifierGradients(subtree('classifier', state), inputs, batchSize),
+        optimizer,
+        learningRate: (step) => oneCycle(learningRate, step / Math.max(1, numSteps - 1)),
       },
     ],
-    finish: (step, counters, outputs) =>
-      finishStep({
-        program: 'classifier training',
-        step,
-        counters,
-        policy: 'throw',
-        updates: [{ counter: 'updates', outputs: outputs[0]! }],
-        metrics: { learningRate: rateAt(step) },
-      }),
-  };
+  });
 }
 
 /** Arguments of `trainClassifier`. */
@@ -252,19 +212,6 @@ export function classifierSizeOf({
   classNames,
 }: Pick<Dataset, 'imageShape' | 'classNames'>): ClassifierSize {
   return { imageShape, numClasses: classNames.length };
-}
-
-/** Rows of each step: every epoch in its own random order, whole batches only. */
-function shuffledRows(count: number, batchSize: number, seed: number): (step: number) => Int32Array {
-  const batchesPerEpoch = Math.floor(count / batchSize);
-  let known: { epoch: number; order: Int32Array } | undefined;
-  return (step) => {
-    const epoch = Math.floor(step / batchesPerEpoch);
-    if (known?.epoch !== epoch)
-      known = { epoch, order: randomStream(seed, epoch, 'classifier/epoch').permutation(count) };
-    const first = (step % batchesPerEpoch) * batchSize;
-    return known.order.subarray(first, first + batchSize);
-  };
 }
 
 function labelsOf(split: DatasetSplit, indices: Int32Array): Int32Array {

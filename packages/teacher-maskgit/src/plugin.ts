@@ -17,7 +17,7 @@ export const maskgitTeacher: TeacherPlugin = {
 
 /** Plugin with the teacher `maskgit`. */
 export const maskgitPlugin: DimoPlugin = definePlugin({
-  contract: 1,
+  contract: 2,
   name: '@dimo/teacher-maskgit',
   teachers: [maskgitTeacher],
 });

@@ -18,7 +18,7 @@ describe.each([
       }),
     );
   const definition: TeacherDefinition = {
-    contract: 1,
+    contract: 2,
     name: 'meissonic',
     model,
     nullCondition: Object.fromEntries(

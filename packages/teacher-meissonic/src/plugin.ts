@@ -27,7 +27,7 @@ export const meissonicTeacher: TeacherPlugin = {
 
 /** Plugin with the teacher `meissonic`. */
 export const meissonicPlugin: DimoPlugin = definePlugin({
-  contract: 1,
+  contract: 2,
   name: '@dimo/teacher-meissonic',
   teachers: [meissonicTeacher],
 });

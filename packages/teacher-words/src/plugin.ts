@@ -47,7 +47,7 @@ export const wordsTeacher: TeacherPlugin = {
 
 /** Plugin with the teacher `emoji-meissonic`. */
 export const wordsPlugin: DimoPlugin = definePlugin({
-  contract: 1,
+  contract: 2,
   name: '@dimo/teacher-words',
   teachers: [wordsTeacher],
 });

@@ -1,21 +1,18 @@
 /** Training of the matcher: which of the batch's names belongs to a picture. */
 import {
-  applyOptimizer,
-  finishStep,
   float32,
   gradientThroughLogits,
-  initialMoments,
   int32,
   maskedCrossEntropy,
-  optimizerScalars,
-  optimizerScalarSpecs,
+  phaseProgram,
   randomStream,
   resolveOptimizer,
   subtree,
   withPrefix,
   type DatasetSplit,
-  type HostTree,
-  type PureFunction,
+  type PhaseGradients,
+  type PhaseInputs,
+  type TensorTree,
   type TrainingProgram,
 } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
@@ -41,10 +38,9 @@ const optimizer = resolveOptimizer({ kind: 'adamw', beta1: 0.9, beta2: 0.98, wei
 /** Multiplies the cosines: a temperature of 1/15. */
 const sharpness = 15;
 
-const trainStep: PureFunction = (state, inputs) => {
-  const weights = subtree('matcher', state);
+function matcherGradients(weights: TensorTree, inputs: TensorTree): PhaseGradients {
   const batch = inputs['images']!.shape[0]!;
-  const { gradients, outputs } = gradientThroughLogits(
+  return gradientThroughLogits(
     weights,
     (trained) => {
       const images = imageVectors(trained, inputs['images'] as Tensor4D);
@@ -67,22 +63,7 @@ const trainStep: PureFunction = (state, inputs) => {
       };
     },
   );
-  const update = applyOptimizer(
-    {
-      parameters: weights,
-      gradients,
-      moments: subtree('optimizer', state),
-      scalars: subtree('optimizer', inputs),
-      loss: outputs['loss']!,
-    },
-    optimizer,
-    'throw',
-  );
-  return {
-    state: { ...withPrefix('matcher', update.parameters), ...withPrefix('optimizer', update.moments) },
-    outputs: { ...outputs, gradientNorm: update.gradientNorm, applied: update.applied },
-  };
-};
+}
 
 /**
  * Program that trains the matcher on the first text of each image, moved by up to 2 pixels, with noise. State:
@@ -92,61 +73,42 @@ export function matcherTrainingProgram(
   split: DatasetSplit,
   vocabulary: Vocabulary,
   { numSteps, batchSize = 192, learningRate = 2e-3, seed = 0, wordVectors }: MatcherTrainingOptions,
-): TrainingProgram<HostTree> {
+): TrainingProgram<PhaseInputs> {
   const numWords = vocabulary.words.length;
   const names = split.texts!.map((texts) => texts[0]!);
-  const rate = (step: number) =>
-    learningRate * Math.min(1, (step + 1) / 50) * (0.02 + 0.49 * (1 + Math.cos((Math.PI * step) / numSteps)));
-  return {
+  return phaseProgram({
     name: 'emoji-matcher',
     numSteps,
     batchSize,
-    functions: {
-      train: {
-        fn: trainStep,
-        inputs: {
-          images: { dtype: 'float32', shape: [batchSize, imageSide, imageSide, 3] },
-          words: { dtype: 'int32', shape: [batchSize, matcherTextLength] },
-          targets: { dtype: 'int32', shape: [batchSize] },
-          ...withPrefix('optimizer', optimizerScalarSpecs),
-        },
-      },
-    },
-    initialState: () => ({
-      ...withPrefix('matcher', initializeMatcher(randomStream(seed, 0, 'matcher/weights'), numWords, wordVectors)),
-      ...withPrefix('optimizer', initialMoments(matcherParameters(numWords))),
-    }),
-    initialCounters: { updates: 0, skipped: 0 },
-    draw(step) {
-      const rows = differentNames(randomStream(seed, step, 'matcher/rows').permutation(split.count), names, batchSize);
-      return {
-        images: movedImages(split.pixels, rows, seed, step),
-        words: vocabulary.encode(
-          rows.map((row) => names[row]!),
-          matcherTextLength,
-        ),
-        targets: int32(
-          [batchSize],
-          rows.map((_, i) => i),
-        ),
-      };
-    },
-    calls: (step, { updates = 0 }, draws) => [
+    onNonFinite: 'throw',
+    initialWeights: () =>
+      withPrefix('matcher', initializeMatcher(randomStream(seed, 0, 'matcher/weights'), numWords, wordVectors)),
+    phases: [
       {
-        fn: 'train',
-        inputs: { ...draws, ...withPrefix('optimizer', optimizerScalars(optimizer, rate(step), updates)) },
+        trains: { prefix: 'matcher', parameters: matcherParameters(numWords) },
+        // Which names differ depends on the whole batch, so its numbers are those of the step.
+        draw({ step }) {
+          const order = randomStream(seed, step, 'matcher/rows').permutation(split.count);
+          const rows = differentNames(order, names, batchSize);
+          return {
+            images: movedImages(split.pixels, rows, seed, step),
+            words: vocabulary.encode(
+              rows.map((row) => names[row]!),
+              matcherTextLength,
+            ),
+            targets: int32(
+              [batchSize],
+              rows.map((_, i) => i),
+            ),
+          };
+        },
+        gradients: (state, inputs) => matcherGradients(subtree('matcher', state), inputs),
+        optimizer,
+        learningRate: (step) =>
+          learningRate * Math.min(1, (step + 1) / 50) * (0.02 + 0.49 * (1 + Math.cos((Math.PI * step) / numSteps))),
       },
     ],
-    finish: (step, counters, outputs) =>
-      finishStep({
-        program: 'matcher training',
-        step,
-        counters,
-        policy: 'throw',
-        updates: [{ counter: 'updates', outputs: outputs[0]! }],
-        metrics: { learningRate: rate(step) },
-      }),
-  };
+  });
 }
 
 /** Images of different names, so that every other name of the batch is wrong. */

@@ -62,7 +62,7 @@ async function probe(
 
 /** `@dimo/backend-web` as a plugin: engines `webgpu`, `onnx-webgpu` and `wasm`. */
 export const webBackendPlugin = definePlugin({
-  contract: 1,
+  contract: 2,
   name: '@dimo/backend-web',
   engines: webEngines,
 });

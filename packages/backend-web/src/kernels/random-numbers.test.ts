@@ -1,5 +1,5 @@
 /** Random numbers made on the device against the host's: equal bits, which the streams promise of every engine. */
-import { drawnTensor, drawOnDevice, eagerEngine, normalsFromWords, randomStream, scaledTensor } from '@dimo/core';
+import { drawnTensor, drawOnDevice, eagerEngine, normalsFromWords, randomStream, sampleStream, scaledTensor } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { float64Functions } from './float64.js';
@@ -44,12 +44,17 @@ describe.skipIf(unavailable)(
       ['normal', 1],
       ['normal', 0.0712345],
     ] as const)("%s, times %s, are the host's bit for bit", async (kind, factor) => {
-      for (const [seed, step, shape] of [
-        [2 ** 40 + 5, 7, [3, 1001]],
-        [0xffffffff, 2 ** 32 - 1, [1]],
-        [1, 0, [0]],
+      for (const [stream, shape] of [
+        [randomStream(2 ** 40 + 5, 7, 'noise'), [3, 1001]],
+        [randomStream(0xffffffff, 2 ** 32 - 1, 'noise'), [1]],
+        [randomStream(1, 0, 'noise'), [0]],
+        // Samples whose numbers end within a block, within a pair, and that share a workgroup or span several.
+        [sampleStream(3, 11, 5, 'noise'), [5, 7]],
+        [sampleStream(2 ** 33, 2 ** 32 - 4, 4, 'noise'), [4, 10, 130]],
+        [sampleStream(3, 0, 300, 'noise'), [300]],
+        [sampleStream(3, 0, 3, 'noise'), [3, 0]],
       ] as const) {
-        const drawn = scaledTensor(drawnTensor(shape, randomStream(seed, step, 'noise'), kind), factor);
+        const drawn = scaledTensor(drawnTensor(shape, stream, kind), factor);
         const tensor = drawOnDevice(drawn)!;
         expect(tensor.shape).toEqual(shape);
         expect(bitsOf((await tensor.data()) as Float32Array)).toEqual(bitsOf(drawn.data as Float32Array));

@@ -14,6 +14,8 @@ export interface RandomNumbersAttributes {
   readonly seedHigh: number;
   readonly step: number;
   readonly stream: number;
+  /** Streams of consecutive steps, each of which gives an equal part of the numbers. */
+  readonly rows: number;
   /** Multiplies the float32 numbers in float64. */
   readonly factor: number;
   readonly shape: readonly number[];
@@ -21,16 +23,17 @@ export interface RandomNumbersAttributes {
 
 const workgroupSize = 64;
 
-/** The first numbers of a stream. A lane makes four uniform numbers, a block, or two normal ones. */
+/** The first numbers of each stream. A lane makes four uniform numbers, a block, or two normal ones. */
 export function randomNumbers(backend: WebgpuBackend, attributes: RandomNumbersAttributes): TensorInfo {
-  const { kind, seedLow, seedHigh, step, stream, factor, shape } = attributes;
+  const { kind, seedLow, seedHigh, step, stream, rows, factor, shape } = attributes;
+  const rowSize = sizeOf(shape) / rows;
   const { sign, exponent, high, low } = float64Parts(factor);
   const [program, perLane] = kind === 'uniform' ? [uniformProgram, 4] : [normalProgram, 2];
   const [numbers] = runProgram(backend, program, {
     inputs: [],
     outputs: [{ shape }],
-    uniforms: { seedLow, seedHigh, step, stream, sign, exponent: exponent >>> 0, high, low },
-    numGroups: Math.ceil(sizeOf(shape) / perLane / workgroupSize),
+    uniforms: { seedLow, seedHigh, step, stream, rowSize, sign, exponent: exponent >>> 0, high, low },
+    numGroups: Math.ceil((rows * Math.ceil(rowSize / perLane)) / workgroupSize),
   });
   return numbers!;
 }
@@ -40,6 +43,7 @@ const uniforms = {
   seedHigh: 'u32',
   step: 'u32',
   stream: 'u32',
+  rowSize: 'u32',
   sign: 'u32',
   exponent: 'u32',
   high: 'u32',
@@ -49,8 +53,8 @@ const uniforms = {
 const weyl = [0x9e3779b9, 0xbb67ae85];
 
 const philox = `
-fn philoxBlock(block: u32) -> vec4<u32> {
-  var c = vec4<u32>(block, 0u, uniforms.step, uniforms.stream);
+fn philoxBlock(block: u32, row: u32) -> vec4<u32> {
+  var c = vec4<u32>(block, 0u, uniforms.step + row, uniforms.stream);
   var key = vec2<u32>(uniforms.seedLow, uniforms.seedHigh);
   for (var round = 0u; round < 10u; round++) {
     let first = wideProduct(${0xd2511f53}u, c.x);
@@ -76,11 +80,14 @@ const uniformProgram: Program = {
   uniforms,
   code: () => `${float64Functions}${philox}
 fn run(group: u32, lane: u32) {
-  let block = group * workgroupSize + lane;
-  let first = block * 4u;
+  let blocksPerRow = (uniforms.rowSize + 3u) / 4u;
+  let index = group * workgroupSize + lane;
+  let row = index / blocksPerRow;
+  let block = index % blocksPerRow;
+  let first = row * uniforms.rowSize + block * 4u;
   if (first >= uniforms.size_numbers) { return; }
-  let words = philoxBlock(block);
-  for (var i = 0u; i < min(4u, uniforms.size_numbers - first); i++) {
+  let words = philoxBlock(block, row);
+  for (var i = 0u; i < min(4u, uniforms.rowSize - block * 4u); i++) {
     numbers[first + i] = bitcast<f32>(scaledBits(scaled64(fromInteger64(0u, words[i] >> 8u), -24)));
   }
 }`,
@@ -150,11 +157,15 @@ const normalProgram: Program = {
   uniforms,
   code: () => `${float64Functions}${philox}${boxMuller}
 fn run(group: u32, lane: u32) {
-  let i = 2u * (group * workgroupSize + lane);
-  if (i >= uniforms.size_numbers) { return; }
-  let words = philoxBlock(i / 4u);
+  let pairsPerRow = (uniforms.rowSize + 1u) / 2u;
+  let index = group * workgroupSize + lane;
+  let row = index / pairsPerRow;
+  let i = 2u * (index % pairsPerRow);
+  let first = row * uniforms.rowSize + i;
+  if (first >= uniforms.size_numbers) { return; }
+  let words = philoxBlock(i / 4u, row);
   let pair = boxMuller(words[i & 2u], words[(i & 2u) + 1u]);
-  numbers[i] = bitcast<f32>(scaledBits(pair.first));
-  if (i + 1u < uniforms.size_numbers) { numbers[i + 1u] = bitcast<f32>(scaledBits(pair.second)); }
+  numbers[first] = bitcast<f32>(scaledBits(pair.first));
+  if (i + 1u < uniforms.rowSize) { numbers[first + 1u] = bitcast<f32>(scaledBits(pair.second)); }
 }`,
 };

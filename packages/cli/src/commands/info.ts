@@ -5,6 +5,8 @@ import {
   OptionError,
   sizeOf,
   teacherDescriptionName,
+  type AlgorithmRegistry,
+  type SamplerRegistry,
   type SpecTree,
   type TeacherDefinition,
 } from '@dimo/core';
@@ -29,7 +31,7 @@ import { folderFacts, importFacts } from './folder-facts.js';
 
 /** Arguments of `info`. */
 export interface InfoArguments {
-  /** `plugins`, `samplers`, `config`, a preset or a folder. */
+  /** `plugins`, `samplers`, `algorithms`, `config`, a preset or a folder. */
   readonly what: string;
   readonly typed: TypedSettings;
   readonly json: boolean;
@@ -45,7 +47,7 @@ export async function info(args: InfoArguments): Promise<number> {
     throw new OptionError(`${idle.where} has no effect on \`dimo info ${args.what}\``, {
       hint: '`dimo info config` prints the resolved settings',
     });
-  if (['config', 'plugins', 'samplers'].includes(args.what) && args.allowNonFinite)
+  if (['config', ...lists].includes(args.what) && args.allowNonFinite)
     throw new OptionError(`--allow-nonfinite has no effect on \`dimo info ${args.what}\``, { hint: 'leave it out' });
   const project = await openProject(args.typed, { onlyEffective: false });
   const { facts, subject } = await describe(args, project);
@@ -57,10 +59,13 @@ export async function info(args: InfoArguments): Promise<number> {
   return exitOk;
 }
 
+/** Listed by name, from core and the plugins. */
+const lists: readonly string[] = ['plugins', 'samplers', 'algorithms'];
+
 /** Whether a setting changes what is told: the plan of a model is made for an engine, a sampler and a distillation. */
 function isRead(what: string, key: string): boolean {
   if (what === 'config') return true;
-  return what !== 'plugins' && what !== 'samplers' && /^(?:engine|sampler|sample|distill)(?:\.|$)/.test(key);
+  return !lists.includes(what) && /^(?:engine|sampler|sample|distill)(?:\.|$)/.test(key);
 }
 
 /** What a plan is made for. */
@@ -97,7 +102,8 @@ async function describe(args: InfoArguments, project: Project): Promise<Describe
   const { what } = args;
   const { registry, config } = project;
   if (what === 'plugins') return { facts: pluginFacts(project) };
-  if (what === 'samplers') return { facts: samplerFacts(project) };
+  if (what === 'samplers') return { facts: slotFacts(registry.samplers) };
+  if (what === 'algorithms') return { facts: slotFacts(registry.algorithms) };
   if (what === 'config') return { facts: { ...(await withArchitectures(config, registry)) } };
   if (presetLocation(what, registry)) return teacherFacts(project, what);
   // Both: the folder is neither, and reading it as a run says so.
@@ -126,14 +132,14 @@ async function describe(args: InfoArguments, project: Project): Promise<Describe
     return { ...described, facts: { ...from, ...described.facts, files: source.location } };
   }
   throw new OptionError(
-    `"${what}" is neither plugins, samplers, config, a bundled teacher, nor a folder of a run, teacher, tokenizer, generator, checkpoint, import or evaluation${didYouMeanPath(what, ['plugins', 'samplers', 'config', ...presetNames(registry)])}`,
+    `"${what}" is neither plugins, samplers, algorithms, config, a bundled teacher, nor a folder of a run, teacher, tokenizer, generator, checkpoint, import or evaluation${didYouMeanPath(what, [...lists, 'config', ...presetNames(registry)])}`,
   );
 }
 
-/** One line for each sampler, and its options with their defaults. */
-function samplerFacts({ registry }: Project): Record<string, unknown> {
+/** One line for each sampler or algorithm, and its options with their defaults. */
+function slotFacts(slot: SamplerRegistry | AlgorithmRegistry): Record<string, unknown> {
   return Object.fromEntries(
-    [...registry.samplers.values()].map(({ name, description, options }) => [
+    [...slot.values()].map(({ name, description, options }) => [
       name,
       {
         description,
@@ -164,6 +170,7 @@ function pluginFacts({ registry }: Project): Record<string, unknown> {
     tokenDatasets: named(registry.tokenDatasets),
     metrics: named(registry.metrics),
     samplers: named(registry.samplers),
+    algorithms: named(registry.algorithms),
   };
 }
 
@@ -197,12 +204,13 @@ async function generatorFacts(args: InfoArguments, { registry }: Project, folder
     facts: {
       generator: folder,
       teacher: description.teacher.name,
-      tokenInit: description.tokenInit,
+      ...(description.algorithm === undefined ? {} : { algorithm: description.algorithm }),
+      ...(description.tokenInit ? { tokenInit: description.tokenInit } : { sampler: description.sampler }),
       ...(description.temperature === undefined ? {} : { temperature: description.temperature }),
       ...(description.training ? { training: description.training } : {}),
       ...definitionFacts(definition),
     },
-    subject: { definition, tokenInit: description.tokenInit, model },
+    subject: { definition, ...(description.tokenInit ? { tokenInit: description.tokenInit } : {}), model },
   };
 }
 

@@ -2,7 +2,7 @@
  * Settings that were typed and would change nothing: each is refused, because whoever typed it expects something of it. A
  * file may hold settings for several commands; what it says beyond the command at hand is left alone.
  */
-import { OptionError } from '@dimo/core';
+import { dimoOptions, OptionError } from '@dimo/core';
 import type { ConfiguredCommand } from '../flags.js';
 import type { LoadedConfig } from './load.js';
 import type { DimoConfig } from './schema.js';
@@ -41,6 +41,15 @@ const conditional: readonly (readonly [key: string, isIdle: (config: Settings) =
     ({ distill }) => distill.teacherGuidance.scale === 1,
     'another scale of distill.teacherGuidance than 1',
   ],
+  ['distill.options', ({ distill }) => distill.algorithm === 'dimo', 'another distill.algorithm than dimo'],
+  ...Object.keys(dimoOptions).map(
+    (option) =>
+      [
+        `distill.${option}`,
+        ({ distill }: Settings) => distill.algorithm !== 'dimo',
+        'the distillation algorithm dimo; options of another stand under distill.options',
+      ] as const,
+  ),
   ['distill.maxSkipped', ({ distill }) => distill.onNonFinite !== 'skip', 'distill.onNonFinite skip'],
   ...(
     [
@@ -78,8 +87,8 @@ export function refuseIneffective(
     if (!keysOf[command].some((known) => isBelow(key, known) || isBelow(known, key)))
       throw ineffective(where, `\`dimo ${command}\` does not read ${key}`);
   for (const [key, isIdle, needs] of conditional) {
-    const where = typed.get(key);
-    if (where !== undefined && isIdle(config)) throw ineffective(where, `it needs ${needs}`);
+    if (!isIdle(config)) continue;
+    for (const [typedKey, where] of typed) if (isBelow(typedKey, key)) throw ineffective(where, `it needs ${needs}`);
   }
   if (config.teacher.plugin === undefined && Object.keys(config.teacher.config).length > 0)
     throw ineffective('teacher.config', 'a teacher that is read from its folder has its own; set teacher.plugin too');

@@ -4,120 +4,32 @@
  * core's `DistillationOptions`, keys under `train.teacher` those of `TeacherTrainingOptions`.
  */
 import { z } from 'zod';
-import {
-  folderPath,
-  belowOne,
-  learningRateSchedule,
-  number,
-  optimizer,
-  positive,
-  sampling,
-  section,
-  sectionOrNumber,
-  text,
-  whole,
-} from './fields.js';
+import { dimoOptions, fields } from '@dimo/core';
+import { folderPath, text } from './fields.js';
 
-const maskSchedule = z.enum(['linear', 'square', 'cosine', 'arccos', 'mage']);
-const onNonFinite = z.enum(['throw', 'skip', 'reference']);
+const { belowOne, finite, learningRateSchedule, maskSchedule, onNonFinite, optimizer, positive, section, whole } =
+  fields;
 const freeForm = z.record(z.string(), z.unknown());
 
 const distill = section({
+  algorithm: text().default('dimo').describe('Distillation algorithm; `dimo info algorithms` lists them.'),
+  options: freeForm
+    .default({})
+    .describe(
+      'Options of another algorithm than dimo, whose own stand here beside. `dimo info algorithms` lists them.',
+    ),
   numSteps: whole(1, 2 ** 32 - 1)
     .default(1000)
     .describe('Iterations; each updates the auxiliary model.'),
   batchSize: whole(1, 65536).default(64).describe('Samples per micro-step.'),
-  accumulation: whole(1, 4096).default(1).describe('Micro-steps whose gradients are averaged before an update.'),
-  auxiliaryRounds: whole(1, 1000).default(1).describe('Auxiliary updates per generator update.'),
-  tokenInit: section({
-    maskRatio: z
-      .union([number(0, 1), z.tuple([number(0, 1), number(0, 1)])])
-      .default(0.6)
-      .describe('r_init: fraction of masked tokens in the generator input; a pair [from, to] draws one per step.'),
-    embeddingNoise: section({
-      kind: z
-        .enum(['fixed', 'linear', 'cosine', 'exponential'])
-        .default('fixed')
-        .describe('Course of the perturbation: fixed, or a warm-up to `scale`.'),
-      scale: number(0, 1).default(0.1).describe('Sigma of the Gaussian embedding perturbation.'),
-      warmupSteps: whole(1).optional().describe('Length of the warm-up, required by every kind but fixed.'),
-    }).describe('Perturbation of the token embeddings of the generator input.'),
-    noiseUnit: z
-      .enum(['unit', 'embedding-rms'])
-      .default('embedding-rms')
-      .describe('What sigma is relative to: standard normal noise (official code), or the rms of the embeddings.'),
-  }).describe('Input of the one-step generator.'),
-  sampling: sampling().describe('How the tokens of the generator are drawn while distilling.'),
-  maskSchedule: maskSchedule.default('arccos').describe('Mask ratio of the re-masked samples, generator phase.'),
-  auxiliaryMaskSchedule: maskSchedule.optional().describe('The same in the auxiliary phase. Absent: the same one.'),
-  maskRatioRange: z
-    .tuple([number(0, 1), number(0, 1)])
-    .default([0, 1])
-    .describe('Mask ratios of both phases outside of it are moved to its ends.'),
+  accumulation: whole(1, 4096).default(1).describe('Micro-steps whose gradients are added before an update.'),
+  ...dimoOptions,
   prompts: text()
     .optional()
     .describe('Text file with one prompt a line, for teachers of text. Absent: the conditions of the teacher.'),
   negativePrompt: text()
     .optional()
     .describe('What the guidance of the teacher leads away from, typed. Absent: no condition.'),
-  divergence: section({
-    kind: z
-      .enum(['forward-kl', 'reverse-kl', 'jeffreys'])
-      .default('forward-kl')
-      .describe('Divergence between teacher and auxiliary model.'),
-    beta: number().default(0).describe('For jeffreys: (1 - beta) forward KL + beta reverse KL; any real number.'),
-  }).describe('What the generator lowers.'),
-  teacherTemperature: positive().default(1).describe('Divides the guided teacher logits.'),
-  auxiliaryTemperature: positive().default(1).describe('Divides the auxiliary logits in the divergence.'),
-  teacherGuidance: sectionOrNumber(
-    {
-      kind: z
-        .enum(['constant', 'ratio-adaptive'])
-        .default('constant')
-        .describe('One scale for all samples, or weaker where less is masked.'),
-      scale: number()
-        .default(1.3)
-        .describe(
-          'Classifier-free guidance scale of the teacher; 1: off. `teacherGuidance: 1.3` is short for a constant scale.',
-        ),
-    },
-    'scale',
-  ).describe('Guidance of the teacher: a section, or a plain number for a constant scale.'),
-  auxiliaryGuidance: number().default(1).describe('Guidance scale of the auxiliary model, generator phase; 1: off.'),
-  auxiliaryTrainingGuidance: number().default(1).describe('Guidance scale of the auxiliary model in training; 1: off.'),
-  conditionDrop: number(0, 1)
-    .optional()
-    .describe('Probability of training the auxiliary model without condition. Absent: 0.1 where it is guided, else 0.'),
-  ratioWeight: z
-    .enum(['constant', 'ratio', 'inverse-ratio'])
-    .default('constant')
-    .describe('Weight of a sample as a function of its mask ratio.'),
-  lossReduction: z.enum(['sum', 'mean']).default('sum').describe('Sum over tokens, or mean over all logits.'),
-  lossWeight: number().default(1).describe('Multiplies the generator loss.'),
-  labelSmoothing: belowOne().default(0.1).describe('Of the auxiliary cross-entropy; keep it equal to the teacher.'),
-  softWeight: number(0, 1).default(0).describe('Weight of the KL to the generator distribution (alpha).'),
-  softTemperature: positive().default(1).describe('Temperature of both distributions in that KL.'),
-  generatorLearningRate: positive().default(2e-4).describe('Peak learning rate of the generator.'),
-  auxiliaryLearningRate: positive().default(5e-4).describe('Peak learning rate of the auxiliary model.'),
-  learningRateSchedule: learningRateSchedule({
-    kind: 'constant-then-linear',
-    warmupSteps: 20,
-    finalFraction: 0.05,
-  }).describe('Course of both learning rates.'),
-  generatorOptimizer: optimizer({ kind: 'adam', beta1: 0, beta2: 0.999, weightDecay: 0 }).describe(
-    'Optimizer of the generator. A low beta1 keeps small models from oscillating.',
-  ),
-  auxiliaryOptimizer: optimizer({ kind: 'adam', beta1: 0, beta2: 0.999, weightDecay: 0 }).describe(
-    'Optimizer of the auxiliary model.',
-  ),
-  dropout: section({
-    teacher: belowOne().default(0).describe('Of the teacher; 0.1 in the official run.'),
-    auxiliary: belowOne().default(0).describe('Of the auxiliary model.'),
-    generator: belowOne().default(0).describe('Of the generator.'),
-  }).describe('Dropout rates, for models that have dropout.'),
-  trainEmbeddings: z.boolean().default(false).describe('Train token and position embeddings too.'),
-  averageDecay: belowOne().default(0.99).describe('Decay of the moving average of the generator.'),
-  averageEvery: whole(1).default(1).describe('Generator updates per update of the average.'),
   onNonFinite: onNonFinite
     .default('skip')
     .describe('A loss or gradient that is not finite: stop, skip the update and count it, or do as the official code.'),
@@ -138,10 +50,10 @@ const trainTokenizer = section({
     'Course of the learning rate.',
   ),
   optimizer: optimizer({ kind: 'adam', beta1: 0.9, beta2: 0.95, weightDecay: 0 }).describe('Optimizer.'),
-  commitment: number(0).default(0.25).describe('Weight of the pull of the encoder to its codes.'),
+  commitment: finite(0).default(0.25).describe('Weight of the pull of the encoder to its codes.'),
   codebookDecay: belowOne().default(0.98).describe('Decay of the moving averages of the codebook.'),
   deadBelow: belowOne().default(0.01).describe('Codes chosen less often than this part of the mean are re-seeded.'),
-  reseedFraction: number(0, 1).default(0.7).describe('Part of the run, from its start, that re-seeds dead codes.'),
+  reseedFraction: finite(0, 1).default(0.7).describe('Part of the run, from its start, that re-seeds dead codes.'),
   onNonFinite: onNonFinite.default('skip').describe('A loss or gradient that is not finite: see distill.onNonFinite.'),
 });
 
@@ -159,7 +71,7 @@ const trainTeacher = section({
   batchSize: whole(1, 65536).default(64).describe('Sequences per step.'),
   maskSchedule: maskSchedule.default('arccos').describe('Distribution of the mask ratio.'),
   labelSmoothing: belowOne().default(0.1).describe('Label smoothing of the cross-entropy.'),
-  conditionDrop: number(0, 1).default(0.1).describe('Probability of training without condition, for guidance.'),
+  conditionDrop: finite(0, 1).default(0.1).describe('Probability of training without condition, for guidance.'),
   dropout: belowOne().default(0).describe('Dropout rate, for models that have dropout.'),
   learningRate: positive().default(2e-3).describe('Peak learning rate.'),
   learningRateSchedule: learningRateSchedule({ kind: 'cosine', warmupSteps: 100, finalFraction: 0 }).describe(
@@ -219,20 +131,20 @@ export const configSchema = z.strictObject({
     count: whole(1, 100_000).default(64).describe('Number of samples.'),
     classes: text().optional().describe('Class ids, names and ranges: 0-9, "3,cat". Absent: all classes in turn.'),
     steps: whole(1, 10_000).default(16).describe('Steps of the multi-step sampler, when a teacher is sampled.'),
-    guidance: number().optional().describe('Guidance scale of the multi-step sampler. Absent: the one of the teacher.'),
+    guidance: finite().optional().describe('Guidance scale of the multi-step sampler. Absent: the one of the teacher.'),
     negativePrompt: text()
       .optional()
       .describe('What the guidance of the multi-step sampler leads away from. Absent: no condition. Teachers only.'),
     temperature: positive()
       .optional()
       .describe('Divides the logits of the one-step generator. Absent: what the generator recommends, or 1.'),
-    embeddingNoise: number(0, 1)
+    embeddingNoise: finite(0, 1)
       .optional()
       .describe(
         'Scale of the noise on the embeddings of the initial tokens. Absent: that of the training; 0 is faster.',
       ),
     topK: whole(0).default(0).describe('Only the k most probable ids; 0: all.'),
-    topP: number(0, 1).default(0).describe('Only the most probable ids up to this mass; 0: all.'),
+    topP: finite(0, 1).default(0).describe('Only the most probable ids up to this mass; 0: all.'),
     batchSize: whole(1, 65536).default(64).describe('Samples computed at once.'),
   }).describe('dimo sample.'),
   eval: section({
@@ -273,7 +185,7 @@ export const configSchema = z.strictObject({
   }).describe('dimo eval, and the evaluation after a distillation.'),
   checkpoint: section({
     everySteps: whole(0).default(200).describe('Steps between checkpoints; 0: no such rule.'),
-    everyMinutes: number(0).default(10).describe('Minutes between checkpoints; 0: no such rule.'),
+    everyMinutes: finite(0).default(10).describe('Minutes between checkpoints; 0: no such rule.'),
     keep: whole(1, 10_000).default(3).describe('Newest checkpoints that stay.'),
   }).describe('Checkpoints while training.'),
   log: section({

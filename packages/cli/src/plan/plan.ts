@@ -9,6 +9,7 @@ import {
   createDistillation,
   randomOneStepDraws,
   sequenceLength,
+  specsOf,
   subtree,
   withPrefix,
   type GeneratorTokenInit,
@@ -93,7 +94,7 @@ export async function makePlan(request: PlanRequest): Promise<Plan> {
       steps,
       ...(sampling.seconds === undefined ? {} : { secondsPerSample: sampling.seconds / batchSize }),
     },
-    trainingStep: trainingEstimate(request),
+    trainingStep: await trainingEstimate(request),
     basis: rates
       ? `operations counted in the traced graphs, divided by what a probe of the engine ${rates.engine} has just measured: ${(rates.matrixOperations / 1e9).toFixed(1)} GFLOP/s in matrix products, ${(rates.otherBytes / 1e9).toFixed(1)} GB/s elsewhere; memory is weights, optimizer state and the largest sum of intermediate results, without the program itself; text encoders are not counted`
       : 'operations counted in the traced graphs; no engine was measured, so there are no times',
@@ -160,12 +161,18 @@ async function samplingWork(
 }
 
 /** One step of a distillation of the teacher, or of the generator as if it were one. */
-function trainingEstimate({ definition, config, rates }: PlanRequest): Estimate {
+async function trainingEstimate({ definition, config, rates }: PlanRequest): Promise<Estimate> {
   const options = distillationOptions(config);
   // The unit of the noise is read from weights, and costs the same whatever it is.
   const tokenInit = { ...options.tokenInit, noiseUnit: 'unit' as const };
-  const teacher = { ...definition, weights: {} } as Teacher;
-  const { program, settings, setup } = createDistillation(teacher, { ...options, tokenInit });
+  const { model } = definition;
+  // Conditions of the right shapes: those of the teacher may need an engine.
+  const conditions = {
+    ...definition.conditions,
+    sample: (_: unknown, count: number) => subtree('condition', zeros(conditionSpecs(model, count))),
+  };
+  const teacher = { ...definition, conditions, nullCondition: zeros(model.condition), weights: {} } as Teacher;
+  const { program, settings, setup } = createDistillation(teacher, { ...options, tokenInit }, { separateCalls: true });
   const { accumulation, auxiliaryRounds } = settings;
   const trained = (phase: 'generator' | 'auxiliary'): SpecTree =>
     Object.fromEntries(
@@ -183,8 +190,10 @@ function trainingEstimate({ definition, config, rates }: PlanRequest): Estimate 
       withPrefix(`${phase}Optimizer/v`, trained(phase)),
       accumulation > 1 ? withPrefix(`${phase}Gradients`, trained(phase)) : {},
     );
+  const calls = program.calls(0, program.initialCounters, await program.draw(0, true));
   const work = Object.entries(program.functions)
-    .map(([name, { fn, inputs }]) => {
+    .map(([name, fn]) => {
+      const inputs = specsOf(calls.find((call) => call.fn === name)!.inputs);
       const rounds = name.startsWith('auxiliary') ? auxiliaryRounds : 1;
       return { cost: workOf(fn, { state, inputs }), times: rounds * (name.endsWith('Gradients') ? accumulation : 1) };
     })

@@ -6,30 +6,33 @@
  * Run it with a small configuration; any engine will do.
  */
 import '../gradients.js';
-import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
 import { createDistillation } from '../distillation/distillation.js';
 import type { Engine } from '../engine/engine.js';
+import { forwardPass, fromContract1 } from '../model/forward-pass.js';
 import { conditionSpecs } from '../model/guidance.js';
-import { type Teacher, type TeacherDefinition } from '../model/model.js';
+import { contractVersion, type Teacher, type TeacherDefinition } from '../model/model.js';
 import { compileMultiStep, sampleMultiStep } from '../sampling/multi-step.js';
 import { compileOneStep, sampleOneStep } from '../sampling/one-step.js';
 import { randomStream } from '../random/random.js';
-import { weightDifferences } from '../storage/weights.js';
-import {
-  float32,
-  int32,
-  scalar,
-  specsOf,
-  subtree,
-  withPrefix,
-  type HostTensor,
-  type HostTree,
-} from '../tensors/tensors.js';
-import { timeInputs } from '../model/time-conditioning.js';
+import { int32, subtree } from '../tensors/tensors.js';
 import { runTraining } from '../training/training.js';
 import { require, requireClose, requireEqual, tensorOf } from './expectations.js';
 import { sequenceLength } from '../model/token-space.js';
+import { checkEmbeddingGradient, checkEmbeddings, checkPasses } from './teacher-embeddings.js';
+import {
+  evaluate,
+  initialWeights,
+  logitsOf,
+  partlyMasked,
+  passInputs,
+  passTensors,
+  repeated,
+  requireFinite,
+  requireSpecs,
+  rowOf,
+  sampled,
+} from './teacher-evaluation.js';
 
 /** One named check. */
 export interface TeacherCheck {
@@ -50,15 +53,18 @@ export function teacherChecks(teacher: TeacherDefinition): TeacherCheck[] {
     check('its conditions fit the model', checkConditions),
     check('its logits are finite and have the shape that the token space says', checkLogits),
     check('its samples do not depend on their neighbours in the batch', checkBatch),
-    check('embedding noise of scale 0 changes nothing, more of it does', checkEmbeddingNoise),
+    check('it embeds each token by itself', checkEmbeddings),
+    check('its logits follow from the embeddings alone, perturbed or not', checkPasses),
     check('every parameter has a finite gradient', checkGradients),
+    check('its embeddings have a finite gradient', checkEmbeddingGradient),
     check('it is distilled, and sampled in one step and in several, to tokens of the codebook', checkDistillation),
   ];
 }
 
 function checkFacts({ contract, name, model, nullCondition, config }: TeacherDefinition): void {
   const { codebookSize, numLogits, maskTokenId, grid } = model.tokenSpace;
-  require(contract === 1, () => `contract must be 1, got ${String(contract)}`);
+  require(contract === contractVersion, () =>
+    `contract must be ${contractVersion}, got ${String(contract)}: ${fromContract1}`);
   require(name !== '' && model.name !== '', () => 'teacher and model need a name');
   for (const [fact, value] of Object.entries({ codebookSize, numLogits, rows: grid[0], columns: grid[1] }))
     require(Number.isInteger(value) && value >= 1, () => `${fact} must be a positive integer, got ${value}`);
@@ -131,29 +137,16 @@ async function checkBatch(teacher: TeacherDefinition, engine: Engine): Promise<v
   }
 }
 
-async function checkEmbeddingNoise(teacher: TeacherDefinition, engine: Engine): Promise<void> {
-  const given = { tokens: partlyMasked(teacher, 2), condition: await sampled(teacher, 2) };
-  const plain = await logitsOf(engine, teacher, given);
-  requireClose(
-    'logits with noise of scale 0',
-    await logitsOf(engine, teacher, { ...given, noiseScale: 0 }),
-    plain,
-    1e-4,
-  );
-  const noisy = await logitsOf(engine, teacher, { ...given, noiseScale: 0.5 });
-  require(noisy.data.some((value, i) => Math.abs(value - plain.data[i]!) > 1e-6), () =>
-    'logits must change with embeddingNoise of scale 0.5; is it ignored?');
-}
-
 async function checkGradients(teacher: TeacherDefinition, engine: Engine): Promise<void> {
   const { model } = teacher;
   const tokens = partlyMasked(teacher, 2);
   const condition = await sampled(teacher, 2);
   const names = Object.keys(model.parameters);
-  const gradients = await evaluate(engine, teacher, { tokens, condition }, (weights, logits) => {
-    const { grads } = tf.valueAndGrads((...values) => {
-      const changed = Object.fromEntries(names.map((name, i) => [name, values[i]!]));
-      return tf.sum(tf.square(logits(changed)));
+  const given = passTensors(model, { tokens, condition });
+  const gradients = await evaluate(engine, model, given, (weights, values) => {
+    const { grads } = tf.valueAndGrads((...trained) => {
+      const changed = Object.fromEntries(names.map((name, i) => [name, trained[i]!]));
+      return tf.sum(tf.square(forwardPass(model, changed, passInputs(values))));
     })(names.map((name) => weights[name]!));
     return Object.fromEntries(names.map((name, i) => [name, grads[i]!]));
   });
@@ -186,121 +179,4 @@ async function checkDistillation(definition: TeacherDefinition, engine: Engine):
     await multiStep.dispose();
     await weights.dispose();
   }
-}
-
-interface Given {
-  readonly tokens: HostTensor<'int32'>;
-  readonly condition: HostTree;
-  readonly noiseScale?: number;
-}
-
-async function logitsOf(engine: Engine, teacher: TeacherDefinition, given: Given): Promise<HostTensor> {
-  return tensorOf(await evaluate(engine, teacher, given, (weights, logits) => ({ logits: logits(weights) })), 'logits');
-}
-
-type Trees = Record<string, tf.Tensor>;
-
-/** Outputs of `compute`, which gets weights and the logits as a function of them. */
-async function evaluate(
-  engine: Engine,
-  { model }: TeacherDefinition,
-  given: Given,
-  compute: (weights: Trees, logits: (weights: Trees) => Tensor3D) => Trees,
-): Promise<HostTree> {
-  const [batch, length] = given.tokens.shape as readonly [number, number];
-  const masked = (row: number) =>
-    given.tokens.data
-      .subarray(row * length, (row + 1) * length)
-      .filter((token) => token === model.tokenSpace.maskTokenId);
-  const maskRatio = float32(
-    [batch],
-    Array.from({ length: batch }, (_, row) => masked(row).length / length),
-  );
-  const noiseShape = [batch, length, model.embeddingWidth];
-  const inputs: HostTree = {
-    tokens: given.tokens,
-    ...timeInputs(model, { maskRatio }),
-    ...withPrefix('condition', given.condition),
-    ...(given.noiseScale === undefined
-      ? {}
-      : {
-          noise: float32(noiseShape, randomStream(3, 0, 'noise').normal(batch * length * model.embeddingWidth)),
-          noiseScale: scalar(given.noiseScale),
-        }),
-  };
-  const state = await engine.upload(initialWeights(model));
-  try {
-    const compiled = await engine.compile(
-      (weights, values) => ({
-        outputs: compute(weights, (trained) =>
-          model.logits(trained, {
-            tokens: values['tokens'] as Tensor2D,
-            condition: subtree('condition', values),
-            time: subtree('time', values),
-            ...(values['noise']
-              ? { embeddingNoise: { noise: values['noise'] as Tensor3D, scale: values['noiseScale'] as tf.Scalar } }
-              : {}),
-          }),
-        ),
-      }),
-      { state: model.parameters, inputs: specsOf(inputs) },
-    );
-    try {
-      return await compiled.run(state, inputs);
-    } finally {
-      await compiled.dispose();
-    }
-  } finally {
-    await state.dispose();
-  }
-}
-
-function initialWeights(model: TeacherDefinition['model']): HostTree {
-  return model.initialize(randomStream(7, 0, 'conformance/weights'));
-}
-
-async function sampled({ conditions }: TeacherDefinition, count: number): Promise<HostTree> {
-  return conditions.sample(randomStream(2, 0, 'conformance/conditions'), count);
-}
-
-/** Random codes with every third position masked. */
-function partlyMasked({ model }: TeacherDefinition, count: number): HostTensor<'int32'> {
-  const { codebookSize, maskTokenId } = model.tokenSpace;
-  const length = sequenceLength(model.tokenSpace);
-  const codes = randomStream(4, 0, 'conformance/tokens').integers(count * length, codebookSize);
-  return int32(
-    [count, length],
-    codes.map((code, i) => (i % 3 === 0 ? maskTokenId : code)),
-  );
-}
-
-/** The tensors with a leading axis of `count` equal rows. */
-function repeated(tree: HostTree, count: number): HostTree {
-  return Object.fromEntries(
-    Object.entries(tree).map(([name, { dtype, shape, data }]) => {
-      const rows = new (data.constructor as new (length: number) => typeof data)(count * data.length);
-      for (let row = 0; row < count; row++) rows.set(data, row * data.length);
-      return [name, { dtype, shape: [count, ...shape], data: rows }];
-    }),
-  );
-}
-
-/** Row `index` as a batch of one. */
-function rowOf<T extends HostTensor>({ dtype, shape, data }: T, index: number): T {
-  const size = data.length / shape[0]!;
-  return {
-    dtype,
-    shape: [1, ...shape.slice(1)],
-    data: data.slice(index * size, (index + 1) * size),
-  } as HostTensor as T;
-}
-
-function requireSpecs(where: string, tree: HostTree, specs: TeacherDefinition['model']['parameters']): void {
-  const differences = weightDifferences(tree, specs).map(({ kind, name }) => `${kind} "${name}"`);
-  require(differences.length === 0, () => `${where}: ${differences.slice(0, 5).join(', ')}`);
-}
-
-function requireFinite(where: string, { data }: HostTensor): void {
-  const wrong = (data as Float32Array).findIndex((value) => !Number.isFinite(value));
-  require(wrong < 0, () => `${where}: element ${wrong} is ${data[wrong]}, all must be finite`);
 }

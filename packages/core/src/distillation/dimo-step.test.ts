@@ -1,7 +1,7 @@
 /**
  * Laws of the training step: the generator's weight gradient is the derivative of <g / B, z(theta)> with the divergence
  * gradient g held fixed; an auxiliary equal to an unguided teacher gives exactly zero; the gradient of a batch is the
- * mean of its parts; accumulation over micro-steps equals one larger batch; a run resumes bit for bit.
+ * sum of its parts; micro-steps and ranks equal one larger batch; a run resumes bit for bit.
  */
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
@@ -9,7 +9,6 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import {
   auxiliaryGradients,
   createDistillation,
-  distillationInputs,
   drawDistillation,
   eagerEngine,
   float32,
@@ -20,14 +19,16 @@ import {
   resolveDistillation,
   runTraining,
   type Distillation,
-  type DistillationDraws,
+  type DistillationExtras,
   type DistillationOptions,
   type DistillationPhase,
   type HostTree,
   type PhaseDraws,
+  type RankExchange,
   type Teacher,
   type TensorTree,
 } from '../index.js';
+import { localRanks } from '../testing/local-ranks.js';
 import { tinyTeacher } from '../testing/tiny-model.js';
 
 beforeAll(() => tf.setBackend('cpu'));
@@ -38,12 +39,16 @@ function makeTeacher(seed = 0): Teacher {
 }
 
 /** Teacher, generator and auxiliary with different weights. */
-function makeDistillation(options: DistillationOptions = {}): Distillation {
+function makeDistillation(options: DistillationOptions = {}, extras: DistillationExtras = {}): Distillation {
   const teacher = makeTeacher();
   return createDistillation(
     teacher,
     { batchSize: 4, numSteps: 6, tokenInit: { noiseUnit: 'unit' }, ...options },
-    { trace: true, initial: { generator: makeTeacher(1).weights, auxiliary: makeTeacher(2).weights } },
+    {
+      trace: true,
+      models: { generator: { weights: makeTeacher(1).weights }, auxiliary: { weights: makeTeacher(2).weights } },
+      ...extras,
+    },
   );
 }
 
@@ -72,7 +77,7 @@ async function drawsOf(distillation: Distillation, phase: DistillationPhase): Pr
 function rowsOf(draws: PhaseDraws, rows: number[]): PhaseDraws {
   const pick = (tree: HostTree) =>
     Object.fromEntries(Object.entries(tree).map(([name, tensor]) => [name, gatherRows(tensor, rows)]));
-  const { condition, dropout: _dropout, ...others } = draws;
+  const { condition, dropout: _dropout, unconditionalDropout: _other, ...others } = draws;
   return { ...(pick(others as unknown as HostTree) as unknown as PhaseDraws), condition: pick(condition) };
 }
 
@@ -137,7 +142,7 @@ describe('generator gradients', () => {
     for (const gradient of Object.values(gradients)) expect(gradient.every((value) => value === 0)).toBe(true);
   });
 
-  it('are the mean of those of the samples, in any order', async () => {
+  it('are the sum of those of the samples, in any order', async () => {
     const distillation = makeDistillation();
     const draws = await drawsOf(distillation, 'generator');
     const whole = run(distillation, 'generator', draws).gradients;
@@ -149,7 +154,7 @@ describe('generator gradients', () => {
     for (const [name, gradient] of Object.entries(whole))
       gradient.forEach((value, i) => {
         expect(reversed[name]![i]).toBeCloseTo(value, 5);
-        expect((parts[0]![name]![i]! + parts[1]![name]![i]!) / 2).toBeCloseTo(value, 5);
+        expect(parts[0]![name]![i]! + parts[1]![name]![i]!).toBeCloseTo(value, 5);
       });
   });
 
@@ -171,7 +176,8 @@ describe('dropout', () => {
     for (const role of ['generator', 'auxiliary', 'teacher'] as const) {
       const distillation = makeDistillation({ teacherGuidance: 2, dropout: { [role]: 0.5 } });
       const draws = await drawsOf(distillation, 'generator');
-      expect(draws.dropout![`${role}/hidden`]!.shape).toEqual([role === 'teacher' ? 8 : 4, 6, 8]);
+      expect(draws.dropout![`${role}/hidden`]!.shape).toEqual([4, 6, 8]);
+      expect(Object.keys(draws.unconditionalDropout!)).toEqual(role === 'teacher' ? ['teacher/hidden'] : []);
       const { outputs } = run(distillation, 'generator', draws);
       expect(outputs[changed[role]]).not.toEqual(base[changed[role]]);
       if (role !== 'generator') expect(outputs['generatorLogits']).toEqual(base['generatorLogits']);
@@ -239,37 +245,55 @@ describe('distillation', () => {
     expect(resumed.counters).toEqual({ generatorUpdates: 3, auxiliaryUpdates: 6, skipped: 0 });
   });
 
-  it('accumulates micro-steps into the gradient of the larger batch', async () => {
+  it('is the same whatever the micro-steps and ranks that share its batch', async () => {
     const engine = eagerEngine('cpu');
-    const common = { numSteps: 2, learningRateSchedule: {}, generatorOptimizer: { clipNorm: 1 } };
-    const large = makeDistillation({ ...common, batchSize: 4 });
-    const small = makeDistillation({ ...common, batchSize: 2, accumulation: 2 });
-    // The auxiliary's loss is a mean over masked positions, so micro-steps only agree if they mask equally many.
-    const equalRatios = (draws: PhaseDraws): PhaseDraws => ({
-      ...draws,
-      maskRatioUniforms: float32([4], [0.4, 0.4, 0.4, 0.4]),
-    });
-    const split = (draws: PhaseDraws) =>
-      [
-        [0, 1],
-        [2, 3],
-      ].map((rows) => rowsOf(draws, rows));
-    const drawLarge = async (step: number) => {
-      const draws = await drawDistillation(large.context, step);
-      return { ...draws, generator: draws.generator.map(equalRatios), auxiliary: draws.auxiliary.map(equalRatios) };
+    const common = {
+      numSteps: 3,
+      learningRateSchedule: {},
+      generatorOptimizer: { clipNorm: 1 },
+      dropout: { teacher: 0.1, auxiliary: 0.2, generator: 0.1 },
+      auxiliaryTrainingGuidance: 2,
     };
-    const drawSmall = async (step: number) => {
-      const draws = await drawLarge(step);
-      return { ...draws, generator: split(draws.generator[0]!), auxiliary: split(draws.auxiliary[0]!) };
+    const history = async (distillation: Distillation, exchange?: RankExchange) => {
+      const metrics: Readonly<Record<string, number>>[] = [];
+      const { state } = await runTraining(distillation.program, {
+        engine,
+        ...(exchange ? { exchange } : {}),
+        onStep: (report) => void metrics.push(report.metrics),
+      });
+      return { state, metrics };
     };
-    const inputs =
-      (distillation: Distillation, draw: (step: number) => Promise<DistillationDraws>) => async (step: number) =>
-        distillationInputs(distillation.context, await draw(step), step);
-    const expected = await runTraining({ ...large.program, draw: inputs(large, drawLarge) }, { engine });
-    const got = await runTraining({ ...small.program, draw: inputs(small, drawSmall) }, { engine });
-    for (const [name, { data }] of Object.entries(expected.state))
-      if (/^(generator|auxiliary|ema)\//.test(name))
-        data.forEach((value, i) => expect(got.state[name]!.data[i], name).toBeCloseTo(value, 5));
+    const whole = await history(makeDistillation({ ...common, batchSize: 4 }));
+    const ranks = localRanks(2);
+    const runs = [
+      await history(makeDistillation({ ...common, batchSize: 2, accumulation: 2 })),
+      await history(makeDistillation({ ...common, batchSize: 1, accumulation: 4 })),
+      ...(await Promise.all(
+        ranks.map((exchange, rank) =>
+          history(makeDistillation({ ...common, batchSize: 4 }, { shard: { rank, ranks: 2 } }), exchange),
+        ),
+      )),
+      ...(await Promise.all(
+        localRanks(2).map((exchange, rank) =>
+          history(
+            makeDistillation({ ...common, batchSize: 2, accumulation: 2 }, { shard: { rank, ranks: 2 } }),
+            exchange,
+          ),
+        ),
+      )),
+    ];
+    for (const { state, metrics } of runs) {
+      for (const [name, { data }] of Object.entries(whole.state))
+        data.forEach((value, i) => expect(state[name]!.data[i], name).toBeCloseTo(value, 5));
+      whole.metrics.forEach((expected, step) => {
+        for (const [name, value] of Object.entries(expected))
+          // Ids that are used at all cannot be added up: a rank counts its own.
+          if (name !== 'generator/codebookUsed') expect(metrics[step]![name], name).toBeCloseTo(value, 4);
+      });
+    }
+    // Ranks hold the same state, bit for bit.
+    expect(runs[2]!.state).toEqual(runs[3]!.state);
+    expect(runs[4]!.state).toEqual(runs[5]!.state);
   });
 
   it('keeps teacher and embeddings, moves the rest, and reports health', async () => {
@@ -347,7 +371,7 @@ describe('distillation', () => {
     expect(() => resolveDistillation({ maskSchedule: 'sine' as never })).toThrow('mask ratio schedule');
     expect(() => resolveDistillation({ lossReduction: 'max' as never })).toThrow('"sum" or "mean"');
     const other = tinyTeacher({ codebookSize: 9 }).model;
-    expect(() => createDistillation({ ...makeTeacher(), generator: other })).toThrow(
+    expect(() => createDistillation(makeTeacher(), {}, { models: { generator: { model: other } } })).toThrow(
       "must have the teacher's token space",
     );
   });

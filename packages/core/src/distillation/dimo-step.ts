@@ -1,22 +1,24 @@
 /**
- * One on-policy step of Di[M]O (arXiv 2503.15457, Algorithm 1), as pure functions of named tensors. Each half, generator
- * and auxiliary, is `gradients` and then `update`, so that data-parallel training can average the gradients in between.
+ * The gradients of one on-policy step of Di[M]O (arXiv 2503.15457, Algorithm 1), as pure functions of named tensors. The
+ * losses are means over the samples or masked positions of the whole step, whose number the host knows: what the samples
+ * of micro-steps or ranks contribute is added.
  *
- * All random numbers are inputs, and which positions are masked is decided on the host: see distillation-draws.ts.
+ * All random numbers are inputs, and which positions are masked is decided on the host: see draws.ts.
  * Equation, code, official code and deviations side by side: docs/algorithm.md.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor, Tensor1D, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import type { NetworkRole, ResolvedDistillation } from './options.js';
+import { forwardPass, type PassInputs } from '../model/forward-pass.js';
 import { conditionalPair, guidedLogits, isGuided, type ConditionalPair } from '../model/guidance.js';
 import { gradientThroughLogits, type LogitGradient, type WeightGradients } from '../ops/logit-gradient.js';
-import type { MaskedDiffusionModel, ModelInputs } from '../model/model.js';
+import type { MaskedDiffusionModel } from '../model/model.js';
 import { maskedCrossEntropy } from '../ops/masked-cross-entropy.js';
 import { softCrossEntropy } from '../ops/soft-cross-entropy.js';
 import { guidedTeacherLogits, tokenDivergence } from '../ops/token-divergence.js';
-import { applyOptimizer, replaceNonFinite, type OptimizerStep } from '../training/optimizer.js';
+import { replaceNonFinite } from '../training/optimizer.js';
 import { sampleTokens } from '../sampling/drawing-tokens.js';
-import { subtree, withPrefix, type TensorTree } from '../tensors/tensors.js';
+import { subtree, type TensorTree } from '../tensors/tensors.js';
 
 /** The three networks of a distillation; they share one token space. */
 export interface DistillationNetworks {
@@ -35,14 +37,8 @@ export interface DistillationSetup {
   readonly trace?: boolean;
 }
 
-/** Result of an update: new state tensors under their names in the training state, and outputs. */
-export interface UpdateResult {
-  readonly state: TensorTree;
-  readonly outputs: TensorTree;
-}
-
 /**
- * Gradients of the generator, Algorithm 1 lines "sample x_init ... update theta". Inputs: those of `phaseInputSpecs`.
+ * Gradients of the generator, Algorithm 1 lines "sample x_init ... update theta". Inputs: those of `phaseInputs`.
  *
  * @param setup - networks and settings.
  * @param state - `teacher/`, `auxiliary/` and `generator/` weights.
@@ -56,7 +52,7 @@ export function generatorGradients(setup: DistillationSetup, state: TensorTree, 
   return gradientThroughLogits(
     trained,
     // The generator maps hybrid noise, random and masked tokens, to the logits of the whole image in one pass.
-    (weights) => networks.generator.logits({ ...frozen, ...weights }, generatorInputs(setup, inputs)),
+    (weights) => forwardPass(networks.generator, { ...frozen, ...weights }, generatorInputs(setup, inputs)),
     (logits): LogitGradient => {
       const generated = logits as Tensor3D;
       // x_0 ~ softmax(z_theta), and x_t from the forward process.
@@ -67,7 +63,10 @@ export function generatorGradients(setup: DistillationSetup, state: TensorTree, 
       const auxiliary = guidedLogits(
         networks.auxiliary,
         subtree('auxiliary', state),
-        { ...intermediate, ...timeAndDropoutOf(setup, inputs, 'auxiliary') },
+        {
+          ...intermediate,
+          ...timeAndDropoutOf(setup, inputs, { role: 'auxiliary', guided: isGuided(settings.auxiliaryGuidance) }),
+        },
         auxiliaryGuidance(inputs, isGuided(settings.auxiliaryGuidance)),
       );
       const isMasked = tf.cast(inputs['isMasked']!, 'float32') as Tensor2D;
@@ -80,16 +79,16 @@ export function generatorGradients(setup: DistillationSetup, state: TensorTree, 
       // The surrogate 0.5 ||z - stop(z - g)||^2 has the value 0.5 ||g||^2 and the gradient g, both times the reduction.
       const scale = settings.lossWeight / reductionSize(settings, generated.shape);
       const loss = tf.mul(tf.sum(tf.mul(gradient, gradient)), 0.5 * scale);
-      const numMasked = tf.sum(isMasked);
-      const meanOverMasked = (values: Tensor2D) => tf.div(tf.sum(tf.mul(values, isMasked)), numMasked);
+      const maskedCount = inputs['maskedCount']!;
+      const meanOverMasked = (values: Tensor2D) => tf.div(tf.sum(tf.mul(values, isMasked)), maskedCount);
       return {
         gradient: tf.mul(gradient, scale),
         outputs: {
           loss,
-          divergence: tf.div(tf.sum(value), numMasked),
+          divergence: tf.div(tf.sum(value), maskedCount),
           forwardKl: meanOverMasked(forwardKl),
           totalVariation: meanOverMasked(totalVariation),
-          tokenEntropy: meanEntropy(generated),
+          tokenEntropy: meanEntropy(generated, samplesPerStep(settings)),
           tokens,
           ...(setup.trace
             ? {
@@ -106,20 +105,6 @@ export function generatorGradients(setup: DistillationSetup, state: TensorTree, 
 }
 
 /**
- * Generator update: clipping, Adam, and the moving average of the weights.
- *
- * @param state - `generator/`, `ema/`, `generatorOptimizer/`.
- * @param step - gradients of the trained parameters, inputs `optimizer/...` and `averageRate`, and the loss, which must
- *   be finite for the update to be made.
- */
-export function generatorUpdate(setup: DistillationSetup, state: TensorTree, step: UpdateInputs): UpdateResult {
-  return networkUpdate(setup, 'generator', state, {
-    ...step,
-    average: { weights: subtree('ema', state), rate: step.inputs['averageRate']! },
-  });
-}
-
-/**
  * Gradients of the auxiliary model: masked-token prediction on fresh samples of the generator, Algorithm 1 lines "update
  * psi". Cross-entropy with label smoothing against the sampled tokens, mixed with a KL to the generator's own
  * distribution.
@@ -129,7 +114,7 @@ export function generatorUpdate(setup: DistillationSetup, state: TensorTree, ste
 export function auxiliaryGradients(setup: DistillationSetup, state: TensorTree, inputs: TensorTree): WeightGradients {
   const { networks, settings } = setup;
   const { softWeight, softTemperature } = settings;
-  const generated = networks.generator.logits(subtree('generator', state), generatorInputs(setup, inputs));
+  const generated = forwardPass(networks.generator, subtree('generator', state), generatorInputs(setup, inputs));
   const tokens = sampleTokens(generated, inputs['tokenDraws']!, networks.teacher.tokenSpace, settings.sampling);
   const intermediate = intermediateInputs(setup, inputs, tokens);
   const { trained, frozen } = splitWeights(subtree('auxiliary', state), setup.trained.auxiliary);
@@ -139,13 +124,19 @@ export function auxiliaryGradients(setup: DistillationSetup, state: TensorTree, 
       guidedLogits(
         networks.auxiliary,
         { ...frozen, ...weights },
-        { ...intermediate, ...timeAndDropoutOf(setup, inputs, 'auxiliary') },
+        {
+          ...intermediate,
+          ...timeAndDropoutOf(setup, inputs, {
+            role: 'auxiliary',
+            guided: isGuided(settings.auxiliaryTrainingGuidance),
+          }),
+        },
         auxiliaryGuidance(inputs, isGuided(settings.auxiliaryTrainingGuidance)),
       ),
     (logits): LogitGradient => {
       const predicted = logits as Tensor3D;
       const isMasked = tf.cast(inputs['isMasked']!, 'float32') as Tensor2D;
-      const weights = tf.div(isMasked, tf.sum(isMasked)) as Tensor2D;
+      const weights = tf.div(isMasked, inputs['maskedCount']!) as Tensor2D;
       const hard = maskedCrossEntropy({ logits: predicted, targets: tokens, weights }, settings.labelSmoothing);
       const hardLoss = tf.sum(hard.loss);
       const common = { maskedNll: tf.sum(hard.negativeLogLikelihood), hardLoss };
@@ -162,47 +153,6 @@ export function auxiliaryGradients(setup: DistillationSetup, state: TensorTree, 
   );
 }
 
-/** Auxiliary update: Adam. State `auxiliary/`, `auxiliaryOptimizer/`; inputs `optimizer/...`. */
-export function auxiliaryUpdate(setup: DistillationSetup, state: TensorTree, step: UpdateInputs): UpdateResult {
-  return networkUpdate(setup, 'auxiliary', state, step);
-}
-
-function networkUpdate(
-  setup: DistillationSetup,
-  network: 'generator' | 'auxiliary',
-  state: TensorTree,
-  step: UpdateInputs & Pick<OptimizerStep, 'average'>,
-): UpdateResult {
-  const { trained } = splitWeights(subtree(network, state), setup.trained[network]);
-  const update = applyOptimizer(
-    {
-      parameters: trained,
-      gradients: step.gradients,
-      moments: subtree(`${network}Optimizer`, state),
-      scalars: subtree('optimizer', step.inputs),
-      ...(step.average ? { average: step.average } : {}),
-      ...(step.loss ? { loss: step.loss } : {}),
-    },
-    setup.settings[`${network}Optimizer`],
-    setup.settings.onNonFinite,
-  );
-  return {
-    state: {
-      ...withPrefix(network, update.parameters),
-      ...withPrefix('ema', update.average),
-      ...withPrefix(`${network}Optimizer`, update.moments),
-    },
-    outputs: { gradientNorm: update.gradientNorm, applied: update.applied },
-  };
-}
-
-/** What an update needs besides the state. */
-export interface UpdateInputs {
-  readonly gradients: TensorTree;
-  readonly inputs: TensorTree;
-  readonly loss?: Tensor;
-}
-
 /** Trained and fixed weights of a network. */
 export function splitWeights(
   weights: TensorTree,
@@ -215,13 +165,13 @@ export function splitWeights(
   };
 }
 
-function generatorInputs(setup: DistillationSetup, inputs: TensorTree): ModelInputs {
+function generatorInputs(setup: DistillationSetup, inputs: TensorTree): PassInputs {
   const noise = inputs['embeddingNoise'];
   return {
     tokens: inputs['initialTokens'] as Tensor2D,
     condition: subtree('condition', inputs),
     ...(noise ? { embeddingNoise: { noise: noise as Tensor3D, scale: inputs['embeddingNoiseScale'] as Scalar } } : {}),
-    ...timeAndDropoutOf(setup, inputs, 'generator'),
+    ...timeAndDropoutOf(setup, inputs, { role: 'generator', guided: false }),
   };
 }
 
@@ -229,17 +179,23 @@ function generatorInputs(setup: DistillationSetup, inputs: TensorTree): ModelInp
 function timeAndDropoutOf(
   setup: DistillationSetup,
   inputs: TensorTree,
-  role: NetworkRole,
-): Pick<ModelInputs, 'time' | 'dropout'> {
+  { role, guided }: { readonly role: NetworkRole; readonly guided: boolean },
+): Pick<PassInputs, 'time' | 'dropout'> {
   const rate = setup.settings.dropout[role];
-  return {
-    time: subtree(`time/${role}`, inputs),
-    ...(rate === 0 ? {} : { dropout: { rate, uniforms: subtree(`dropout/${role}`, inputs) } }),
-  };
+  const time = subtree(`time/${role}`, inputs);
+  if (rate === 0) return { time };
+  const uniforms = subtree(`dropout/${role}`, inputs);
+  if (guided) {
+    // Both passes are one batch, conditional samples first.
+    const unconditional = subtree(`unconditionalDropout/${role}`, inputs);
+    for (const [site, values] of Object.entries(uniforms))
+      uniforms[site] = tf.concat([values, unconditional[site]!], 0);
+  }
+  return { time, dropout: { rate, uniforms } };
 }
 
 /** x_t: the sampled tokens with the mask id where the forward process masks. */
-function intermediateInputs(setup: DistillationSetup, inputs: TensorTree, tokens: Tensor2D): ModelInputs {
+function intermediateInputs(setup: DistillationSetup, inputs: TensorTree, tokens: Tensor2D): PassInputs {
   const { maskTokenId } = setup.networks.teacher.tokenSpace;
   const isMasked = inputs['isMasked'] as Tensor2D;
   // Arithmetic, because not every engine selects int32.
@@ -255,12 +211,13 @@ function intermediateInputs(setup: DistillationSetup, inputs: TensorTree, tokens
 function teacherLogits(
   setup: DistillationSetup,
   state: TensorTree,
-  { inputs, intermediate }: { inputs: TensorTree; intermediate: ModelInputs },
+  { inputs, intermediate }: { inputs: TensorTree; intermediate: PassInputs },
 ): { conditional: Tensor3D } | (ConditionalPair & { guidanceScale: Tensor1D }) {
   const model = setup.networks.teacher;
   const weights = subtree('teacher', state);
-  const modelInputs = { ...intermediate, ...timeAndDropoutOf(setup, inputs, 'teacher') };
-  if (!isGuided(setup.settings.teacherGuidance)) return { conditional: model.logits(weights, modelInputs) };
+  const guided = isGuided(setup.settings.teacherGuidance);
+  const modelInputs = { ...intermediate, ...timeAndDropoutOf(setup, inputs, { role: 'teacher', guided }) };
+  if (!guided) return { conditional: forwardPass(model, weights, modelInputs) };
   const pair = conditionalPair(model, weights, modelInputs, subtree('negativeCondition', inputs));
   return { ...pair, guidanceScale: inputs['teacherGuidanceScale'] as Tensor1D };
 }
@@ -276,17 +233,21 @@ function ratioWeighted(isMasked: Tensor2D, inputs: TensorTree): Tensor2D {
   return weight ? (tf.mul(isMasked, tf.expandDims(weight, 1)) as Tensor2D) : isMasked;
 }
 
-/** What the sum over all elements is divided by: the batch, or the number of elements, unmasked ones included. */
-function reductionSize(settings: ResolvedDistillation, shape: readonly number[]): number {
-  const [batch, length, numLogits] = shape as [number, number, number];
-  return settings.lossReduction === 'sum' ? batch : batch * length * numLogits;
+/** Samples of a step over all micro-steps and ranks. */
+function samplesPerStep({ batchSize, accumulation }: ResolvedDistillation): number {
+  return batchSize * accumulation;
 }
 
-/** Mean entropy of the generator's token distributions, nats. */
-function meanEntropy(logits: Tensor3D): Tensor {
+/** What the sum over all elements is divided by: the samples, or the number of elements, unmasked ones included. */
+function reductionSize(settings: ResolvedDistillation, shape: readonly number[]): number {
+  const [, length, numLogits] = shape as [number, number, number];
+  return samplesPerStep(settings) * (settings.lossReduction === 'sum' ? 1 : length * numLogits);
+}
+
+/** Entropy of the generator's token distributions, a mean over all positions of `numSamples` samples, nats. */
+function meanEntropy(logits: Tensor3D, numSamples: number): Tensor {
   const probabilities = tf.softmax(logits, -1);
   // At p = 0 the logarithm is finite and the product 0.
   const surprise = tf.log(tf.add(probabilities, 1e-30));
-  const [batch, length] = logits.shape;
-  return tf.mul(tf.sum(tf.mul(probabilities, surprise)), -1 / (batch * length));
+  return tf.mul(tf.sum(tf.mul(probabilities, surprise)), -1 / (numSamples * logits.shape[1]));
 }

@@ -14,10 +14,8 @@ import {
   int32,
   maskRatioAt,
   phaseInputs,
-  phaseInputSpecs,
   randomStream,
   scaledTensor,
-  specsOf,
   type DistillationOptions,
   type DistillationPhase,
   type PhaseDraws,
@@ -37,14 +35,14 @@ function contextOf(options: DistillationOptions = {}, negativeLabel?: number) {
     teacher,
     { batchSize: batch, seed, ...options },
     {
-      initial: { generator: weightsOf('generator') },
+      models: { generator: { weights: weightsOf('generator') } },
       ...(negativeLabel === undefined ? {} : { negativeCondition: { label: int32([], [negativeLabel]) } }),
     },
   ).context;
 }
 
 describe('draws of an iteration', () => {
-  it.each([0, 3])('come from the streams of their phase, micro-step and step %i', async (step) => {
+  it.each([0, 3])('come from the streams of their phase and samples, in step %i', async (step) => {
     const context = contextOf({
       accumulation: 2,
       tokenInit: { maskRatio: [0.2, 0.7] },
@@ -54,35 +52,35 @@ describe('draws of an iteration', () => {
       auxiliaryTrainingGuidance: 2,
     });
     const draws = await drawDistillation(context, step);
-    const reference = (name: string) => referenceStream(seed, step, `distillation/${name}`);
-    expect(draws.initialMaskRatio).toBeCloseTo(0.2 + 0.5 * reference('initial-mask-ratio').uniform(1)[0]!, 12);
+    const reference = referenceStream(seed, step, 'distillation/initial-mask-ratio');
+    expect(draws.initialMaskRatio).toBeCloseTo(0.2 + 0.5 * reference.uniform(1)[0]!, 12);
     for (const phase of ['generator', 'auxiliary'] as const) {
       expect(draws[phase]).toHaveLength(2);
       draws[phase].forEach((drawn, i) => {
-        const of = (name: string) => reference(`${phase}/${i}/${name}`);
-        expect([...drawn.condition['label']!.data]).toEqual(of('condition').integers(batch, 3));
-        expect([...drawn.initialCodes.data]).toEqual(of('codes').integers(batch * length, 6));
-        expect([...drawn.initialMaskUniforms.data]).toEqual(of('initial-mask').uniform(batch * length));
-        expect([...drawn.tokenDraws.data]).toEqual(of('tokens').uniform(batch * length));
-        expect([...drawn.maskRatioUniforms.data]).toEqual(of('mask-ratio').uniform(batch));
-        expect([...drawn.maskUniforms.data]).toEqual(of('mask').uniform(batch * length));
-        expect([...drawn.dropUniforms.data]).toEqual(of('drop').uniform(batch));
-        const noise = of('embedding-noise').normal(batch * length * width);
+        // Sample b of micro-step i is number 8 step + 4 i + b of the run.
+        const rows = <T>(name: string, of: (stream: ReturnType<typeof referenceStream>) => T[]): T[] =>
+          [0, 1, 2, 3].flatMap((b) => of(referenceStream(seed, 8 * step + 4 * i + b, `distillation/${phase}/${name}`)));
+        expect([...drawn.condition['label']!.data]).toEqual(rows('condition', (s) => s.integers(1, 3)));
+        expect([...drawn.initialCodes.data]).toEqual(rows('codes', (s) => s.integers(length, 6)));
+        expect([...drawn.initialMaskUniforms.data]).toEqual(rows('initial-mask', (s) => s.uniform(length)));
+        expect([...drawn.tokenDraws.data]).toEqual(rows('tokens', (s) => s.uniform(length)));
+        expect([...drawn.maskRatioUniforms.data]).toEqual(rows('mask-ratio', (s) => s.uniform(1)));
+        expect([...drawn.maskUniforms.data]).toEqual(rows('mask', (s) => s.uniform(length)));
+        expect([...drawn.dropUniforms.data]).toEqual(rows('drop', (s) => s.uniform(1)));
+        const noise = rows('embedding-noise', (s) => s.normal(length * width));
         noise.forEach((value, k) => expect(drawn.embeddingNoise!.data[k]).toBeCloseTo(value, 6));
-        // A guided network runs twice the batch, and drops out independently in both halves.
-        const rows: Record<string, number> =
-          phase === 'generator'
-            ? { generator: batch, auxiliary: batch, teacher: 2 * batch }
-            : { generator: batch, auxiliary: 2 * batch };
-        expect(Object.keys(drawn.dropout!).sort()).toEqual(
-          Object.keys(rows)
-            .map((role) => `${role}/hidden`)
-            .sort(),
-        );
-        for (const [role, count] of Object.entries(rows)) {
-          const { shape, data } = drawn.dropout![`${role}/hidden`]!;
-          expect(shape).toEqual([count, length, width]);
-          expect([...data]).toEqual(of(`dropout/${role}/hidden`).uniform(count * length * width));
+        // A guided network drops out independently in its unconditional pass.
+        const roles = phase === 'generator' ? ['auxiliary', 'generator', 'teacher'] : ['auxiliary', 'generator'];
+        const guided = phase === 'generator' ? ['teacher'] : ['auxiliary'];
+        for (const [name, trees, expected] of [
+          ['dropout', drawn.dropout!, roles],
+          ['unconditional-dropout', drawn.unconditionalDropout!, guided],
+        ] as const) {
+          expect(Object.keys(trees).sort()).toEqual(expected.map((role) => `${role}/hidden`));
+          for (const [site, { shape, data }] of Object.entries(trees)) {
+            expect(shape).toEqual([batch, length, width]);
+            expect([...data]).toEqual(rows(`${name}/${site}`, (s) => s.uniform(length * width)));
+          }
         }
       });
     }
@@ -90,7 +88,9 @@ describe('draws of an iteration', () => {
 
   it('are exponential, one per id, for the race', async () => {
     const { generator } = await drawDistillation(contextOf({ sampling: { method: 'exponential-race' } }), 0);
-    const expected = referenceStream(seed, 0, 'distillation/generator/0/tokens').exponential(batch * length * 6);
+    const expected = [0, 1, 2, 3].flatMap((b) =>
+      referenceStream(seed, b, 'distillation/generator/tokens').exponential(length * 6),
+    );
     expect(generator[0]!.tokenDraws.shape).toEqual([batch, length, 6]);
     expected.forEach((value, i) => expect(generator[0]!.tokenDraws.data[i]).toBeCloseTo(value, 5));
   });
@@ -103,20 +103,48 @@ describe('draws of an iteration', () => {
   });
 
   it('left to the device are the same numbers', async () => {
-    const context = contextOf({ dropout: { generator: 0.2 }, tokenInit: { noiseUnit: 'unit' } });
-    const [here, there] = [await drawDistillation(context, 2), await drawDistillation(context, 2, true)];
-    for (const phase of ['generator', 'auxiliary'] as const) {
-      const [a, b] = [here[phase][0]!, there[phase][0]!];
-      expect(drawRecipeOf(a.embeddingNoise!)).toBeUndefined();
-      expect(drawRecipeOf(b.embeddingNoise!)).toEqual({
+    const { program } = createDistillation(
+      { ...teacher, weights: weightsOf('teacher') },
+      { batchSize: batch, seed, dropout: { generator: 0.2 }, tokenInit: { noiseUnit: 'unit' } },
+    );
+    const [here, there] = [await program.draw(2), await program.draw(2, true)];
+    for (const phase of ['generator', 'auxiliary']) {
+      const [a, b] = [here[phase]![0]!, there[phase]![0]!];
+      expect(drawRecipeOf(a['embeddingNoise']!)).toBeUndefined();
+      expect(drawRecipeOf(b['embeddingNoise']!)).toEqual({
         kind: 'normal',
-        key: randomStream(seed, 2, `distillation/${phase}/0/embedding-noise`).key,
+        key: { ...randomStream(seed, 2 * batch, `distillation/${phase}/embedding-noise`).key, rows: batch },
         factor: 1,
       });
-      expect(b.embeddingNoise!.data).toEqual(a.embeddingNoise!.data);
-      expect(drawRecipeOf(b.dropout!['generator/hidden']!)!.kind).toBe('uniform');
-      expect(b.dropout!['generator/hidden']!.data).toEqual(a.dropout!['generator/hidden']!.data);
-      expect(drawRecipeOf(b.tokenDraws)).toBeUndefined();
+      expect(drawRecipeOf(b['dropout/generator/hidden']!)!.kind).toBe('uniform');
+      expect(drawRecipeOf(b['tokenDraws']!)).toBeUndefined();
+      for (const [name, { data }] of Object.entries(a)) expect(b[name]!.data, name).toEqual(data);
+    }
+  });
+
+  it('of a step are the same in one piece and in parts', async () => {
+    const options = { seed, teacherGuidance: 2, dropout: { teacher: 0.1 } };
+    const whole = createDistillation(teacher, { ...options, batchSize: 8 }).program;
+    const parts = createDistillation(teacher, { ...options, batchSize: 4, accumulation: 2 }).program;
+    const ranks = [0, 1, 2, 3].map(
+      (rank) => createDistillation(teacher, { ...options, batchSize: 8 }, { shard: { rank, ranks: 4 } }).program,
+    );
+    for (const phase of ['generator', 'auxiliary']) {
+      const [all] = (await whole.draw(5))[phase]!;
+      const split = [
+        (await parts.draw(5))[phase]!,
+        (await Promise.all(ranks.map((program) => program.draw(5)))).map((inputs) => inputs[phase]![0]!),
+      ];
+      for (const trees of split)
+        for (const [name, { shape, data }] of Object.entries(all!)) {
+          const isPerSample = shape[0] === 8;
+          if (isPerSample)
+            expect(
+              trees.flatMap((tree) => [...tree[name]!.data]),
+              name,
+            ).toEqual([...data]);
+          else for (const tree of trees) expect(tree[name]!.data, name).toEqual(data);
+        }
     }
   });
 
@@ -149,11 +177,7 @@ const given: PhaseDraws = {
 };
 
 function inputsOf(phase: DistillationPhase, options: DistillationOptions = {}, step = 0, negativeLabel?: number) {
-  const context = contextOf(options, negativeLabel);
-  const inputs = phaseInputs(context, given, { phase, step, initialMaskRatio: 0.55 });
-  // What is compiled is what comes.
-  expect(specsOf(inputs)).toEqual(phaseInputSpecs(context, phase));
-  return inputs;
+  return phaseInputs(contextOf(options, negativeLabel), given, { phase, step, initialMaskRatio: 0.55 });
 }
 
 const numbers = (tensor: { data: ArrayLike<number> } | undefined) => Array.from(tensor!.data);
@@ -272,12 +296,14 @@ describe('inputs of a phase', () => {
     const context = contextOf({ accumulation: 2, auxiliaryRounds: 2 });
     const draws = await drawDistillation(context, 2);
     const inputs = distillationInputs(context, draws, 2);
-    for (const phase of ['generator', 'auxiliary'] as const)
-      draws[phase].forEach((drawn, i) =>
-        expect(inputs[phase][i]).toEqual(
-          phaseInputs(context, drawn, { phase, step: 2, initialMaskRatio: draws.initialMaskRatio }),
-        ),
+    for (const phase of ['generator', 'auxiliary'] as const) {
+      const alone = draws[phase].map((drawn) =>
+        phaseInputs(context, drawn, { phase, step: 2, initialMaskRatio: draws.initialMaskRatio }),
       );
+      // Losses are means over what is masked in both.
+      const maskedCount = float32([], [alone.flatMap(({ isMasked }) => numbers(isMasked)).filter(Boolean).length]);
+      expect(inputs[phase]).toEqual(alone.map((tree) => ({ ...tree, maskedCount })));
+    }
     expect(distillationInputs(context, await drawDistillation(context, 3), 3).generator).toEqual([]);
     // Rows stay rows.
     const swapped = { ...draws.auxiliary[0]!, tokenDraws: gatherRows(draws.auxiliary[0]!.tokenDraws, [1, 0, 2, 3]) };

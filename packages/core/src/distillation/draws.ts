@@ -1,30 +1,24 @@
 /**
  * The random numbers of a distillation step, and the function inputs that follow from them. Everything random is drawn
- * here, on the host, from streams keyed by seed and step; a saved set of draws replays a step on any engine.
+ * here, on the host, from streams keyed by the seed and the sample (its number in the run), so that neither micro-steps
+ * nor ranks change what a sample draws; a saved set of draws replays a step on any engine.
  */
 import { checkConditions } from '../model/check-conditions.js';
 import { dropConditions } from '../model/condition-drop.js';
 import { drawnTensor, scaledTensor } from '../ops/drawn-tensor.js';
 import type { NetworkRole, ResolvedDistillation } from './options.js';
-import { conditionSpecs, guidanceScales, isGuided, withBatchAxis, type Guidance } from '../model/guidance.js';
-import { scheduledMask } from '../model/masking.js';
+import { guidanceScales, isGuided, withBatchAxis, type Guidance } from '../model/guidance.js';
+import { countMasked, scheduledMask } from '../model/masking.js';
 import { type MaskedDiffusionModel, type Teacher } from '../model/model.js';
 import { randomStream, type RandomStream } from '../random/random.js';
+import { sampleStream } from '../random/sample-stream.js';
 import { randomTokenDraws, tokenDrawSpec } from '../sampling/drawing-tokens.js';
-import { embeddingNoiseScale } from '../model/schedule.js';
-import {
-  float32,
-  int32,
-  scalar,
-  sizeOf,
-  withPrefix,
-  type HostTensor,
-  type HostTree,
-  type SpecTree,
-} from '../tensors/tensors.js';
-import { timeInputs, timeSpecs } from '../model/time-conditioning.js';
+import { embeddingNoiseScale, type MaskRatioSchedule } from '../model/schedule.js';
+import { float32, int32, scalar, sizeOf, withPrefix, type HostTensor, type HostTree } from '../tensors/tensors.js';
+import { timeInputs } from '../model/time-conditioning.js';
 import { initialMaskRatio, initialTokens } from '../sampling/token-init.js';
 import { sequenceLength } from '../model/token-space.js';
+import type { SampleRows } from '../training/phase.js';
 
 /** The half of a step that draws are for. */
 export type DistillationPhase = 'generator' | 'auxiliary';
@@ -47,8 +41,16 @@ export interface PhaseDraws {
   readonly maskUniforms: HostTensor<'float32'>;
   /** float32 [batch]: condition drop of the auxiliary model. */
   readonly dropUniforms: HostTensor<'float32'>;
-  /** Dropout uniforms, `<network>/<site>`; guided networks have a leading axis of twice the batch. */
+  /** Dropout uniforms, `<network>/<site>`, leading axis batch. */
   readonly dropout?: HostTree;
+  /** Those of the unconditional passes of guided networks. */
+  readonly unconditionalDropout?: HostTree;
+  /**
+   * Masked positions over which the losses are means.
+   *
+   * @default those of all micro-steps of the iteration
+   */
+  readonly maskedCount?: number;
 }
 
 /** Random numbers of one iteration. */
@@ -59,12 +61,6 @@ export interface DistillationDraws {
   readonly generator: readonly PhaseDraws[];
   /** One per micro-step. */
   readonly auxiliary: readonly PhaseDraws[];
-}
-
-/** Function inputs of one iteration, one set per micro-step. */
-export interface DistillationInputs {
-  readonly generator: readonly HostTree[];
-  readonly auxiliary: readonly HostTree[];
 }
 
 /** What draws depend on. */
@@ -89,75 +85,148 @@ export function isGeneratorStep(settings: ResolvedDistillation, step: number): b
   return step % settings.auxiliaryRounds === 0;
 }
 
-/**
- * Draws of an iteration; depends on seed and step alone.
- *
- * @param onDevice - embedding noise and dropout are drawn when somebody reads them, on the device if it can.
- */
-export async function drawDistillation(
-  context: DrawContext,
-  step: number,
-  onDevice = false,
-): Promise<DistillationDraws> {
+/** Draws of an iteration on one rank; depends on seed and step alone. */
+export async function drawDistillation(context: DrawContext, step: number): Promise<DistillationDraws> {
   const { settings } = context;
-  const stream = (name: string) => randomStream(settings.seed, step, `distillation/${name}`);
+  const { batchSize, accumulation } = settings;
+  const samplesPerStep = batchSize * accumulation;
+  const firstOfStep = step * samplesPerStep;
   const microSteps = (phase: DistillationPhase) =>
     Promise.all(
-      Array.from({ length: settings.accumulation }, (_, i) =>
-        drawPhase(context, phase, { stream: stream(`${phase}/${i}`), onDevice }),
-      ),
+      Array.from({ length: accumulation }, (_, i) => {
+        const first = firstOfStep + i * batchSize;
+        return drawPhase(context, phase, { step, first, count: batchSize, firstOfStep, batchSize: samplesPerStep });
+      }),
     );
   return {
-    initialMaskRatio: initialMaskRatio(settings.tokenInit.maskRatio, stream('initial-mask-ratio').uniform(1)[0]!),
+    initialMaskRatio: initialMaskRatioOf(settings, step),
     generator: isGeneratorStep(settings, step) ? await microSteps('generator') : [],
     auxiliary: await microSteps('auxiliary'),
   };
 }
 
+/** Inputs of samples in a phase, drawn. */
+export async function drawPhaseInputs(
+  context: DrawContext,
+  phase: DistillationPhase,
+  rows: SampleRows,
+  onDevice: boolean,
+): Promise<HostTree> {
+  const { settings, generator } = context;
+  const draws = await drawPhase(context, phase, rows, onDevice);
+  const ratioUniforms = phaseStream(settings, phase, rows.firstOfStep, rows.batchSize)
+    .fork('mask-ratio')
+    .uniform(rows.batchSize);
+  return phaseInputs(context, draws, {
+    phase,
+    step: rows.step,
+    initialMaskRatio: initialMaskRatioOf(settings, rows.step),
+    maskedCount: countMasked(
+      maskScheduleOf(settings, phase),
+      ratioUniforms,
+      sequenceLength(generator.tokenSpace),
+      settings.maskRatioRange,
+    ),
+  });
+}
+
+/** One ratio for all samples of an iteration. */
+function initialMaskRatioOf({ seed, tokenInit }: ResolvedDistillation, step: number): number {
+  return initialMaskRatio(
+    tokenInit.maskRatio,
+    randomStream(seed, step, 'distillation/initial-mask-ratio').uniform(1)[0]!,
+  );
+}
+
+function phaseStream(
+  { seed }: ResolvedDistillation,
+  phase: DistillationPhase,
+  first: number,
+  count: number,
+): RandomStream {
+  return sampleStream(seed, first, count, `distillation/${phase}`);
+}
+
+/**
+ * Random numbers of samples in a phase.
+ *
+ * @param onDevice - embedding noise and dropout are drawn when somebody reads them, on the device if it can.
+ */
 async function drawPhase(
   context: DrawContext,
   phase: DistillationPhase,
-  { stream, onDevice }: { readonly stream: RandomStream; readonly onDevice: boolean },
+  { first, count }: SampleRows,
+  onDevice = false,
 ): Promise<PhaseDraws> {
   const { settings, generator, teacher } = context;
-  const { batchSize } = settings;
   const { tokenSpace, embeddingWidth } = generator;
   const length = sequenceLength(tokenSpace);
+  const stream = phaseStream(settings, phase, first, count);
   const uniform = (name: string, shape: readonly number[]) => float32(shape, stream.fork(name).uniform(sizeOf(shape)));
   const large = (kind: 'uniform' | 'normal', name: string, shape: readonly number[]) =>
     onDevice ? drawnTensor(shape, stream.fork(name), kind) : float32(shape, stream.fork(name)[kind](sizeOf(shape)));
-  const drawShape = [batchSize, ...tokenDrawSpec(tokenSpace, settings.sampling).shape];
-  const condition = await teacher.conditions.sample(stream.fork('condition'), batchSize);
-  checkConditions('conditions.sample of the teacher', teacher.model, condition, batchSize, {
+  const dropout = (passes: Passes, name: string) =>
+    Object.fromEntries(
+      passes
+        .filter(([role]) => settings.dropout[role] > 0)
+        .flatMap(([role, { dropoutSites = {} }]) =>
+          Object.entries(dropoutSites).map(([site, { shape }]) => [
+            `${role}/${site}`,
+            large('uniform', `${name}/${role}/${site}`, [count, ...shape]),
+          ]),
+        ),
+    );
+  const drawShape = [count, ...tokenDrawSpec(tokenSpace, settings.sampling).shape];
+  const condition = await teacher.conditions.sample(stream.fork('condition'), count);
+  checkConditions('conditions.sample of the teacher', teacher.model, condition, count, {
     allowNonFinite: true, // the run's own policy decides what becomes of it
   });
+  const passes = passesOf(context, phase);
   return {
     condition,
-    initialCodes: int32(
-      [batchSize, length],
-      stream.fork('codes').integers(batchSize * length, tokenSpace.codebookSize),
-    ),
-    initialMaskUniforms: uniform('initial-mask', [batchSize, length]),
+    initialCodes: int32([count, length], stream.fork('codes').integers(count * length, tokenSpace.codebookSize)),
+    initialMaskUniforms: uniform('initial-mask', [count, length]),
     ...(hasEmbeddingNoise(settings)
-      ? { embeddingNoise: large('normal', 'embedding-noise', [batchSize, length, embeddingWidth]) }
+      ? { embeddingNoise: large('normal', 'embedding-noise', [count, length, embeddingWidth]) }
       : {}),
     tokenDraws: float32(drawShape, randomTokenDraws(stream.fork('tokens'), sizeOf(drawShape), settings.sampling)),
-    maskRatioUniforms: uniform('mask-ratio', [batchSize]),
-    maskUniforms: uniform('mask', [batchSize, length]),
-    dropUniforms: uniform('drop', [batchSize]),
-    dropout: Object.fromEntries(
-      Object.entries(dropoutSpecs(context, phase)).map(([name, { shape }]) => [
-        name,
-        large('uniform', `dropout/${name}`, shape),
-      ]),
+    maskRatioUniforms: uniform('mask-ratio', [count]),
+    maskUniforms: uniform('mask', [count, length]),
+    dropUniforms: uniform('drop', [count]),
+    dropout: dropout(passes, 'dropout'),
+    unconditionalDropout: dropout(
+      passes.filter(([role]) => isGuided(guidanceOf(settings, phase, role))),
+      'unconditional-dropout',
     ),
   };
 }
 
-/** Inputs of all micro-steps of an iteration. Pure. */
-export function distillationInputs(context: DrawContext, draws: DistillationDraws, step: number): DistillationInputs {
-  const inputsOf = (phase: DistillationPhase) =>
-    draws[phase].map((drawn) => phaseInputs(context, drawn, { phase, step, initialMaskRatio: draws.initialMaskRatio }));
+/** Inputs of all micro-steps of an iteration on one rank. Pure. */
+export function distillationInputs(
+  context: DrawContext,
+  draws: DistillationDraws,
+  step: number,
+): Record<DistillationPhase, HostTree[]> {
+  const { settings } = context;
+  const inputsOf = (phase: DistillationPhase) => {
+    const counts = draws[phase].map(({ maskRatioUniforms, maskUniforms }) =>
+      countMasked(
+        maskScheduleOf(settings, phase),
+        maskRatioUniforms.data,
+        maskUniforms.shape[1]!,
+        settings.maskRatioRange,
+      ),
+    );
+    const maskedCount = counts.reduce((sum, count) => sum + count, 0);
+    return draws[phase].map((drawn) =>
+      phaseInputs(context, drawn, {
+        phase,
+        step,
+        initialMaskRatio: draws.initialMaskRatio,
+        maskedCount: drawn.maskedCount ?? maskedCount,
+      }),
+    );
+  };
   return { generator: inputsOf('generator'), auxiliary: inputsOf('auxiliary') };
 }
 
@@ -166,6 +235,8 @@ export interface PhaseInputOptions {
   readonly phase: DistillationPhase;
   readonly step: number;
   readonly initialMaskRatio: number;
+  /** Masked positions over which the losses are means. @default those of the draws, which are the whole step */
+  readonly maskedCount?: number;
 }
 
 /** Inputs of `generatorGradients` or `auxiliaryGradients` from draws. Pure. */
@@ -174,7 +245,7 @@ export function phaseInputs(context: DrawContext, draws: PhaseDraws, options: Ph
   const { phase, step } = options;
   const batch = draws.initialCodes.shape[0]!;
   const { isMasked, maskRatio } = scheduledMask(
-    phase === 'generator' ? settings.maskSchedule : settings.auxiliaryMaskSchedule,
+    maskScheduleOf(settings, phase),
     draws.maskRatioUniforms,
     draws.maskUniforms,
     settings.maskRatioRange,
@@ -184,6 +255,7 @@ export function phaseInputs(context: DrawContext, draws: PhaseDraws, options: Ph
     initialTokens: initialTokens(initial, options.initialMaskRatio, generator.tokenSpace),
     tokenDraws: draws.tokenDraws,
     isMasked,
+    maskedCount: scalar(options.maskedCount ?? isMasked.data.reduce((sum, masked) => sum + masked, 0)),
     ...withPrefix('condition', draws.condition),
   };
   const initialRatios = float32([batch], new Float32Array(batch).fill(options.initialMaskRatio));
@@ -215,63 +287,31 @@ export function phaseInputs(context: DrawContext, draws: PhaseDraws, options: Ph
     Object.assign(inputs, withPrefix('negativeCondition', withBatchAxis(negativeConditionOf(context))));
   if (isGuided(auxiliaryGuidanceOf(settings, phase)))
     Object.assign(inputs, withPrefix('nullCondition', withBatchAxis(teacher.nullCondition)));
-  return { ...inputs, ...withPrefix('dropout', draws.dropout ?? {}) };
+  return {
+    ...inputs,
+    ...withPrefix('dropout', draws.dropout ?? {}),
+    ...withPrefix('unconditionalDropout', draws.unconditionalDropout ?? {}),
+  };
 }
 
-/** Specifications of what `phaseInputs` returns. */
-export function phaseInputSpecs(context: DrawContext, phase: DistillationPhase): SpecTree {
-  const { settings, teacher, generator } = context;
-  const { batchSize } = settings;
-  const row = [batchSize, sequenceLength(generator.tokenSpace)];
-  const perSample = { dtype: 'float32', shape: [batchSize] } as const;
-  const draws = tokenDrawSpec(generator.tokenSpace, settings.sampling);
-  const isGenerator = phase === 'generator';
-  const specs: SpecTree = {
-    initialTokens: { dtype: 'int32', shape: row },
-    tokenDraws: { ...draws, shape: [batchSize, ...draws.shape] },
-    isMasked: { dtype: 'int32', shape: row },
-    ...conditionSpecs(teacher.model, batchSize),
-  };
-  for (const [role, model] of passesOf(context, phase))
-    Object.assign(specs, timeSpecs(model, batchSize, `time/${role}`));
-  if (hasEmbeddingNoise(settings)) {
-    specs['embeddingNoise'] = { dtype: 'float32', shape: [...row, generator.embeddingWidth] };
-    specs['embeddingNoiseScale'] = { dtype: 'float32', shape: [] };
-  }
-  if (isGenerator && isGuided(settings.teacherGuidance)) specs['teacherGuidanceScale'] = perSample;
-  if (isGuided(auxiliaryGuidanceOf(settings, phase))) specs['auxiliaryGuidanceScale'] = perSample;
-  if (isGenerator && settings.ratioWeight !== 'constant') specs['ratioWeight'] = perSample;
-  if (!isGenerator && settings.conditionDrop > 0)
-    Object.assign(specs, conditionSpecs(teacher.model, batchSize, 'auxiliaryCondition'));
-  if (isTeacherGuided(settings, phase)) Object.assign(specs, conditionSpecs(teacher.model, 1, 'negativeCondition'));
-  if (isGuided(auxiliaryGuidanceOf(settings, phase)))
-    Object.assign(specs, conditionSpecs(teacher.model, 1, 'nullCondition'));
-  return { ...specs, ...withPrefix('dropout', dropoutSpecs(context, phase)) };
-}
+type Passes = readonly (readonly [NetworkRole, MaskedDiffusionModel])[];
 
 /** The networks that a phase runs. */
-function passesOf(context: DrawContext, phase: DistillationPhase): [NetworkRole, MaskedDiffusionModel][] {
-  const { teacher, generator, auxiliary } = context;
+function passesOf({ teacher, generator, auxiliary }: DrawContext, phase: DistillationPhase): Passes {
   return [
     ['generator', generator],
     ['auxiliary', auxiliary],
-    ...(phase === 'generator' ? ([['teacher', teacher.model]] as [NetworkRole, MaskedDiffusionModel][]) : []),
+    ...(phase === 'generator' ? [['teacher', teacher.model] as const] : []),
   ];
 }
 
-/** Dropout uniforms of the networks that a phase runs, `<network>/<site>`; none where the rate is 0. */
-function dropoutSpecs({ settings, teacher, generator, auxiliary }: DrawContext, phase: DistillationPhase): SpecTree {
-  const specs: Record<string, SpecTree[string]> = {};
-  const add = (role: NetworkRole, model: MaskedDiffusionModel, guidance: Guidance) => {
-    if (settings.dropout[role] === 0) return;
-    const rows = settings.batchSize * (isGuided(guidance) ? 2 : 1);
-    for (const [site, { dtype, shape }] of Object.entries(model.dropoutSites ?? {}))
-      specs[`${role}/${site}`] = { dtype, shape: [rows, ...shape] };
-  };
-  add('generator', generator, 1);
-  add('auxiliary', auxiliary, auxiliaryGuidanceOf(settings, phase));
-  if (phase === 'generator') add('teacher', teacher.model, settings.teacherGuidance);
-  return specs;
+function guidanceOf(settings: ResolvedDistillation, phase: DistillationPhase, role: NetworkRole): Guidance {
+  if (role === 'generator') return 1;
+  return role === 'teacher' ? settings.teacherGuidance : auxiliaryGuidanceOf(settings, phase);
+}
+
+function maskScheduleOf(settings: ResolvedDistillation, phase: DistillationPhase): MaskRatioSchedule {
+  return phase === 'generator' ? settings.maskSchedule : settings.auxiliaryMaskSchedule;
 }
 
 function auxiliaryGuidanceOf(settings: ResolvedDistillation, phase: DistillationPhase): number {

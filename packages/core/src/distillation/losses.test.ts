@@ -45,7 +45,7 @@ async function phaseOf(phase: DistillationPhase, options: DistillationOptions, n
     { batchSize: batch, seed: 4, tokenInit: { noiseUnit: 'unit', embeddingNoise: 0.4 }, ...options },
     {
       trace: true,
-      initial: { generator: weights.generator, auxiliary: weights.auxiliary },
+      models: { generator: { weights: weights.generator }, auxiliary: { weights: weights.auxiliary } },
       negativeCondition: { label: int32([], [negativeLabel]) },
     },
   );

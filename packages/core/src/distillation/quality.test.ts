@@ -8,7 +8,6 @@ import {
   compileOneStep,
   createDistillation,
   eagerEngine,
-  generatorTokenInit,
   int32,
   randomStream,
   runTraining,
@@ -56,7 +55,7 @@ describe('distillation of a toy teacher', () => {
       averageDecay: 0.9,
       teacherGuidance: 2,
     });
-    const tokenInit = generatorTokenInit(distillation);
+    const tokenInit = distillation.generator.sampling.tokenInit!;
     const quality = async ({ state }: Pick<TrainingResult, 'state'>, model: ModelState) => {
       const device = await engine.upload(state);
       const sampler = await compileOneStep(engine, definition.model, { batchSize: 100, tokenInit, state: model });

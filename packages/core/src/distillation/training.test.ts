@@ -11,10 +11,10 @@ import {
   eagerEngine,
   float32,
   learningRateFactor,
-  mergeCalls,
   randomStream,
   runTraining,
-  type DistillationInputs,
+  type PhaseInputs,
+  type DistillationExtras,
   type DistillationOptions,
   type HostTree,
   type LearningRateSchedule,
@@ -74,12 +74,15 @@ describe('distillation', () => {
         learningRateSchedule: schedule,
         ...options,
       },
-      { trace: true, initial: { generator: weightsOf('generator'), auxiliary: weightsOf('auxiliary') } },
+      {
+        trace: true,
+        models: { generator: { weights: weightsOf('generator') }, auxiliary: { weights: weightsOf('auxiliary') } },
+      },
     );
     const { program, settings } = distillation;
     expect(program.batchSize).toBe(3 * settings.accumulation);
     const calls: HostTree[][] = [];
-    const watched: TrainingProgram<DistillationInputs> = {
+    const watched: TrainingProgram<PhaseInputs> = {
       ...program,
       async draw(step) {
         const inputs = await program.draw(step);
@@ -89,8 +92,8 @@ describe('distillation', () => {
             isBroken && i === trees.length - 1 ? { ...tree, embeddingNoiseScale: float32([], [NaN]) } : tree,
           );
         return {
-          generator: breakIf(inputs.generator, broken.generator?.includes(step) ?? false),
-          auxiliary: breakIf(inputs.auxiliary, broken.auxiliary?.includes(step) ?? false),
+          generator: breakIf(inputs['generator']!, broken.generator?.includes(step) ?? false),
+          auxiliary: breakIf(inputs['auxiliary']!, broken.auxiliary?.includes(step) ?? false),
         };
       },
       finish(step, counters, outputs) {
@@ -123,14 +126,14 @@ describe('distillation', () => {
           const gradients: Numbers = Object.fromEntries(
             Object.keys(network.parameters).map((name) => [
               name,
-              network.parameters[name]!.map(
-                (_, i) => microSteps.reduce((sum, tree) => sum + tree[`gradient/${name}`]!.data[i]!, 0) / accumulation,
+              network.parameters[name]!.map((_, i) =>
+                microSteps.reduce((sum, tree) => sum + tree[`gradient/${name}`]!.data[i]!, 0),
               ),
             ]),
           );
           const rate = settings[`${phase}LearningRate`] * factor;
           expect(metrics[`${phase}/learningRate`]).toBeCloseTo(rate, 12);
-          const loss = microSteps.reduce((sum, tree) => sum + tree['loss']!.data[0]!, 0) / accumulation;
+          const loss = microSteps.reduce((sum, tree) => sum + tree['loss']!.data[0]!, 0);
           if (broken[phase]?.includes(step)) {
             expect(metrics[`${phase}/gradientNorm`]).toBeNaN();
             anySkipped = true;
@@ -175,7 +178,7 @@ describe('distillation', () => {
 
   it('resumes bit for bit from every step, through skipped, accumulated and merged ones', async () => {
     const engine = eagerEngine('cpu');
-    const make = (options: DistillationOptions) =>
+    const make = (options: DistillationOptions, extras: DistillationExtras = {}) =>
       createDistillation(
         { ...linearTeacher, weights: weightsOf('teacher') },
         {
@@ -186,23 +189,23 @@ describe('distillation', () => {
           learningRateSchedule: schedule,
           ...options,
         },
-        { initial: { generator: weightsOf('generator') } },
+        { models: { generator: { weights: weightsOf('generator') } }, ...extras },
       ).program;
-    const broken = <Draws extends DistillationInputs>(program: TrainingProgram<Draws>): TrainingProgram<Draws> => ({
+    const broken = (program: TrainingProgram<PhaseInputs>): TrainingProgram<PhaseInputs> => ({
       ...program,
       async draw(step) {
         const inputs = await program.draw(step);
         if (step !== 1) return inputs;
         return {
           ...inputs,
-          generator: inputs.generator.map((tree) => ({ ...tree, embeddingNoiseScale: float32([], [NaN]) })),
+          generator: inputs['generator']!.map((tree) => ({ ...tree, embeddingNoiseScale: float32([], [NaN]) })),
         };
       },
     });
     for (const program of [
       broken(make({ accumulation: 2, auxiliaryRounds: 2 })),
       broken(make({})),
-      mergeCalls(broken(make({}))),
+      broken(make({}, { separateCalls: true })),
     ]) {
       const whole = await runTraining(program, { engine });
       for (const until of [1, 2, 4]) {

@@ -5,6 +5,7 @@
  */
 import { OptionError } from '../errors.js';
 import { parseGeneratorDescription, type GeneratorDescription, type LoadedGenerator } from '../generator/generator.js';
+import { checkSameSpace } from '../distillation/algorithm.js';
 import type { InspectedModel } from '../model/inspected-model.js';
 import type { TeacherDefinition, TokenDecoder } from '../model/model.js';
 import { escapeText } from '../text/escape-text.js';
@@ -65,8 +66,8 @@ export async function readGenerator(
 ): Promise<LoadedGenerator> {
   const { description, plugin } = await readDescription(source, teachers);
   const { config } = description.teacher;
-  const definition = plugin.defineFrom ? await plugin.defineFrom(config, source) : plugin.define(config);
-  checkModelName(definition, description, source);
+  const teacher = plugin.defineFrom ? await plugin.defineFrom(config, source) : plugin.define(config);
+  const definition = generatorDefinition(plugin, teacher, description, source);
   const { model, decoder } = definition;
   // Tensor by tensor, and what is in 16 bits stays so: a large model must not be in memory several times.
   const read = (file: string, of: SizedModel): Promise<HostTree> =>
@@ -93,8 +94,7 @@ export async function inspectGenerator(
 ): Promise<InspectedGenerator> {
   const { description, plugin } = await readDescription(source, teachers);
   const { config } = description.teacher;
-  const definition = plugin.define(config);
-  checkModelName(definition, description, source);
+  const definition = generatorDefinition(plugin, plugin.define(config), description, source);
   const { model, decoder } = definition;
   const { weights, decoder: decoderFile } = generatorFileNames;
   const inspect = (name: string, file: string, of: SizedModel): Promise<InspectedPart> =>
@@ -129,14 +129,20 @@ async function readDescription(
   return { description, plugin };
 }
 
-function checkModelName(
-  { model }: TeacherDefinition,
-  { model: name, teacher }: GeneratorDescription,
+/** The teacher's conditions and decoder with the generator's own model and sampler, if it has such. */
+function generatorDefinition(
+  plugin: TeacherPlugin,
+  teacher: TeacherDefinition,
+  { architecture, sampler, model: name, teacher: { name: teacherName } }: GeneratorDescription,
   { location }: WeightSource,
-): void {
+): TeacherDefinition {
+  const { model } = architecture ? plugin.define(architecture) : teacher;
+  const where = escapeText(`${location}/${generatorFileNames.description}`);
   if (model.name !== name)
     throw new OptionError(
-      `${escapeText(`${location}/${generatorFileNames.description}`)}: holds a generator of the model "${escapeText(name)}", the teacher plugin "${teacher.name}" defines "${model.name}"`,
+      `${where}: holds a generator of the model "${escapeText(name)}", the teacher plugin "${teacherName}" defines "${model.name}"`,
       { path: location },
     );
+  if (architecture) checkSameSpace(teacher.model, model, 'generator');
+  return { ...teacher, model, ...(sampler ? { sampler } : {}) };
 }

@@ -2,7 +2,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor1D, Tensor3D } from '@tensorflow/tfjs-core';
 import { OptionError } from '../errors.js';
-import type { Condition, MaskedDiffusionModel, ModelInputs } from './model.js';
+import { forwardPass, type EmbeddingNoise, type PassInputs } from './forward-pass.js';
+import type { Condition, MaskedDiffusionModel } from './model.js';
 import { float32, type HostTensor, type HostTree, type SpecTree, type TensorTree } from '../tensors/tensors.js';
 
 /**
@@ -54,12 +55,12 @@ export interface ConditionalPair {
 
 /**
  * Both passes as one batch of twice the size, conditional samples first. Dropout uniforms, if any, are for that batch: the
- * two passes drop out independently.
+ * two passes drop out independently. Embedding noise is for the batch itself: the two passes share it.
  */
 export function conditionalPair(
   model: MaskedDiffusionModel,
   weights: TensorTree,
-  inputs: ModelInputs,
+  inputs: PassInputs,
   nullCondition: Condition,
 ): ConditionalPair {
   const [batch] = inputs.tokens.shape;
@@ -69,11 +70,12 @@ export function conditionalPair(
     const rows = none.shape[0] === batch ? none : tf.tile(none, [batch, ...none.shape.slice(1).map(() => 1)]);
     condition[name] = tf.concat([tensor, rows], 0);
   }
-  const logits = model.logits(weights, {
+  const logits = forwardPass(model, weights, {
     tokens: tf.concat([inputs.tokens, inputs.tokens], 0),
     condition,
     ...(inputs.time ? { time: twice(inputs.time) } : {}),
     ...(inputs.dropout ? { dropout: inputs.dropout } : {}),
+    ...(inputs.embeddingNoise ? { embeddingNoise: noiseTwice(inputs.embeddingNoise) } : {}),
   });
   const [, length, numLogits] = logits.shape;
   return {
@@ -87,6 +89,10 @@ function twice(tree: TensorTree): TensorTree {
   return Object.fromEntries(Object.entries(tree).map(([name, tensor]) => [name, tf.concat([tensor, tensor], 0)]));
 }
 
+function noiseTwice({ noise, scale }: EmbeddingNoise): EmbeddingNoise {
+  return { noise: tf.concat([noise, noise], 0), scale };
+}
+
 /** unconditional + scale (conditional - unconditional), scale float32 [batch]. */
 export function combineGuidance({ conditional, unconditional }: ConditionalPair, scale: Tensor1D): Tensor3D {
   return tf.add(unconditional, tf.mul(tf.reshape(scale, [-1, 1, 1]), tf.sub(conditional, unconditional)));
@@ -96,10 +102,10 @@ export function combineGuidance({ conditional, unconditional }: ConditionalPair,
 export function guidedLogits(
   model: MaskedDiffusionModel,
   weights: TensorTree,
-  inputs: ModelInputs,
+  inputs: PassInputs,
   guidance?: GuidanceInputs,
 ): Tensor3D {
-  if (!guidance) return model.logits(weights, inputs);
+  if (!guidance) return forwardPass(model, weights, inputs);
   return combineGuidance(conditionalPair(model, weights, inputs, guidance.nullCondition), guidance.scale);
 }
 

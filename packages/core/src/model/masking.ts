@@ -69,11 +69,34 @@ export function scheduledMask(
   schedule: MaskRatioSchedule,
   ratioUniforms: HostTensor<'float32'>,
   uniforms: HostTensor<'float32'>,
-  [lowest, highest]: MaskRatioRange = [0, 1],
+  range?: MaskRatioRange,
 ): ChosenMask {
-  const ratios = Array.from(ratioUniforms.data, (r) => Math.min(highest, Math.max(lowest, maskRatioAt(schedule, r))));
+  const ratios = maskRatios(schedule, ratioUniforms.data, range);
   const counts = ratios.map((ratio) => numMasked(uniforms.shape[1]!, ratio));
   return { isMasked: chooseMasked(uniforms, counts), maskRatio: float32([ratios.length], ratios) };
+}
+
+/**
+ * Masked positions of all samples together, which the ratios alone decide: a part of a batch knows that of the whole.
+ *
+ * @param ratioUniforms - one number per sample of the whole batch.
+ * @param length - L, positions of a sample.
+ */
+export function countMasked(
+  schedule: MaskRatioSchedule,
+  ratioUniforms: Float32Array,
+  length: number,
+  range?: MaskRatioRange,
+): number {
+  return maskRatios(schedule, ratioUniforms, range).reduce((sum, ratio) => sum + numMasked(length, ratio), 0);
+}
+
+function maskRatios(
+  schedule: MaskRatioSchedule,
+  uniforms: Float32Array,
+  [lowest, highest]: MaskRatioRange = [0, 1],
+): number[] {
+  return Array.from(uniforms, (uniform) => Math.min(highest, Math.max(lowest, maskRatioAt(schedule, uniform))));
 }
 
 /**

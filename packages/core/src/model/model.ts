@@ -1,9 +1,9 @@
 /**
  * The contract of a teacher plugin: a masked diffusion model, facts about its token space and condition as data, and
- * pure functions over its weights. Teacher, auxiliary model and generator are one function `logits(weights, inputs)`
- * with three weight sets.
+ * pure functions over its weights. Teacher, auxiliary model and generator are one model with three weight sets; a pass
+ * is `logits` of `embed` (`forward-pass.ts`).
  */
-import type { Scalar, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
+import type { Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
 import type { Engine, UploadOptions } from '../engine/engine.js';
 import type { RandomStream } from '../random/random.js';
 import type { SamplerSettings } from './sampler-options.js';
@@ -14,18 +14,16 @@ import type { TokenSpace } from './token-space.js';
 /** Named tensors with a leading batch axis: `{ label }`, or text states, pooled embedding and micro-conditions. */
 export type Condition = TensorTree;
 
-/** Arguments of one forward pass. */
+/** Arguments of `logits`: all that a model sees of a pass. */
 export interface ModelInputs {
-  /** int32 [batch, L], row-major over the grid; masked positions hold `maskTokenId`. */
-  readonly tokens: Tensor2D;
+  /**
+   * float32 [batch, L, embeddingWidth]: those of the tokens, row-major over the grid, perturbed where the pass asks for
+   * it. Not always rows of a table.
+   */
+  readonly embeddings: Tensor3D;
   readonly condition: Condition;
   /** Results of the model's `time.compute`, for models that are conditioned on progress. MaskGIT is not. */
   readonly time?: TensorTree;
-  /**
-   * Gaussian embedding perturbation (Di[M]O section 4.2): each token embedding e becomes `scale * noise + sqrt(1 -
-   * scale^2) * e`. `noise` float32 [batch, L, embeddingWidth], standard normal; `scale` float32 scalar in [0, 1].
-   */
-  readonly embeddingNoise?: { readonly noise: Tensor3D; readonly scale: Scalar };
   /** Dropout probability and float32 uniforms by site name; absent when evaluating. */
   readonly dropout?: { readonly rate: number; readonly uniforms: TensorTree };
 }
@@ -45,7 +43,7 @@ export interface MaskedDiffusionModel {
   readonly condition: Readonly<Record<string, ConditionSpec>>;
   /** Inputs derived from the progress of a pass; absent if the model sees tokens and condition alone. */
   readonly time?: TimeConditioning;
-  /** Width of the token embeddings, which is that of the embedding noise. */
+  /** Width of the token embeddings. */
   readonly embeddingWidth: number;
   /** Every weight by its name on disk (the original implementation's names, shapes and layouts). */
   readonly parameters: SpecTree;
@@ -60,7 +58,15 @@ export interface MaskedDiffusionModel {
   /** Freshly initialized weights. */
   initialize(random: RandomStream): HostTree;
   /**
-   * Logits of all positions, float32 [batch, L, V]. Pure; differentiable in the weights.
+   * Embeddings of tokens, float32 [batch, n, embeddingWidth]: what embedding noise perturbs. Each follows from its token
+   * alone, not from its position or its neighbours, so that n may be any number; what a model adds by position or
+   * condition is part of `logits`. Pure; differentiable in the weights.
+   *
+   * @param tokens - int32 [batch, n]: codes, and `maskTokenId` where masked.
+   */
+  embed(weights: TensorTree, tokens: Tensor2D): Tensor3D;
+  /**
+   * Logits of all positions, float32 [batch, L, V]. Pure; differentiable in the weights and in the embeddings.
    */
   logits(weights: TensorTree, inputs: ModelInputs): Tensor3D;
   /** Shapes without batch axis of the dropout uniforms by site name; absent if the model has no dropout. */
@@ -116,11 +122,11 @@ export interface PreparedConditions {
 }
 
 /** Version of the plugin contract that this core speaks. */
-export const contractVersion = 1;
+export const contractVersion = 2;
 
 /** What a teacher plugin provides. */
 export interface TeacherDefinition {
-  readonly contract: 1;
+  readonly contract: typeof contractVersion;
   readonly name: string;
   readonly model: MaskedDiffusionModel;
   /** Condition tensors without batch axis that mean "no condition", for guidance and condition drop. */
@@ -153,12 +159,4 @@ export interface Teacher extends TeacherDefinition {
   readonly weights: HostTree;
   /** Weights of the decoder, if there is one. */
   readonly decoderWeights?: HostTree;
-  /** Architecture of the auxiliary model. @default the teacher's own */
-  readonly auxiliary?: MaskedDiffusionModel;
-  /** Architecture of the generator. @default the teacher's own */
-  readonly generator?: MaskedDiffusionModel;
-  /** First weights of the auxiliary model. @default a copy of the teacher's */
-  createAuxiliary?(random: RandomStream): HostTree;
-  /** First weights of the generator. @default a copy of the teacher's */
-  createGenerator?(random: RandomStream): HostTree;
 }

@@ -64,14 +64,15 @@ export function scaledTensor(tensor: HostTensor<'float32'>, factor: number): Hos
 /**
  * The tensor made on the device, if it has a recipe and the current tfjs backend a kernel for it.
  *
- * Kernel `DimoRandomNumbers` {}, {kind, seedLow, seedHigh, step, stream, factor, shape} -> [numbers], the same as the
- * host's, bit for bit.
+ * Kernel `DimoRandomNumbers` {}, {kind, seedLow, seedHigh, step, stream, rows, factor, shape} -> [numbers], the same as
+ * the host's, bit for bit.
  */
 export function drawOnDevice(tensor: HostTensor): Tensor | undefined {
   const made = drawRecipeOf(tensor);
   if (!made || !hasKernel('DimoRandomNumbers')) return undefined;
   const { kind, key, factor } = made;
   const [seedLow, seedHigh] = key.seed;
-  const attributes = { kind, seedLow, seedHigh, step: key.step, stream: key.stream, factor, shape: [...tensor.shape] };
+  const { step, stream, rows = 1 } = key;
+  const attributes = { kind, seedLow, seedHigh, step, stream, rows, factor, shape: [...tensor.shape] };
   return tf.engine().runKernel<Tensor>('DimoRandomNumbers', {}, attributes);
 }

@@ -20,3 +20,26 @@ export function positive(): z.ZodNumber {
 export function belowOne(): z.ZodNumber {
   return z.number().min(0).lt(1);
 }
+
+/** An object whose keys all have defaults, so that it can be left out. */
+export function section<S extends z.ZodRawShape>(shape: S): z.ZodPrefault<z.ZodObject<S, z.core.$strict>> {
+  return z.strictObject(shape).prefault({} as never);
+}
+
+/**
+ * A section that may be written as a plain number where most people need one of its keys alone.
+ *
+ * @param key - what the number is; the other keys then have their defaults.
+ */
+export function sectionOrNumber<S extends z.ZodRawShape>(shape: S, key: keyof S & string) {
+  const schema = z
+    .preprocess(
+      (value) => (typeof value === 'number' && Number.isFinite(value) ? { [key]: value } : value),
+      z.strictObject(shape),
+    )
+    .prefault({} as never)
+    // Read by `expectedText` and `--set`: JSON Schema shows what comes out of the preprocessing only.
+    .meta({ shorthand: 'a finite number', shorthandKey: key });
+  // What may be written, in types: preprocessing takes anything.
+  return schema as typeof schema & { _zod: { input: number | z.input<z.ZodObject<S>> | undefined } };
+}

@@ -3,8 +3,11 @@
  * nothing that arrives with weights can.
  */
 import type { Dataset, TokenDataset } from '../training/dataset.js';
+import type { AlgorithmRegistry, DistillationAlgorithm } from '../distillation/algorithm.js';
+import { builtInAlgorithms } from '../distillation/built-in-algorithms.js';
 import type { Engine, EngineFactory } from '../engine/engine.js';
 import { PluginError } from '../errors.js';
+import { fromContract1 } from '../model/forward-pass.js';
 import { contractVersion } from '../model/model.js';
 import { builtInSamplers } from '../sampling/built-in-samplers.js';
 import type { SamplerRegistry } from '../sampling/resolve-sampler.js';
@@ -45,7 +48,7 @@ export interface MetricPlugin {
 
 /** What a package contributes. */
 export interface DimoPlugin {
-  readonly contract: 1;
+  readonly contract: typeof contractVersion;
   readonly name: string;
   readonly engines?: readonly EngineFactory[];
   readonly teachers?: readonly TeacherPlugin[];
@@ -54,6 +57,8 @@ export interface DimoPlugin {
   readonly metrics?: readonly MetricPlugin[];
   /** Multi-step samplers; their names differ from those of core. */
   readonly samplers?: readonly Sampler[];
+  /** Distillation algorithms; their names differ from those of core. */
+  readonly algorithms?: readonly DistillationAlgorithm[];
 }
 
 /**
@@ -67,7 +72,12 @@ export function definePlugin(plugin: DimoPlugin): DimoPlugin {
   if (plugin.contract !== contractVersion)
     throw new PluginError(
       `plugin "${plugin.name}" is written for contract ${String(plugin.contract)}, this @dimo/core speaks ${contractVersion}`,
-      { hint: 'install matching versions of the plugin and @dimo/core' },
+      {
+        hint:
+          (plugin.contract as unknown) === 1
+            ? `without a teacher in it, only the number changes; with one, ${fromContract1}`
+            : 'install matching versions of the plugin and @dimo/core',
+      },
     );
   return plugin;
 }
@@ -82,6 +92,8 @@ export interface PluginRegistry {
   readonly metrics: ReadonlyMap<string, MetricPlugin>;
   /** Those of core too. */
   readonly samplers: SamplerRegistry;
+  /** Those of core too. */
+  readonly algorithms: AlgorithmRegistry;
 }
 
 /**
@@ -97,25 +109,31 @@ export function createRegistry(plugins: readonly DimoPlugin[]): PluginRegistry {
     datasets: collect(plugins, 'datasets'),
     tokenDatasets: collect(plugins, 'tokenDatasets'),
     metrics: collect(plugins, 'metrics'),
-    samplers: withBuiltIn(collect(plugins, 'samplers'), plugins),
+    samplers: withBuiltIn('samplers', builtInSamplers, plugins),
+    algorithms: withBuiltIn('algorithms', builtInAlgorithms, plugins),
   };
 }
 
-function withBuiltIn(samplers: ReadonlyMap<string, Sampler>, plugins: readonly DimoPlugin[]): SamplerRegistry {
-  const taken = [...samplers.keys()].find((name) => builtInSamplers.has(name));
+/** Core's, and those of plugins. */
+function withBuiltIn<K extends 'samplers' | 'algorithms'>(
+  kind: K,
+  builtIn: PluginRegistry[K],
+  plugins: readonly DimoPlugin[],
+): PluginRegistry[K] {
+  const added = collect(plugins, kind);
+  const taken = [...added.keys()].find((name) => builtIn.has(name));
   if (taken !== undefined) {
-    const owner = plugins.find((plugin) => plugin.samplers?.some(({ name }) => name === taken));
+    const owner = plugins.find((plugin) => plugin[kind]?.some(({ name }) => name === taken));
     throw new PluginError(
-      `plugin "${owner?.name}" provides the sampler "${taken}", which is one of core's; it needs another name`,
+      `plugin "${owner?.name}" provides "${taken}" under ${kind}, which is one of core's; it needs another name`,
     );
   }
-  return new Map([...builtInSamplers, ...samplers]);
+  return new Map<string, unknown>([...builtIn, ...added]) as unknown as PluginRegistry[K];
 }
 
-function collect<K extends 'engines' | 'teachers' | 'datasets' | 'tokenDatasets' | 'metrics' | 'samplers'>(
-  plugins: readonly DimoPlugin[],
-  kind: K,
-): Map<string, NonNullable<DimoPlugin[K]>[number]> {
+function collect<
+  K extends 'engines' | 'teachers' | 'datasets' | 'tokenDatasets' | 'metrics' | 'samplers' | 'algorithms',
+>(plugins: readonly DimoPlugin[], kind: K): Map<string, NonNullable<DimoPlugin[K]>[number]> {
   const found = new Map<string, NonNullable<DimoPlugin[K]>[number]>();
   const owners = new Map<string, string>();
   for (const plugin of plugins)

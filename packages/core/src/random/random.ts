@@ -15,6 +15,8 @@ export interface StreamKey {
   readonly step: number;
   /** uint32 hash of the name. */
   readonly stream: number;
+  /** Streams of as many consecutive steps, each of which gives an equal part of the numbers, in order. @default 1 */
+  readonly rows?: number;
 }
 
 /** Numbers of one (seed, step, stream), in order. The same key gives the same numbers. */

@@ -157,8 +157,8 @@ describe('generator description', () => {
 
   it('survives JSON', () => {
     expect(parseGeneratorDescription(JSON.parse(JSON.stringify(description)), 'generator.json')).toEqual(description);
-    expect(description.tokenInit.maskRatio).toEqual([0.2, 0.8]);
-    expect(description.tokenInit.noiseDeviation).toBeGreaterThan(0.3);
+    expect(description.tokenInit!.maskRatio).toEqual([0.2, 0.8]);
+    expect(description.tokenInit!.noiseDeviation).toBeGreaterThan(0.3);
   });
 
   it('is refused when a field is wrong, naming it', () => {

@@ -8,6 +8,7 @@ import { checkHostTree, checkSpecTree, checkValues } from '../engine/check-tenso
 import { checkTree } from '../tensors/check-tree.js';
 import type { DeviceTree, Engine } from '../engine/engine.js';
 import { OptionError } from '../errors.js';
+import { forwardPass } from '../model/forward-pass.js';
 import { conditionSpecs } from '../model/guidance.js';
 import { type MaskedDiffusionModel } from '../model/model.js';
 import { modelState, type ModelState } from '../model/model-state.js';
@@ -111,7 +112,7 @@ export async function compileOneStep(
     (stateTensors, given) => {
       const normal = given['embeddingNoise'] as Tensor3D | undefined;
       const noise = normal && tf.mul<Tensor3D>(normal, tokenInit.noiseDeviation);
-      const logits = model.logits(state.weights(stateTensors), {
+      const logits = forwardPass(model, state.weights(stateTensors), {
         tokens: given['initialTokens'] as Tensor2D,
         condition: subtree('condition', given),
         time: subtree('time', given),

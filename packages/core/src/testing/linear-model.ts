@@ -3,8 +3,7 @@
  * table rows. Codes, logits, mask token and width all differ, and it is told its mask ratio and the steps that are left.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import type { Tensor3D } from '@tensorflow/tfjs-core';
-import type { MaskedDiffusionModel, TeacherDefinition } from '../model/model.js';
+import { contractVersion, type MaskedDiffusionModel, type TeacherDefinition } from '../model/model.js';
 import { embedding } from '../ops/embedding.js';
 import { float32, int32, sizeOf, type HostTree } from '../tensors/tensors.js';
 
@@ -51,12 +50,9 @@ export const linearModel: MaskedDiffusionModel = {
     }),
   },
   dropoutSites: { hidden: spec(6, numLogits) },
-  logits(weights, { tokens, condition, time = {}, embeddingNoise, dropout }) {
-    let hidden = embedding<Tensor3D>(weights['tokens']!, tokens);
-    if (embeddingNoise) {
-      const { noise, scale } = embeddingNoise;
-      hidden = tf.add(tf.mul(hidden, tf.sqrt(tf.sub(1, tf.mul(scale, scale)))), tf.mul(noise, scale));
-    }
+  embed: (weights, tokens) => embedding(weights['tokens']!, tokens),
+  logits(weights, { embeddings, condition, time = {}, dropout }) {
+    let hidden = embeddings;
     if (dropout) {
       const isKept = tf.cast(tf.greaterEqual(dropout.uniforms['hidden']!, dropout.rate), 'float32');
       hidden = tf.div(tf.mul(hidden, isKept), 1 - dropout.rate);
@@ -75,7 +71,7 @@ export const linearModel: MaskedDiffusionModel = {
 
 /** The linear model as a teacher; class 3 is "no condition". */
 export const linearTeacher: TeacherDefinition = {
-  contract: 1,
+  contract: contractVersion,
   name: 'linear',
   model: linearModel,
   nullCondition: { label: int32([], [numClasses]) },

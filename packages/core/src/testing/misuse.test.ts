@@ -88,7 +88,9 @@ const refused = [
     (negativeCondition) => core.createDistillation(teacher, {}, { negativeCondition: negativeCondition as HostTree }),
   ),
   ...each('first weights', [{}, { 'tokens.weight': float32([1]) }], (generator) =>
-    core.createDistillation(teacher, {}, { initial: { generator: generator as HostTree } }).program.initialState(),
+    core
+      .createDistillation(teacher, {}, { models: { generator: { weights: generator as HostTree } } })
+      .program.initialState(),
   ),
   ...each(
     'teacher training options',

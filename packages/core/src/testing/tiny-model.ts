@@ -1,7 +1,12 @@
 /** A masked diffusion model of a few hundred weights for the tests of this package. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
-import type { MaskedDiffusionModel, ModelInputs, TeacherDefinition } from '../model/model.js';
+import {
+  contractVersion,
+  type MaskedDiffusionModel,
+  type ModelInputs,
+  type TeacherDefinition,
+} from '../model/model.js';
 import { embedding } from '../ops/embedding.js';
 import { gelu } from '../ops/gelu.js';
 import { linear } from '../ops/linear.js';
@@ -50,21 +55,16 @@ export function tinyModel(options: TinyModelOptions = {}): MaskedDiffusionModel 
           ),
         ]),
       ),
+    embed: (weights, tokens) => embedding(weights['tokens.weight']!, tokens),
     logits: tinyLogits,
     dropoutSites: { hidden: spec(grid[0] * grid[1], width) },
   };
 }
 
-function tinyLogits(weights: TensorTree, { tokens, condition, embeddingNoise, dropout }: ModelInputs): Tensor3D {
-  let embedded = embedding<Tensor3D>(weights['tokens.weight']!, tokens);
-  if (embeddingNoise) {
-    const { noise, scale } = embeddingNoise;
-    const kept = tf.sqrt(tf.sub(1, tf.mul(scale, scale)));
-    embedded = tf.add(tf.mul(scale, noise), tf.mul(kept, embedded));
-  }
-  const context = tf.mean(embedded, 1, true);
+function tinyLogits(weights: TensorTree, { embeddings, condition, dropout }: ModelInputs): Tensor3D {
+  const context = tf.mean(embeddings, 1, true);
   const label = tf.expandDims(embedding<Tensor2D>(weights['labels.weight']!, condition['label']!), 1);
-  const hidden = linear(tf.add(tf.add(embedded, context), label), weights['hidden.weight']!, weights['hidden.bias']!);
+  const hidden = linear(tf.add(tf.add(embeddings, context), label), weights['hidden.weight']!, weights['hidden.bias']!);
   let activation = gelu(hidden);
   if (dropout) {
     const isKept = tf.cast(tf.greaterEqual(dropout.uniforms['hidden']!, dropout.rate), 'float32');
@@ -77,7 +77,7 @@ function tinyLogits(weights: TensorTree, { tokens, condition, embeddingNoise, dr
 export function tinyTeacher(options: TinyModelOptions = {}): TeacherDefinition {
   const { numClasses = 3 } = options;
   return {
-    contract: 1,
+    contract: contractVersion,
     name: 'tiny',
     model: tinyModel(options),
     nullCondition: { label: int32([], [numClasses]) },

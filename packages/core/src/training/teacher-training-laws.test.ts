@@ -10,6 +10,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import {
   eagerEngine,
   float32,
+  forwardPass,
   int32,
   learningRateFactor,
   maskRatioAt,
@@ -19,6 +20,7 @@ import {
   teacherTrainingProgram,
   type HostTree,
   type LearningRateSchedule,
+  type PhaseInputs,
   type TeacherTrainingOptions,
   type TensorTree,
   type TrainingProgram,
@@ -33,6 +35,11 @@ beforeAll(() => tf.setBackend('cpu'));
 
 const weightsOf = (name: string) => linearModel.initialize(randomStream(1, 0, name));
 const schedule: LearningRateSchedule = { kind: 'linear', warmupSteps: 2, finalFraction: 0.1 };
+
+/** Inputs of the one phase. */
+async function batchOf(program: TrainingProgram<PhaseInputs>, step: number): Promise<HostTree> {
+  return (await program.draw(step))['train']![0]!;
+}
 
 describe('teacher training', () => {
   const count = 7;
@@ -51,7 +58,7 @@ describe('teacher training', () => {
     });
   }
 
-  it('draws batches, masks, dropped conditions and dropout from the streams of the step, epoch after epoch', () => {
+  it('draws batches, masks, dropped conditions and dropout from the streams of the samples, epoch after epoch', async () => {
     const batchSize = 4;
     const program = teacherTrainingProgram(linearTeacher, data, {
       batchSize,
@@ -62,10 +69,14 @@ describe('teacher training', () => {
     });
     const orders = new Set<string>();
     for (const step of [0, 1, 2, 5]) {
-      const draws = program.draw(step) as HostTree;
+      const draws = await batchOf(program, step);
       const rows = rowsOf(step, batchSize);
       orders.add(rows.join());
-      const uniform = (name: string, size: number) => referenceStream(seed, step, `teacher/${name}`).uniform(size);
+      // Sample b is number 4 step + b of the run.
+      const uniform = (name: string, size: number) =>
+        [0, 1, 2, 3].flatMap((b) =>
+          referenceStream(seed, batchSize * step + b, `teacher/${name}`).uniform(size / batchSize),
+        );
       const targets = rows.flatMap((row) => [...data.tokens.data.slice(row * 6, row * 6 + 6)]);
       expect([...draws['targets']!.data]).toEqual(targets);
       const ratios = uniform('mask-ratio', batchSize).map((r) => maskRatioAt('square', r));
@@ -83,19 +94,21 @@ describe('teacher training', () => {
       );
       const dropout = draws['dropout/hidden']!;
       expect(dropout.shape).toEqual([batchSize, 6, 8]);
-      expect([...dropout.data.slice(0, 20)]).toEqual(uniform('dropout/hidden', 20));
+      expect([...dropout.data]).toEqual(uniform('dropout/hidden', batchSize * 48));
     }
     expect(orders.size).toBe(4);
     expect([...data.condition['label']!.data]).toEqual([0, 1, 2, 0, 1, 2, 1]);
   });
 
-  it('gives every epoch an order of its own, and every sequence once', () => {
+  it('gives every epoch an order of its own, and every sequence once', async () => {
     const program = teacherTrainingProgram(linearTeacher, { ...data, tokens: tagged() }, { batchSize: count, seed });
-    const orders = [0, 1, 2].map((step) => [...(program.draw(step) as HostTree)['targets']!.data].join());
+    const batches = await Promise.all([0, 1, 2].map((step) => batchOf(program, step)));
+    const orders = batches.map(({ targets }) => [...targets!.data].join());
     expect(new Set(orders).size).toBe(3);
     // An epoch ends inside of a batch: 14 batches of 3 are 6 epochs of 7.
     const small = teacherTrainingProgram(linearTeacher, { ...data, tokens: tagged() }, { batchSize: 3, seed });
-    const seen = Array.from({ length: 14 }, (_, step) => tagsOf(small.draw(step) as HostTree)).flat();
+    const all = await Promise.all(Array.from({ length: 14 }, (_, step) => batchOf(small, step)));
+    const seen = all.flatMap(tagsOf);
     for (let epoch = 0; epoch < 6; epoch++)
       expect([...seen.slice(epoch * count, (epoch + 1) * count)].sort()).toEqual([0, 1, 2, 3, 4, 5, 6]);
   });
@@ -149,13 +162,12 @@ describe('teacher training', () => {
       },
       weightsOf('teacher'),
     );
-    const watched: TrainingProgram<HostTree> = {
+    const watched: TrainingProgram<PhaseInputs> = {
       ...program,
       async draw(step) {
-        const draws = await program.draw(step);
-        return broken.includes(step)
-          ? { ...draws, lossWeights: float32([4, 6], new Float32Array(24).fill(NaN)) }
-          : draws;
+        const draws = await batchOf(program, step);
+        const lossWeights = float32([4, 6], new Float32Array(24).fill(NaN));
+        return { train: [broken.includes(step) ? { ...draws, lossWeights } : draws] };
       },
     };
     const network = referenceNetwork(numbersOf(program.initialState(), 'teacher'));
@@ -172,7 +184,7 @@ describe('teacher training', () => {
           skipped++;
           expect(state).toEqual(before);
         } else {
-          const { gradients, loss, maskedNll } = lossOf(before, await program.draw(step), given.labelSmoothing);
+          const { gradients, loss, maskedNll } = lossOf(before, await batchOf(program, step), given.labelSmoothing);
           expect(metrics['loss']).toBeCloseTo(loss, 5);
           expect(metrics['maskedNll']).toBeCloseTo(maskedNll, 5);
           expect(metrics['gradientNorm']).toBeCloseTo(normOf(gradients), 5);
@@ -205,7 +217,7 @@ describe('teacher training', () => {
       const targets = tf.cast(tf.oneHot(inputs['targets'] as Tensor2D, 8), 'float32');
       const logProbabilitiesOf = (values: TensorTree) =>
         tf.logSoftmax(
-          linearModel.logits(values, {
+          forwardPass(linearModel, values, {
             tokens: inputs['tokens'] as Tensor2D,
             condition: { label: inputs['condition/label']! },
             time: subtree('time', inputs),
@@ -235,11 +247,12 @@ describe('teacher training', () => {
       dropout: 0.2,
       learningRateSchedule: schedule,
     });
-    const broken: TrainingProgram<HostTree> = {
+    const broken: TrainingProgram<PhaseInputs> = {
       ...program,
       async draw(step) {
-        const draws = await program.draw(step);
-        return step === 2 ? { ...draws, lossWeights: float32([3, 6], new Float32Array(18).fill(NaN)) } : draws;
+        const draws = await batchOf(program, step);
+        const lossWeights = float32([3, 6], new Float32Array(18).fill(NaN));
+        return { train: [step === 2 ? { ...draws, lossWeights } : draws] };
       },
     };
     const whole = await runTraining(broken, { engine });
@@ -255,8 +268,9 @@ describe('teacher training', () => {
     const run = (isBroken: (step: number) => boolean) => {
       const program = teacherTrainingProgram(linearTeacher, data, { numSteps: 9, batchSize: 2, onNonFinite: 'skip' });
       const draw = async (step: number) => {
-        const draws = await program.draw(step);
-        return isBroken(step) ? { ...draws, lossWeights: float32([2, 6], new Float32Array(12).fill(NaN)) } : draws;
+        const draws = await batchOf(program, step);
+        const lossWeights = float32([2, 6], new Float32Array(12).fill(NaN));
+        return { train: [isBroken(step) ? { ...draws, lossWeights } : draws] };
       };
       return runTraining({ ...program, draw }, { engine, maxSkippedInARow: 3 });
     };

@@ -10,23 +10,19 @@ import { checkHostTree } from '../engine/check-tensors.js';
 import { checkTree } from '../tensors/check-tree.js';
 import { dropConditions } from '../model/condition-drop.js';
 import { OptionError, ShapeError } from '../errors.js';
-import { conditionSpecs } from '../model/guidance.js';
+import { forwardPass } from '../model/forward-pass.js';
 import { gradientThroughLogits } from '../ops/logit-gradient.js';
-import { maskTokens, scheduledMask } from '../model/masking.js';
+import { countMasked, maskTokens, scheduledMask } from '../model/masking.js';
 import { type MaskedDiffusionModel, type TeacherDefinition } from '../model/model.js';
 import { modelState, type ModelState } from '../model/model-state.js';
 import { maskedCrossEntropy } from '../ops/masked-cross-entropy.js';
-import {
-  applyOptimizer,
-  initialMoments,
-  optimizerScalars,
-  optimizerScalarSpecs,
-  resolveOptimizer,
-  type NonFinitePolicy,
-  type OptimizerOptions,
-} from './optimizer.js';
+import { resolveOptimizer, type NonFinitePolicy, type OptimizerOptions } from './optimizer.js';
 import type { TokenDataset } from './dataset.js';
+import { epochRows } from './epoch-rows.js';
+import type { PhaseGradients, SampleRows } from './phase.js';
+import { phaseProgram, type PhaseInputs } from './phase-program.js';
 import { randomStream } from '../random/random.js';
+import { sampleStream } from '../random/sample-stream.js';
 import {
   checkLearningRateSchedule,
   learningRateFactor,
@@ -35,18 +31,9 @@ import {
   type LearningRateSchedule,
   type MaskRatioSchedule,
 } from '../model/schedule.js';
-import {
-  float32,
-  scalar,
-  subtree,
-  withPrefix,
-  type HostTree,
-  type SpecTree,
-  type TensorTree,
-} from '../tensors/tensors.js';
-import { timeInputs, timeSpecs } from '../model/time-conditioning.js';
+import { float32, sizeOf, subtree, withPrefix, type HostTree, type TensorTree } from '../tensors/tensors.js';
+import { timeInputs } from '../model/time-conditioning.js';
 import type { TrainingProgram } from './training.js';
-import { finishStep } from './training-result.js';
 import { sequenceLength } from '../model/token-space.js';
 
 /** Sequences to train on: int32 [count, L] ids in [0, codebookSize), and conditions with the leading axis `count`. */
@@ -147,85 +134,49 @@ export function teacherTrainingProgram(
   data: TrainingSequences,
   options: TeacherTrainingOptions = {},
   initialWeights?: HostTree,
-): TrainingProgram<HostTree> {
+): TrainingProgram<PhaseInputs> {
   const settings = resolveTeacherTraining(options);
   const { model } = teacher;
-  const { batchSize, seed } = settings;
+  const { seed } = settings;
   checkData(teacher, data);
-  const order = epochOrder(data.tokens.shape[0]!, batchSize, seed);
-  const length = sequenceLength(model.tokenSpace);
-  const row = { dtype: 'int32', shape: [batchSize, length] } as const;
-  const inputs: SpecTree = {
-    tokens: row,
-    targets: row,
-    lossWeights: { dtype: 'float32', shape: row.shape },
-    ...timeSpecs(model, batchSize),
-    ...conditionSpecs(model, batchSize),
-    ...withPrefix('dropout', dropoutSpecs(model, settings)),
-    ...withPrefix('optimizer', optimizerScalarSpecs),
-    averageRate: { dtype: 'float32', shape: [] },
-  };
-
-  return {
+  const order = epochRows(data.tokens.shape[0]!, seed, 'teacher/epoch');
+  return phaseProgram({
     name: `${model.name}-teacher`,
     numSteps: settings.numSteps,
-    batchSize,
-    functions: { train: { fn: (state, values) => trainStep(teacher, settings, { state, inputs: values }), inputs } },
-    initialState() {
+    batchSize: settings.batchSize,
+    onNonFinite: settings.onNonFinite,
+    initialWeights() {
       if (initialWeights) {
         checkHostTree('teacher training: initialWeights', initialWeights);
         checkTree('teacher training: initialWeights', model.parameters, initialWeights);
       }
-      const weights = initialWeights ?? model.initialize(randomStream(seed, 0, 'teacher/weights'));
-      return {
-        ...withPrefix('teacher', weights),
-        ...withPrefix('ema', weights),
-        ...withPrefix('optimizer', initialMoments(model.parameters)),
-      };
+      return withPrefix('teacher', initialWeights ?? model.initialize(randomStream(seed, 0, 'teacher/weights')));
     },
-    initialCounters: { updates: 0, skipped: 0 },
-    draw: (step) => drawBatch(teacher, data, { settings, rows: order(step), step }),
-    calls(step, counters, draws) {
-      const { updates = 0 } = counters;
-      const learningRate = rateAt(settings, step);
-      return [
-        {
-          fn: 'train',
-          inputs: {
-            ...draws,
-            ...withPrefix('optimizer', optimizerScalars(settings.optimizer, learningRate, updates)),
-            averageRate: scalar(1 - movingAverageDecay(settings.averageDecay, updates)),
-          },
-        },
-      ];
-    },
-    finish: (step, counters, outputs) =>
-      finishStep({
-        program: 'teacher training',
-        step,
-        counters,
-        policy: settings.onNonFinite,
-        updates: [{ counter: 'updates', outputs: outputs[0]! }],
-        metrics: { learningRate: rateAt(settings, step) },
-      }),
-  };
+    phases: [
+      {
+        trains: { prefix: 'teacher', parameters: model.parameters },
+        draw: (rows) => drawBatch(teacher, data, { settings, order, rows }),
+        gradients: (state, inputs) => teacherGradients(model, settings, subtree('teacher', state), inputs),
+        optimizer: settings.optimizer,
+        learningRate: (step) =>
+          settings.learningRate * learningRateFactor(settings.learningRateSchedule, step, settings.numSteps),
+        average: { prefix: 'ema', decay: (updates) => movingAverageDecay(settings.averageDecay, updates) },
+      },
+    ],
+  });
 }
 
-function rateAt(settings: ResolvedTeacherTraining, step: number): number {
-  return settings.learningRate * learningRateFactor(settings.learningRateSchedule, step, settings.numSteps);
-}
-
-/** One step of L_MDM: forward, cross-entropy at the masked positions, AdamW, average. */
-function trainStep(
-  teacher: Pick<TeacherDefinition, 'model'>,
+/** L_MDM: forward, and cross-entropy at the masked positions. */
+function teacherGradients(
+  model: MaskedDiffusionModel,
   settings: ResolvedTeacherTraining,
-  { state, inputs }: { state: TensorTree; inputs: TensorTree },
-): { state: TensorTree; outputs: TensorTree } {
-  const weights = subtree('teacher', state);
-  const { gradients, outputs } = gradientThroughLogits(
+  weights: TensorTree,
+  inputs: TensorTree,
+): PhaseGradients {
+  return gradientThroughLogits(
     weights,
     (trained) =>
-      teacher.model.logits(trained, {
+      forwardPass(model, trained, {
         tokens: inputs['tokens'] as Tensor2D,
         condition: subtree('condition', inputs),
         time: subtree('time', inputs),
@@ -243,91 +194,57 @@ function trainStep(
       return { gradient, outputs: { loss: tf.sum(loss), maskedNll: tf.sum(negativeLogLikelihood) } };
     },
   );
-  const update = applyOptimizer(
-    {
-      parameters: weights,
-      gradients,
-      moments: subtree('optimizer', state),
-      scalars: subtree('optimizer', inputs),
-      average: { weights: subtree('ema', state), rate: inputs['averageRate']! },
-      loss: outputs['loss']!,
-    },
-    settings.optimizer,
-    settings.onNonFinite,
-  );
-  return {
-    state: {
-      ...withPrefix('teacher', update.parameters),
-      ...withPrefix('ema', update.average),
-      ...withPrefix('optimizer', update.moments),
-    },
-    outputs: { ...outputs, gradientNorm: update.gradientNorm, applied: update.applied },
-  };
 }
 
-/** Masks and condition drops of one step. */
+/** Sequences, masks and condition drops of samples. */
 function drawBatch(
   teacher: Pick<TeacherDefinition, 'model' | 'nullCondition'>,
   data: TrainingSequences,
-  { settings, rows, step }: { settings: ResolvedTeacherTraining; rows: readonly number[]; step: number },
+  {
+    settings,
+    order,
+    rows,
+  }: { settings: ResolvedTeacherTraining; order: ReturnType<typeof epochRows>; rows: SampleRows },
 ): HostTree {
-  const { batchSize, seed } = settings;
-  const { tokenSpace } = teacher.model;
+  const { seed } = settings;
+  const { first, count } = rows;
+  const { tokenSpace, dropoutSites = {} } = teacher.model;
   const length = sequenceLength(tokenSpace);
   const uniform = (name: string, shape: readonly number[]) =>
-    float32(shape, randomStream(seed, step, `teacher/${name}`).uniform(shape.reduce((a, b) => a * b, 1)));
-  const targets = gatherRows(data.tokens, rows);
+    float32(shape, sampleStream(seed, first, count, `teacher/${name}`).uniform(sizeOf(shape)));
+  const sequences = [...order(first, count)];
+  const targets = gatherRows(data.tokens, sequences);
   const { isMasked, maskRatio } = scheduledMask(
     settings.maskSchedule,
-    uniform('mask-ratio', [batchSize]),
-    uniform('mask', [batchSize, length]),
+    uniform('mask-ratio', [count]),
+    uniform('mask', [count, length]),
   );
-  const count = isMasked.data.reduce((sum, masked) => sum + masked, 0);
+  const ratioUniforms = sampleStream(seed, rows.firstOfStep, rows.batchSize, 'teacher/mask-ratio').uniform(
+    rows.batchSize,
+  );
+  const maskedCount = countMasked(settings.maskSchedule, ratioUniforms, length);
   const condition = Object.fromEntries(
-    Object.entries(data.condition).map(([name, tensor]) => [name, gatherRows(tensor, rows)]),
+    Object.entries(data.condition).map(([name, tensor]) => [name, gatherRows(tensor, sequences)]),
   );
-  const isDropped = Array.from(uniform('drop', [batchSize]).data, (u) => u < settings.conditionDrop);
+  const isDropped = Array.from(uniform('drop', [count]).data, (u) => u < settings.conditionDrop);
   return {
     tokens: maskTokens(targets, isMasked, tokenSpace.maskTokenId),
     targets,
     lossWeights: float32(
-      [batchSize, length],
-      Float32Array.from(isMasked.data, (masked) => masked / count),
+      [count, length],
+      Float32Array.from(isMasked.data, (masked) => masked / maskedCount),
     ),
     ...timeInputs(teacher.model, { maskRatio }),
     ...withPrefix('condition', dropConditions(condition, teacher.nullCondition, isDropped)),
-    ...Object.fromEntries(
-      Object.entries(withPrefix('dropout', dropoutSpecs(teacher.model, settings))).map(([name, { shape }]) => [
-        name,
-        uniform(name, shape),
-      ]),
-    ),
+    ...(settings.dropout === 0
+      ? {}
+      : Object.fromEntries(
+          Object.entries(dropoutSites).map(([site, { shape }]) => [
+            `dropout/${site}`,
+            uniform(`dropout/${site}`, [count, ...shape]),
+          ]),
+        )),
   };
-}
-
-/** Dropout uniforms by site; none where the rate is 0. */
-function dropoutSpecs(model: MaskedDiffusionModel, settings: ResolvedTeacherTraining): SpecTree {
-  if (settings.dropout === 0) return {};
-  return Object.fromEntries(
-    Object.entries(model.dropoutSites ?? {}).map(([site, { dtype, shape }]) => [
-      site,
-      { dtype, shape: [settings.batchSize, ...shape] },
-    ]),
-  );
-}
-
-/** Rows of each step: every epoch goes through the data in a new random order. */
-function epochOrder(count: number, batchSize: number, seed: number): (step: number) => number[] {
-  let known = { epoch: -1, order: new Int32Array() };
-  const orderOf = (epoch: number) => {
-    if (known.epoch !== epoch) known = { epoch, order: randomStream(seed, epoch, 'teacher/epoch').permutation(count) };
-    return known.order;
-  };
-  return (step) =>
-    Array.from({ length: batchSize }, (_, i) => {
-      const position = step * batchSize + i;
-      return orderOf(Math.floor(position / count))[position % count]!;
-    });
 }
 
 function checkData(teacher: Pick<TeacherDefinition, 'model'>, { tokens, condition }: TrainingSequences): void {

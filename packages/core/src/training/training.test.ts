@@ -13,9 +13,9 @@ import {
 
 /** Adds 1 to `a` and then 1 to `b` in every step. */
 function counting(changes: Partial<TrainingProgram<number>> = {}): TrainingProgram<number> {
-  const add = (name: string) => ({
-    fn: (state: tf.NamedTensorMap) => ({ state: { [name]: tf.add(state[name]!, 1) }, outputs: {} }),
-    inputs: {},
+  const add = (name: string) => (state: tf.NamedTensorMap) => ({
+    state: { [name]: tf.add(state[name]!, 1) },
+    outputs: {},
   });
   return {
     name: 'counting',
@@ -88,7 +88,7 @@ describe('a run that fails', () => {
   });
 
   it.each([
-    ['its second call fails', { calls: () => [...counting().calls(0, {}, 0).slice(0, 1), { fn: 'none', inputs: {} }] }],
+    ['its second call fails', { functions: { ...counting().functions, b: boom } }],
     ['its result cannot be read', { finish: boom }],
   ])('in the middle of a step, because %s, leaves nothing: the state is that of half a step', async (_why, changes) => {
     const { error, saved } = await failing(counting(changes));

@@ -4,10 +4,10 @@
  * So one loop serves them all, and a checkpoint (state + counters + step) resumes any of them bit for bit.
  */
 import { requireInteger } from '../options/check-options.js';
-import type { CompiledFunction, DeviceTree, Engine, FunctionSignature, PureFunction } from '../engine/engine.js';
+import type { CompiledFunction, DeviceTree, Engine, PureFunction } from '../engine/engine.js';
 import { DimoError, NonFiniteError } from '../errors.js';
 import { explainMemory } from '../engine/out-of-memory.js';
-import { specsOf, type HostTree } from '../tensors/tensors.js';
+import { scalar, specsOf, type HostTree } from '../tensors/tensors.js';
 
 /** Host numbers that a checkpoint keeps: optimizer updates made, steps skipped. */
 export type Counters = Readonly<Record<string, number>>;
@@ -17,6 +17,19 @@ export interface StepCall {
   /** Key in `TrainingProgram.functions`. */
   readonly fn: string;
   readonly inputs: HostTree;
+  /**
+   * Set where the call computes this rank's part of a sum over the ranks of a data-parallel run: of its scalar outputs,
+   * and of the named tensors of the state, which are whole sums once all ranks have made this call.
+   */
+  readonly contributes?: { readonly state: readonly string[] };
+}
+
+/** The other ranks of a data-parallel run. Every rank makes the same calls in the same order. */
+export interface RankExchange {
+  /** Replaces tensors of the state by their sums over all ranks. */
+  addState(state: DeviceTree, names: readonly string[]): Promise<void>;
+  /** Sums of numbers over all ranks. */
+  addNumbers(values: Float32Array): Promise<Float32Array>;
 }
 
 /** What the host reads after the calls of a step. */
@@ -37,9 +50,8 @@ export interface TrainingProgram<Draws = unknown> {
   readonly numSteps: number;
   /** Images (or sequences) per step, for the rate. */
   readonly batchSize: number;
-  readonly functions: Readonly<
-    Record<string, { readonly fn: PureFunction; readonly inputs: FunctionSignature['inputs'] }>
-  >;
+  /** Compiled for the shapes of the first inputs that each is called with. */
+  readonly functions: Readonly<Record<string, PureFunction>>;
   /** Everything on the device: weights, moments. Every function may use all of it. */
   initialState(): HostTree;
   readonly initialCounters: Counters;
@@ -89,6 +101,8 @@ export interface TrainingOptions {
    * saved. Not called where a step failed after it had changed a part of the state.
    */
   readonly onFailure?: (snapshot: () => Promise<TrainingSnapshot>, error: unknown) => void | Promise<void>;
+  /** Adds up what the ranks of a data-parallel run contribute. @default this process is the only rank */
+  readonly exchange?: RankExchange;
   /** Stops with `NonFiniteError` after this many skipped steps in a row. @default 10 */
   readonly maxSkippedInARow?: number;
 }
@@ -109,7 +123,7 @@ export async function runTraining<Draws>(
   program: TrainingProgram<Draws>,
   options: TrainingOptions,
 ): Promise<TrainingResult> {
-  const { onStep, onFailure, signal, maxSkippedInARow = 10 } = options;
+  const { onStep, onFailure, signal, exchange, maxSkippedInARow = 10 } = options;
   checkOptions(program, options);
   const engine = explainMemory(options.engine, program);
   const until = Math.min(options.until ?? program.numSteps, program.numSteps);
@@ -122,14 +136,24 @@ export async function runTraining<Draws>(
   const snapshot = async (): Promise<TrainingSnapshot> => ({ step, counters, state: await state.download() });
   try {
     const specs = specsOf(initial);
-    for (const [name, { fn, inputs }] of Object.entries(program.functions))
-      compiled.set(name, await engine.compile(fn, { state: specs, inputs }));
+    /** What a call runs, compiled for the inputs of the first call of its function. */
+    const functionOf = async ({ fn, inputs }: StepCall): Promise<CompiledFunction> => {
+      const known = compiled.get(fn);
+      if (known) return known;
+      const pure = program.functions[fn];
+      if (!pure) throw new DimoError('internal', `training step calls "${fn}", which the program does not define`);
+      const made = await engine.compile(pure, { state: specs, inputs: specsOf(inputs) });
+      compiled.set(fn, made);
+      return made;
+    };
     const letOthersIn = eventLoopTurns();
     let skippedInARow = 0;
     let draws = step < until ? await program.draw(step, engine.makesRandomNumbers) : undefined;
     while (step < until && !signal?.aborted) {
       const calls = program.calls(step, counters, draws as Draws);
-      const pending = runCalls(calls, compiled, state, () => (isWholeStep = false));
+      // All of them before the first runs: a function that cannot be compiled leaves the state as it was.
+      for (const call of calls) await functionOf(call);
+      const pending = runCalls(calls, { functionOf, state, exchange, onChange: () => (isWholeStep = false) });
       // The next draws are made while the device works.
       const following = step + 1;
       const next = following < until ? settled(() => program.draw(following, engine.makesRandomNumbers)) : undefined;
@@ -184,20 +208,38 @@ function eventLoopTurns(): () => Promise<void> {
   };
 }
 
+interface RunningCalls {
+  functionOf(call: StepCall): Promise<CompiledFunction>;
+  readonly state: DeviceTree;
+  readonly exchange: RankExchange | undefined;
+  onChange(): void;
+}
+
 async function runCalls(
   calls: readonly StepCall[],
-  compiled: ReadonlyMap<string, CompiledFunction>,
-  state: DeviceTree,
-  onChange: () => void,
+  { functionOf, state, exchange, onChange }: RunningCalls,
 ): Promise<HostTree[]> {
   const outputs: HostTree[] = [];
-  for (const { fn, inputs } of calls) {
-    const compiledFn = compiled.get(fn);
-    if (!compiledFn) throw new DimoError('internal', `training step calls "${fn}", which the program does not define`);
-    outputs.push(await compiledFn.run(state, inputs));
+  for (const call of calls) {
+    const fn = await functionOf(call);
+    const made = await fn.run(state, call.inputs);
     onChange();
+    if (!exchange || !call.contributes) outputs.push(made);
+    else {
+      if (call.contributes.state.length > 0) await exchange.addState(state, call.contributes.state);
+      outputs.push(await addedOutputs(made, exchange));
+    }
   }
   return outputs;
+}
+
+/** Outputs whose scalars are the sums over all ranks. */
+async function addedOutputs(outputs: HostTree, exchange: RankExchange): Promise<HostTree> {
+  const names = Object.keys(outputs)
+    .filter((name) => outputs[name]!.shape.length === 0)
+    .sort();
+  const sums = await exchange.addNumbers(Float32Array.from(names, (name) => outputs[name]!.data[0]!));
+  return { ...outputs, ...Object.fromEntries(names.map((name, i) => [name, scalar(sums[i]!)])) };
 }
 
 /** Starts making draws; a failure is reported where they are awaited, not as an unhandled rejection. */

@@ -103,7 +103,7 @@ describe('a call', () => {
     const { tokenInit, temperature } = generator.description;
     const sampler = await compileOneStep(engine, generator.definition.model, {
       batchSize: 3,
-      tokenInit,
+      tokenInit: tokenInit!,
       sampling: { temperature: temperature! },
     });
     const weights = await engine.upload(generator.weights);

@@ -1,5 +1,7 @@
 /** The door: from the name of a model to a model that can be called. Node and browsers say where files and engines are. */
 import {
+  asTeacher,
+  contractVersion,
   createRegistry,
   escapeText,
   OptionError,
@@ -14,7 +16,7 @@ import {
 } from '@dimo/core';
 import { findPreset, presets } from '@dimo/presets';
 import { asDimoError, createGenerate, type Generate } from '../generate/generate.js';
-import { readModelFolder, type TeacherPlugins } from '../model/read-model.js';
+import { readModelFolder, type ModelFolder, type TeacherPlugins } from '../model/read-model.js';
 import { throwIfAborted } from '../model/resident-model.js';
 import type { SaveFile } from '../pictures/picture.js';
 import { bundledTeachers } from '../teachers.js';
@@ -99,7 +101,7 @@ export function definePipeline<Options extends EngineOptions>(host: PipelineHost
     checkEngine(engine, host.engines);
     const registry = createRegistry([
       {
-        contract: 1,
+        contract: contractVersion,
         name: 'options of the pipeline',
         samplers: options.samplers ?? [],
         teachers: options.teachers ?? [],
@@ -123,9 +125,8 @@ export function definePipeline<Options extends EngineOptions>(host: PipelineHost
           : preset
             ? await host.openPreset(preset.name, context)
             : await host.openPlace(String(model), context);
-      const folder = await readModelFolder(source, teachers, preset?.teacher);
       // Read before an engine is made: a model that does not fit is refused sooner.
-      await (folder.generator ?? folder.teacher)!();
+      const folder = await networksOf(await readModelFolder(source, teachers, preset?.teacher));
       throwIfAborted(signal);
       const opened =
         typeof engine === 'string'
@@ -150,6 +151,18 @@ export function definePipeline<Options extends EngineOptions>(host: PipelineHost
       throw asDimoError(error, `"${name}"`);
     }
   };
+}
+
+/** What draws: a generator that takes several passes is sampled as a teacher is. */
+async function networksOf(folder: ModelFolder): Promise<ModelFolder> {
+  if (!folder.generator) {
+    await folder.teacher?.();
+    return folder;
+  }
+  const generator = await folder.generator();
+  if (!generator.description.sampler) return folder;
+  const teacher = asTeacher(generator);
+  return { teacher: () => Promise.resolve(teacher) };
 }
 
 function nameOf(model: ModelPlace, places: string): string {

@@ -2,6 +2,7 @@
 import {
   compileMultiStep,
   compileOneStep,
+  oneStepTokenInit,
   OptionError,
   type DeviceTree,
   type Engine,
@@ -58,9 +59,10 @@ export interface CompiledNetwork {
 /** How a generator is sampled: as asked for, else with the temperature and noise of its description. */
 export function samplingOf({ description }: Pick<LoadedGenerator, 'description'>, asked: GeneratorSettings) {
   const { temperature = description.temperature ?? 1, topK = 0, topP = 0 } = asked;
-  const { embeddingNoise = description.tokenInit.embeddingNoise } = asked;
+  const tokenInit = oneStepTokenInit(description);
+  const { embeddingNoise = tokenInit.embeddingNoise } = asked;
   return {
-    tokenInit: { ...description.tokenInit, embeddingNoise } satisfies GeneratorTokenInit,
+    tokenInit: { ...tokenInit, embeddingNoise } satisfies GeneratorTokenInit,
     sampling: { temperature, topK, topP } satisfies SamplingOptions,
   };
 }

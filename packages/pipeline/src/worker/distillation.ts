@@ -6,8 +6,6 @@ import {
   createDistillation,
   describeGenerator,
   generatorBundle,
-  generatorTokenInit,
-  mergeCalls,
   OptionError,
   runTraining,
   sampleOneStep,
@@ -92,7 +90,7 @@ export function distillationRunner(): DistillationRunner {
     signal.addEventListener('abort', wakeUp);
     let begun = performance.now();
     try {
-      const result = await runTraining(mergeCalls(distillation.program), {
+      const result = await runTraining(distillation.program, {
         engine,
         signal,
         ...(from ? { from } : {}),
@@ -170,7 +168,7 @@ function sampler({ engine, teacher, distillation, sampleTexts, temperature }: Sa
     return {
       compiled: await compileOneStep(engine, distillation.setup.networks.generator, {
         batchSize,
-        tokenInit: generatorTokenInit(distillation),
+        tokenInit: distillation.generator.sampling.tokenInit!,
         sampling: { temperature },
         state: distillation.models.ema,
       }),

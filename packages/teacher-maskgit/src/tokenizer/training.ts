@@ -3,16 +3,13 @@
  * encoder to its codes, and a codebook that follows the encoder as a moving average.
  */
 import {
-  applyOptimizer,
-  finishStep,
+  epochRows,
   float32,
   gradientThroughLogits,
-  initialMoments,
   learningRateFactor,
   nearestCodes,
-  optimizerScalars,
-  optimizerScalarSpecs,
   OptionError,
+  phaseProgram,
   randomStream,
   scalar,
   ShapeError,
@@ -21,7 +18,8 @@ import {
   type DatasetSplit,
   type HostTensor,
   type HostTree,
-  type SpecTree,
+  type PhaseGradients,
+  type PhaseInputs,
   type TensorTree,
   type TrainingProgram,
 } from '@dimo/core';
@@ -59,57 +57,39 @@ export function tokenizerTrainingProgram(
   images: TrainingImages,
   options: TokenizerTrainingOptions = {},
   initialWeights?: HostTree,
-): TrainingProgram<HostTree> {
+): TrainingProgram<PhaseInputs> {
   const settings = resolveTokenizerTraining(options);
-  const { batchSize, seed } = settings;
-  const { codebookSize, codeWidth, imageShape, grid } = tokenizer;
+  const { batchSize, numSteps, seed } = settings;
+  const { codebookSize, codeWidth, grid } = tokenizer;
   checkImages(tokenizer, images, batchSize);
-  const trained = trainedParameters(tokenizer);
-  const order = epochOrder(images.count, batchSize, seed);
-  const inputs: SpecTree = {
-    images: { dtype: 'float32', shape: [batchSize, ...imageShape] },
-    reseedUniforms: { dtype: 'float32', shape: [codebookSize] },
-    reseedBelow: { dtype: 'float32', shape: [] },
-    ...withPrefix('optimizer', optimizerScalarSpecs),
-  };
+  const order = epochRows(images.count, seed, 'tokenizer/epoch');
   const deadCount = (settings.deadBelow * batchSize * grid[0] * grid[1]) / codebookSize;
-  const rate = (step: number) =>
-    settings.learningRate * learningRateFactor(settings.learningRateSchedule, step, settings.numSteps);
-
-  return {
+  return phaseProgram({
     name: `${tokenizer.name}-tokenizer`,
-    numSteps: settings.numSteps,
+    numSteps,
     batchSize,
-    functions: { train: { fn: (state, values) => trainStep(tokenizer, settings, state, values), inputs } },
-    initialState: () => ({
+    onNonFinite: settings.onNonFinite,
+    initialWeights: () => ({
       ...withPrefix('tokenizer', initialWeights ?? tokenizer.initialize(randomStream(seed, 0, 'tokenizer/weights'))),
       // With no history every code but those of the first batch's largest clusters is dead, and gets a vector of it.
       'codebook/counts': float32([codebookSize]),
       'codebook/sums': float32([codebookSize, codeWidth]),
-      ...withPrefix('optimizer', initialMoments(trained)),
     }),
-    initialCounters: { updates: 0, skipped: 0 },
-    draw: (step) => ({
-      images: takeImages(tokenizer, images, order(step)),
-      reseedUniforms: float32([codebookSize], randomStream(seed, step, 'tokenizer/reseed').uniform(codebookSize)),
-      reseedBelow: scalar(step < settings.reseedFraction * settings.numSteps ? deadCount : 0),
-    }),
-    calls: (step, { updates = 0 }, draws) => [
+    phases: [
       {
-        fn: 'train',
-        inputs: { ...draws, ...withPrefix('optimizer', optimizerScalars(settings.optimizer, rate(step), updates)) },
+        trains: { prefix: 'tokenizer', parameters: trainedParameters(tokenizer) },
+        draw: ({ step, first, count }) => ({
+          images: takeImages(tokenizer, images, order(first, count)),
+          reseedUniforms: float32([codebookSize], randomStream(seed, step, 'tokenizer/reseed').uniform(codebookSize)),
+          reseedBelow: scalar(step < settings.reseedFraction * numSteps ? deadCount : 0),
+        }),
+        gradients: (state, inputs) => tokenizerGradients(tokenizer, settings, state, inputs),
+        optimizer: settings.optimizer,
+        learningRate: (step) =>
+          settings.learningRate * learningRateFactor(settings.learningRateSchedule, step, numSteps),
       },
     ],
-    finish: (step, counters, outputs) =>
-      finishStep({
-        program: 'tokenizer training',
-        step,
-        counters,
-        policy: settings.onNonFinite,
-        updates: [{ counter: 'updates', outputs: outputs[0]! }],
-        metrics: { learningRate: rate(step) },
-      }),
-  };
+  });
 }
 
 /** All parameters but the codebook, which follows its moving average. */
@@ -117,12 +97,13 @@ function trainedParameters<T>(tokenizer: { readonly parameters: Record<string, T
   return Object.fromEntries(Object.entries(tokenizer.parameters).filter(([name]) => name !== codebookName));
 }
 
-function trainStep(
+/** Gradients of encoder and decoder, and the codebook that follows. */
+function tokenizerGradients(
   tokenizer: Tokenizer,
   settings: ResolvedTokenizerTraining,
   state: TensorTree,
   inputs: TensorTree,
-): { state: TensorTree; outputs: TensorTree } {
+): PhaseGradients {
   const { codeWidth } = tokenizer;
   const { commitment } = settings;
   const all = subtree('tokenizer', state);
@@ -156,17 +137,6 @@ function trainStep(
   const { reconstruction, squaredError } = decoder.outputs as Record<'reconstruction' | 'squaredError', Tensor>;
   const loss = tf.add(reconstruction, commitmentLoss);
 
-  const update = applyOptimizer(
-    {
-      parameters: weights,
-      gradients: { ...encoder.gradients, ...decoderGradients },
-      moments: subtree('optimizer', state),
-      scalars: subtree('optimizer', inputs),
-      loss,
-    },
-    settings.optimizer,
-    settings.onNonFinite,
-  );
   const counts = state['codebook/counts'] as Tensor1D;
   const sums = state['codebook/sums'] as Tensor2D;
   const next = updateCodebook(
@@ -179,15 +149,8 @@ function trainStep(
     },
     settings.codebookDecay,
   );
-  const isApplied = tf.greater(update.applied, 0);
   return {
-    state: {
-      ...withPrefix('tokenizer', update.parameters),
-      [`tokenizer/${codebookName}`]: tf.where(isApplied, next.codebook, codebook),
-      'codebook/counts': tf.where(isApplied, next.counts, counts),
-      'codebook/sums': tf.where(isApplied, next.sums, sums),
-      ...withPrefix('optimizer', update.moments),
-    },
+    gradients: { ...encoder.gradients, ...decoderGradients },
     outputs: {
       loss,
       reconstruction,
@@ -195,8 +158,11 @@ function trainStep(
       squaredError,
       perplexity: next.perplexity,
       numReseeded: next.numReseeded,
-      gradientNorm: update.gradientNorm,
-      applied: update.applied,
+    },
+    state: {
+      [`tokenizer/${codebookName}`]: next.codebook,
+      'codebook/counts': next.counts,
+      'codebook/sums': next.sums,
     },
   };
 }
@@ -219,19 +185,6 @@ export function takeImages(
   for (let i = 0; i < rows.length; i++)
     for (let j = 0; j < size; j++) data[i * size + j] = images.pixels[rows[i]! * size + j]! / 255;
   return float32([rows.length, height, width, channels], data);
-}
-
-/** Rows of each step: every epoch goes through the images in a new random order. */
-function epochOrder(count: number, batchSize: number, seed: number): (step: number) => Int32Array {
-  let latest: { epoch: number; order: Int32Array } | undefined;
-  const batches = Math.floor(count / batchSize);
-  return (step) => {
-    const epoch = Math.floor(step / batches);
-    if (latest?.epoch !== epoch)
-      latest = { epoch, order: randomStream(seed, epoch, 'tokenizer/epoch').permutation(count) };
-    const start = (step % batches) * batchSize;
-    return latest.order.subarray(start, start + batchSize);
-  };
 }
 
 function checkImages(tokenizer: Tokenizer, { count, pixels }: TrainingImages, batchSize: number): void {

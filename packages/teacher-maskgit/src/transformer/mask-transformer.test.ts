@@ -1,4 +1,4 @@
-import { randomStream, sizeOf, type HostTree, type TensorTree } from '@dimo/core';
+import { forwardPass, randomStream, sizeOf, type HostTree, type TensorTree } from '@dimo/core';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -56,13 +56,13 @@ describe('maskTransformer', () => {
 
   it('treats samples of a batch independently and depends on the class', () => {
     const w = weights();
-    const both = model.logits(w, { tokens, condition: { label } }).arraySync();
-    const second = model.logits(w, {
+    const both = forwardPass(model, w, { tokens, condition: { label } }).arraySync();
+    const second = forwardPass(model, w, {
       tokens: tf.slice(tokens, [1, 0], [1, 4]),
       condition: { label: tf.slice(label, [1], [1]) },
     });
     second.arraySync()[0]!.forEach((row, i) => row.forEach((x, v) => expect(x).toBeCloseTo(both[1]![i]![v]!, 5)));
-    const other = model.logits(w, { tokens, condition: { label: tf.tensor1d([1, 3], 'int32') } }).arraySync();
+    const other = forwardPass(model, w, { tokens, condition: { label: tf.tensor1d([1, 3], 'int32') } }).arraySync();
     expect(Math.abs(other[0]![0]![0]! - both[0]![0]![0]!)).toBeGreaterThan(1e-3);
   });
 
@@ -72,7 +72,7 @@ describe('maskTransformer', () => {
     // A sum of squares: a plain sum has a zero gradient through the last normalization.
     const { grads } = tf.valueAndGrads((...values: tf.Tensor[]) => {
       const tree = Object.fromEntries(names.map((name, i) => [name, values[i]!]));
-      return tf.sum(tf.square(model.logits(tree, { tokens, condition: { label } }))) as tf.Scalar;
+      return tf.sum(tf.square(forwardPass(model, tree, { tokens, condition: { label } }))) as tf.Scalar;
     })(names.map((name) => w[name]!));
     const flat = names.filter((_, i) => !grads[i]!.dataSync().some((x) => Math.abs(x) > 1e-6));
     expect(flat).toEqual([]);
@@ -98,15 +98,19 @@ describe('dropout', () => {
 
   it('changes nothing at rate 0', () => {
     const w = weights();
-    const plain = model.logits(w, { tokens, condition: { label } }).dataSync();
+    const plain = forwardPass(model, w, { tokens, condition: { label } }).dataSync();
     const all = uniforms((_, size) => new Float32Array(size));
-    const dropped = model.logits(w, { tokens, condition: { label }, dropout: { rate: 0, uniforms: all } }).dataSync();
+    const dropped = forwardPass(model, w, {
+      tokens,
+      condition: { label },
+      dropout: { rate: 0, uniforms: all },
+    }).dataSync();
     plain.forEach((x, i) => expect(dropped[i]).toBeCloseTo(x, 5));
   });
 
   it('acts at every site', () => {
     const w = weights();
-    const plain = model.logits(w, { tokens, condition: { label } }).dataSync();
+    const plain = forwardPass(model, w, { tokens, condition: { label } }).dataSync();
     for (const site of Object.keys(sites)) {
       // Elsewhere every uniform is 0.9 and nothing is dropped; 1 / (1 - rate) is compensated by the rate 1e-6.
       const one = uniforms((name, size) =>
@@ -114,9 +118,11 @@ describe('dropout', () => {
           ? Float32Array.from({ length: size }, (_, i) => (i % 2 ? 0.9 : 0))
           : new Float32Array(size).fill(0.9),
       );
-      const result = model
-        .logits(w, { tokens, condition: { label }, dropout: { rate: 1e-6, uniforms: one } })
-        .dataSync();
+      const result = forwardPass(model, w, {
+        tokens,
+        condition: { label },
+        dropout: { rate: 1e-6, uniforms: one },
+      }).dataSync();
       const change = Math.max(...plain.map((x, i) => Math.abs(x - result[i]!)));
       expect({ site, changed: change > 1e-3 }).toEqual({ site, changed: true });
     }

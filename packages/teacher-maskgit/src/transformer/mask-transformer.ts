@@ -8,6 +8,7 @@ import {
   gelu,
   layerNorm,
   linear,
+  type Condition,
   type MaskedDiffusionModel,
   type ModelInputs,
   type TensorTree,
@@ -45,6 +46,7 @@ export function maskTransformer(options: MaskTransformerConfig): MaskedDiffusion
     parameters: transformerParameters(config),
     embeddingParameters,
     initialize: (random) => initializeTransformer(config, random),
+    embed: (weights, tokens) => embedding(weights['tok_emb.weight']!, tokens),
     logits: (weights, inputs) => transformerLogits(config, weights, inputs),
     dropoutSites: transformerDropoutSites(config),
   };
@@ -55,7 +57,8 @@ function transformerLogits(config: ResolvedMaskTransformerConfig, weights: Tenso
   const { dropout } = inputs;
   const numPositions = grid[0] * grid[1];
   const numLogits = codebookSize + 1;
-  let x = tf.add(embedSequence(config, weights, inputs), weights['pos_emb']!) as Tensor3D; // [batch, S, hidden]
+  const sequence = tf.concat([inputs.embeddings, embedClass(config, weights, inputs.condition)], 1);
+  let x = tf.add(sequence, weights['pos_emb']!) as Tensor3D; // [batch, S, hidden]
   x = firstLayer(weights, x, dropout);
   for (let block = 0; block < config.depth; block++) x = transformerBlock(config, weights, { x, block, dropout });
   // Only what the logits need: the positions of the grid, and the columns of the codes and the mask token.
@@ -66,18 +69,11 @@ function transformerLogits(config: ResolvedMaskTransformerConfig, weights: Tenso
   return tf.add(linear(x, table), bias);
 }
 
-/** Embeddings of the tokens, perturbed if asked for, then that of the class: float32 [batch, S, hidden]. */
-function embedSequence(config: ResolvedMaskTransformerConfig, weights: TensorTree, inputs: ModelInputs): Tensor3D {
-  const { tokens, embeddingNoise } = inputs;
-  const table = weights['tok_emb.weight']!;
-  const label = inputs.condition['label'] as Tensor1D;
+/** The class as the last token of the sequence: its row follows those of the codes and the mask token; [batch, 1, hidden]. */
+function embedClass(config: ResolvedMaskTransformerConfig, weights: TensorTree, condition: Condition): Tensor3D {
   const firstClass = tf.scalar(config.codebookSize + 1, 'int32');
-  const classIds = tf.expandDims(tf.add(label, firstClass), 1) as Tensor2D;
-  if (!embeddingNoise) return embedding(table, tf.concat([tokens, classIds], 1));
-  const { noise, scale } = embeddingNoise;
-  const keep = tf.sqrt(tf.sub(1, tf.mul(scale, scale)));
-  const perturbed = tf.add(tf.mul(embedding<Tensor3D>(table, tokens), keep), tf.mul(noise, scale)) as Tensor3D;
-  return tf.concat([perturbed, embedding<Tensor3D>(table, classIds)], 1);
+  const classIds = tf.expandDims(tf.add(condition['label'] as Tensor1D, firstClass), 1) as Tensor2D;
+  return embedding(weights['tok_emb.weight']!, classIds);
 }
 
 function firstLayer(weights: TensorTree, input: Tensor3D, dropout: Dropout | undefined): Tensor3D {

@@ -3,7 +3,14 @@
  * names, layouts and arithmetic. Text states and image tokens pass through joint blocks, then through single-stream
  * blocks; the pooled text, a timestep and micro-conditions modulate every block.
  */
-import { embedding, silu, type MaskedDiffusionModel, type ModelInputs, type TensorTree } from '@dimo/core';
+import {
+  embedding,
+  silu,
+  type MaskedDiffusionModel,
+  type ModelInputs,
+  type PassInputs,
+  type TensorTree,
+} from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import type { BlockContext } from './attention.js';
@@ -28,7 +35,7 @@ export interface MultimodalTransformer extends MaskedDiffusionModel {
    * Intermediate tensors of a pass by the names of their modules in the state dict, for comparing implementations;
    * channels last, `logits` among them.
    */
-  activations(weights: TensorTree, inputs: ModelInputs): TensorTree;
+  activations(weights: TensorTree, inputs: Omit<PassInputs, 'embeddingNoise'>): TensorTree;
 }
 
 /**
@@ -56,11 +63,19 @@ export function multimodalTransformer(options: MultimodalTransformerConfig): Mul
     embeddingParameters,
     embeddingRms: (weights) => tokenEmbeddingRms(weights, width),
     initialize: (random) => initializeTransformer(config, random),
+    embed: (weights, tokens) =>
+      embedTokens(
+        weights,
+        tokens,
+        notedBy(() => {}),
+      ),
     logits: (weights, inputs) => transformerLogits(config, weights, inputs, () => {}),
     config,
-    activations(weights, inputs) {
+    activations(weights, { tokens, ...others }) {
       const recorded: TensorTree = {};
-      const logits = transformerLogits(config, weights, inputs, (name, tensor) => void (recorded[name] = tensor));
+      const record: Recorder = (name, tensor) => void (recorded[name] = tensor);
+      const inputs = { ...others, embeddings: embedTokens(weights, tokens, notedBy(record)) };
+      const logits = transformerLogits(config, weights, inputs, record);
       return { ...recorded, logits };
     },
   };
@@ -74,11 +89,8 @@ function transformerLogits(
 ): Tensor3D {
   const [rows, columns] = config.grid;
   const grid = { rows, columns };
-  const noted = <T extends tf.Tensor>(name: string, tensor: T): T => {
-    record(name, tensor);
-    return tensor;
-  };
-  let image = embedTokens(weights, inputs, noted);
+  const noted = notedBy(record);
+  let image = inputs.embeddings;
   const text = embedText(weights, inputs, noted);
   const activated = silu(noted('time_text_embed', conditioningVector(weights, inputs, noted)));
   if (config.downsample) image = noted('down_block', downsample(weights, 'down_block.downsample', image, grid));
@@ -104,14 +116,19 @@ function transformerLogits(
 
 type Noted = <T extends tf.Tensor>(name: string, tensor: T) => T;
 
-/** Embeddings of the tokens, perturbed if asked for: float32 [batch, L, D]. */
-function embedTokens(weights: TensorTree, { tokens, embeddingNoise }: ModelInputs, noted: Noted): Tensor3D {
+/** Records a tensor and returns it. */
+function notedBy(record: Recorder): Noted {
+  return (name, tensor) => {
+    record(name, tensor);
+    return tensor;
+  };
+}
+
+/** Norm and 1 x 1 convolution of the table's rows: float32 [batch, n, D]. */
+function embedTokens(weights: TensorTree, tokens: Tensor2D, noted: Noted): Tensor3D {
   const rows = embedding<Tensor3D>(weights['embed.embeddings.weight']!, tokens);
   const normalized = noted('embed.layer_norm', norm(weights, 'embed.layer_norm', rows));
-  const embedded = noted('embed', pointwise(weights, 'embed.conv', normalized));
-  if (!embeddingNoise) return embedded;
-  const { noise, scale } = embeddingNoise;
-  return tf.add(tf.mul(embedded, tf.sqrt(tf.sub(1, tf.mul(scale, scale)))), tf.mul(noise, scale));
+  return noted('embed', pointwise(weights, 'embed.conv', normalized));
 }
 
 function embedText(weights: TensorTree, { condition }: ModelInputs, noted: Noted): Tensor3D {
