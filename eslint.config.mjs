@@ -9,8 +9,8 @@ const models = ['type:teacher', 'type:composed-teacher', 'type:data'];
 const depConstraints = [
   { sourceTag: 'type:core', onlyDependOnLibsWithTags: [] },
   { sourceTag: 'type:onnx', onlyDependOnLibsWithTags: ['type:core'] },
-  // Node's WebGPU engine runs the kernels that the browser package holds (its subpath `kernels`, which has no DOM in it).
-  { sourceTag: 'type:backend', onlyDependOnLibsWithTags: ['type:core', 'type:onnx', 'provides:kernels'] },
+  { sourceTag: 'type:kernels', onlyDependOnLibsWithTags: ['type:core'] },
+  { sourceTag: 'type:backend', onlyDependOnLibsWithTags: ['type:core', 'type:onnx', 'type:kernels'] },
   { sourceTag: 'type:teacher', onlyDependOnLibsWithTags: ['type:core'] },
   // A teacher put together from the parts of others.
   { sourceTag: 'type:composed-teacher', onlyDependOnLibsWithTags: ['type:core', 'type:teacher'] },
@@ -67,6 +67,7 @@ const noNodeModules = { group: ['node:*'], message: 'This package runs in browse
 const backendAgnostic = [
   'core',
   'onnx',
+  'kernels',
   'backend-web',
   'teacher-maskgit',
   'teacher-meissonic',

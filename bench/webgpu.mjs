@@ -14,12 +14,7 @@
  * built, with its npm packages.
  */
 import { chooseEngine } from '@dimo/backend-node';
-import {
-  measureTuning,
-  registerWebgpuKernels,
-  softwareTuning,
-  unregisterWebgpuKernels,
-} from '@dimo/backend-web/kernels';
+import { measureTuning, registerWebgpuKernels, softwareTuning, unregisterWebgpuKernels } from '@dimo/kernels';
 import { matrixProduct } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { cases, fullSize, tinySize } from './lib/cases.mjs';

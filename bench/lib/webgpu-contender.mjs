@@ -1,6 +1,6 @@
 /** One of our ways to run the model on a GPU, a child process: one-step generation and whole distillation steps. */
 import { chooseEngine } from '@dimo/backend-node';
-import { unregisterWebgpuKernels } from '@dimo/backend-web/kernels';
+import { unregisterWebgpuKernels } from '@dimo/kernels';
 import { compileOneStep, randomOneStepDraws, randomStream, runTraining } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { serve } from './child.mjs';

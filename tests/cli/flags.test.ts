@@ -110,6 +110,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
     '--teacher': seen('commands'),
     '--teacher-plugin': seen('commands'),
     '--dataset': seen('commands'),
+    '--algorithm': { with: ['--algorithm', 'dmo'], shows: /there is no distillation algorithm "dmo"; known are dimo/ },
     '--prompts': { with: ['--prompts', '{shared}/prompts.txt'] },
     '--guidance': { with: ['--guidance', '3'] },
     '--init-mask-ratio': { with: ['--init-mask-ratio', '0.2'] },

@@ -227,8 +227,7 @@ async function compileGenerator(
   const definition = { ...teacher, model, sampler: how.sampler };
   const compiled = await compileMultiStep(engine, definition, { batchSize, state });
   return {
-    sample: (weights, condition, seed) =>
-      sampleMultiStep(compiled, model, { weights, condition, nullCondition: teacher.nullCondition, seed }),
+    sample: (weights, condition, seed) => sampleMultiStep(compiled, model, { weights, condition, seed }),
     dispose: () => compiled.dispose(),
   };
 }
@@ -251,9 +250,7 @@ async function writeGenerator(
     },
     ...(config.sample.temperature === undefined ? {} : { temperature: config.sample.temperature }),
   });
-  // Picks names; host tensors do as well as device tensors.
-  const pick = distillation.generator.weights.weights as unknown as (state: HostTree) => HostTree;
-  const weights = pick(result.state);
+  const weights = distillation.generator.weights.weights(result.state);
   const conditionFiles = teacher.conditionFiles?.() ?? {};
   const files = generatorFiles({
     description,

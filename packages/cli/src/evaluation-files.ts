@@ -1,5 +1,5 @@
 /** The files of an evaluation: `eval.json` with the numbers and `eval-samples/` with one grid per row. */
-import { decodeText, escapeText, OptionError } from '@dimo/core';
+import { decodeText, escapeText, isRecord, OptionError } from '@dimo/core';
 import { isAbsentFile, makeFolders, pathInside, readFileChecked } from '@dimo/backend-node';
 import { formatTable, type EvaluationRow } from '@dimo/eval';
 import { readdir, rm } from 'node:fs/promises';
@@ -92,8 +92,6 @@ const maximumEntries = 1000;
 
 /** What is wrong with a file that anybody may have written; undefined if nothing is. */
 function wrongPart(content: unknown): string | undefined {
-  const isRecord = (value: unknown): value is Record<string, unknown> =>
-    typeof value === 'object' && value !== null && !Array.isArray(value);
   const areAll = (value: unknown, isGood: (item: unknown) => boolean): boolean =>
     Array.isArray(value) && value.length <= maximumEntries && value.every(isGood);
   const isText = (value: unknown): boolean => typeof value === 'string';

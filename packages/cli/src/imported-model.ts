@@ -4,7 +4,7 @@
  * that are loaded anyway.
  */
 import { cachedHubSource, folderWeightSource, isHubReference, parseHubReference } from '@dimo/backend-node';
-import { escapeText, OptionError, readJsonFile, type WeightSource } from '@dimo/core';
+import { escapeText, isRecord, OptionError, readJsonFile, type WeightSource } from '@dimo/core';
 import { existsSync, realpathSync } from 'node:fs';
 import { join, resolve, sep } from 'node:path';
 import { withTorchWeights } from './torch-weights.js';
@@ -90,8 +90,4 @@ export function modelFolder(path: string): WeightSource {
   const real = existsSync(path) ? realpathSync(path) : resolve(path);
   const boundary = /^(.*[/\\]models--[^/\\]+)[/\\]snapshots[/\\]/.exec(real + sep)?.[1];
   return withTorchWeights(boundary === undefined ? folderWeightSource(path) : folderWeightSource(real, { boundary }));
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -107,6 +107,14 @@ export function requireTeacherPlugin(name: string, registry: PluginRegistry): Te
   );
 }
 
+/** The plugin of the teacher that is to be trained: MaskGIT's, if a configuration names none. @throws OptionError */
+export function trainedTeacherPlugin(
+  { teacher }: Pick<DimoConfig, 'teacher'>,
+  registry: PluginRegistry,
+): TeacherPlugin {
+  return requireTeacherPlugin(teacher.plugin ?? 'maskgit', registry);
+}
+
 const emptySource: WeightSource = {
   location: 'no folder (teacher.source is not set)',
   list: () => Promise.resolve([]),

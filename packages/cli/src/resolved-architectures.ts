@@ -4,6 +4,7 @@ import { DimoError, type Dataset, type PluginRegistry } from '@dimo/core';
 import { defineTokenizer, readTokenizer, tokenizerConfigFor } from '@dimo/teacher-maskgit';
 import { mergedSections } from './config/load.js';
 import type { DimoConfig } from './config/schema.js';
+import { trainedTeacherPlugin } from './models.js';
 import { resolvePart } from './run/parts.js';
 
 /**
@@ -34,20 +35,16 @@ async function teacherConfig(
   registry: PluginRegistry,
   from: { readonly dataset: Dataset | undefined; readonly tokenizer: Readonly<Record<string, unknown>> | undefined },
 ): Promise<Readonly<Record<string, unknown>> | undefined> {
-  const name = teacher.plugin ?? 'maskgit';
+  const plugin = trainedTeacherPlugin({ teacher }, registry);
   const given = mergedSections(teacher.config, train.teacher.config);
-  if (name !== 'maskgit') return registry.teachers.get(name)?.define(given).config;
+  if (!plugin.completeConfig) return plugin.define(given).config;
   const { tokenizer: folder } = train.teacher;
   const tokenizer =
     folder === undefined
       ? from.tokenizer
       : (await readTokenizer(folderWeightSource(await resolvePart(folder, ['tokenizer', 'teacher'])))).config;
-  const { dataset } = from;
-  return registry.teachers.get(name)?.define({
-    ...(dataset ? { classNames: dataset.classNames } : {}),
-    ...given,
-    ...(tokenizer ? { tokenizer } : {}),
-  }).config;
+  const { classNames } = from.dataset ?? {};
+  return plugin.define(plugin.completeConfig(given, { classNames, tokenizer })).config;
 }
 
 /** What `work` gives, or undefined if something that it needs is absent or wrong: the command that needs it says so. */

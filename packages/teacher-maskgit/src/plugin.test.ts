@@ -44,6 +44,16 @@ function madeTeacher(): Teacher {
   };
 }
 
+it('completes a configuration: given names of classes stay, the tokenizer is that of the tokens', () => {
+  const data = { classNames: ['a', 'b'], tokenizer: { kind: 'patch-vq' } };
+  expect(maskgitTeacher.completeConfig!({}, data)).toEqual(data);
+  expect(maskgitTeacher.completeConfig!({ classNames: ['c'], tokenizer: { kind: 'vqgan' } }, data)).toEqual({
+    classNames: ['c'],
+    tokenizer: { kind: 'patch-vq' },
+  });
+  expect(maskgitTeacher.completeConfig!({ classNames: ['c'] }, {})).toEqual({ classNames: ['c'] });
+});
+
 describe('defineMaskgit', () => {
   it('takes token space and classes from the tokenizer and the names', () => {
     const { model, decoder, nullCondition, conditions } = defineMaskgit(config);

@@ -9,6 +9,12 @@ export const maskgitTeacher: TeacherPlugin = {
   name: maskgitName,
   description: 'MaskGIT: class-conditional masked transformer with a VQGAN or patch-VQ tokenizer',
   define: defineMaskgit,
+  // Names of classes may be given otherwise; the tokenizer is the one that made the tokens.
+  completeConfig: (config, { classNames, tokenizer }) => ({
+    ...(classNames ? { classNames } : {}),
+    ...config,
+    ...(tokenizer ? { tokenizer } : {}),
+  }),
   load: readTeacher,
   files: (teacher) => teacherFiles(teacher),
   recognize: recognizeMaskgit,

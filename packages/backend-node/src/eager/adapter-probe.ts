@@ -2,7 +2,7 @@
  * Which WebGPU adapter there is, asked in a process of its own: Dawn writes warnings about emulated adapters to stderr, from
  * native code, and a broken driver may end the process that asks.
  */
-import { describeAdapter, type WebgpuAdapterInfo } from '@dimo/backend-web/eager';
+import { describeAdapter, type WebgpuAdapterInfo } from '@dimo/kernels/device';
 import { execFile } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';

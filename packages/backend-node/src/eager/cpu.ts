@@ -2,7 +2,7 @@
 import { eagerEngine, type Engine } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { versionOf } from '../optional-package.js';
-import { quietly } from '@dimo/backend-web/eager';
+import { quietly } from '@dimo/kernels/eager';
 
 /** Makes an engine on @tensorflow/tfjs-backend-cpu. */
 export async function createCpuEngine(): Promise<Engine> {

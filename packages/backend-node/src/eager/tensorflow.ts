@@ -3,7 +3,7 @@ import { BackendUnavailableError, eagerEngine, type Engine } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { createRequire } from 'node:module';
 import { requireInstalled, requireOptional } from '../optional-package.js';
-import { quietly } from '@dimo/backend-web/eager';
+import { quietly } from '@dimo/kernels/eager';
 
 /** What the engines read of tfjs-node; its kernels register themselves. */
 interface TensorFlowPackage {

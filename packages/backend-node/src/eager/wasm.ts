@@ -1,5 +1,5 @@
 /** The `wasm` engine: tfjs' WebAssembly kernels. Needs nothing native; the fallback where onnxruntime is missing. */
-import { quietly, registerWasmKernels } from '@dimo/backend-web/eager';
+import { quietly, registerWasmKernels } from '@dimo/kernels/eager';
 import { eagerEngine, type Engine } from '@dimo/core';
 import { folderOf, importOptional, versionOf } from '../optional-package.js';
 

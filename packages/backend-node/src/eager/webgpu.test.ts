@@ -1,5 +1,5 @@
 /** A lost GPU stops a run with a typed error, and a new engine can be made. Skipped without a WebGPU adapter. */
-import { loseWebgpuDevice } from '@dimo/backend-web/eager';
+import { loseWebgpuDevice } from '@dimo/kernels/eager';
 import { float32, specsOf, type PureFunction } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';

@@ -1,15 +1,7 @@
 /** The `webgpu` engine: tfjs' WebGPU kernels on Dawn, which the npm package `webgpu` brings to Node. */
-import {
-  adapterOptions,
-  describeAdapter,
-  openDevice,
-  quietly,
-  webgpuBackend,
-  webgpuEngine,
-  type Webgpu,
-  type WebgpuBackendPackage,
-} from '@dimo/backend-web/eager';
 import type { Engine } from '@dimo/core';
+import { adapterOptions, describeAdapter, openDevice, type Webgpu } from '@dimo/kernels/device';
+import { quietly, webgpuBackend, webgpuEngine, type WebgpuBackendPackage } from '@dimo/kernels/eager';
 import { importOptional, versionOf } from '../optional-package.js';
 
 const install = 'run `npm install webgpu @tensorflow/tfjs-backend-webgpu`';

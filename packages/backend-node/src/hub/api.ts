@@ -3,7 +3,7 @@
  * (`@huggingface/hub` asks them too, but sends the token to whatever host a `Link` header names, takes tokens of one
  * form only, and puts no bound on the answer.)
  */
-import { DimoError, escapeText } from '@dimo/core';
+import { DimoError, escapeText, isRecord } from '@dimo/core';
 import { checkHubPath, hubPathProblem } from './file-names.js';
 import { formatHubReference, isCommit, type HubReference } from './reference.js';
 import { request, TransferFailure, withRetries, type RequestOptions } from './request.js';
@@ -157,8 +157,4 @@ function wrongAnswer(reference: HubReference, what: string): DimoError {
   return new DimoError('network', `${formatHubReference(reference)}: the hub ${what}`, {
     hint: 'check HF_ENDPOINT; this is not what a hub answers',
   });
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

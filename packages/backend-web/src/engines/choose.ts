@@ -1,6 +1,6 @@
 /** `auto` in browsers: the engine that is fastest on this visitor's machine. */
 import { chooseFastestEngine, type ChosenEngine, type EngineChoiceProgress, type EngineMemory } from '@dimo/core';
-import { adapterOptions } from '../eager/adapter.js';
+import { adapterOptions } from '@dimo/kernels/device';
 import { browserGpu } from './gpu.js';
 import { browserMemory } from './memory.js';
 import type { WebEngineOptions } from './options.js';

@@ -1,6 +1,6 @@
 /** The browser's WebGPU, or why there is none. */
 import { BackendUnavailableError } from '@dimo/core';
-import { openDevice, type OpenedDevice, type Webgpu } from '../eager/adapter.js';
+import { openDevice, type OpenedDevice, type Webgpu } from '@dimo/kernels/device';
 
 const noAdapterHint =
   'update the browser and the GPU driver, see chrome://gpu or about:support, or use the engine wasm';

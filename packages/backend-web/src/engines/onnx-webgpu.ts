@@ -1,7 +1,6 @@
 /** The `onnx-webgpu` engine: traced graphs on onnxruntime-web's WebGPU provider, state resident on the GPU. */
 import type { Engine } from '@dimo/core';
-import { describeAdapter, tensorSizeCheck } from '../eager/adapter.js';
-import { watchDevice } from '../eager/device-health.js';
+import { describeAdapter, tensorSizeCheck, watchDevice } from '@dimo/kernels/device';
 import { openBrowserDevice } from './gpu.js';
 import { loadPackage } from './load-package.js';
 import { loadOnnxruntime, startFailure } from './onnxruntime.js';

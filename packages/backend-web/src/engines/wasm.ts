@@ -1,7 +1,6 @@
 /** The `wasm` engine: traced graphs on onnxruntime-web's WebAssembly; without that package, tfjs' WebAssembly kernels. */
 import { BackendUnavailableError, DimoError, eagerEngine, type Engine } from '@dimo/core';
-import { quietly } from '../eager/quiet-import.js';
-import { registerWasmKernels } from '../eager/wasm-kernels.js';
+import { quietly, registerWasmKernels } from '@dimo/kernels/eager';
 import { loadPackage, rethrow } from './load-package.js';
 import { loadOnnxruntime, startFailure } from './onnxruntime.js';
 import type { WebEngineOptions } from './options.js';

@@ -1,7 +1,6 @@
 /** The `webgpu` engine: tfjs' WebGPU backend with the fused kernels. */
 import type { Engine } from '@dimo/core';
-import { quietly } from '../eager/quiet-import.js';
-import { webgpuBackend, webgpuEngine, type WebgpuBackendPackage } from '../eager/webgpu-engine.js';
+import { quietly, webgpuBackend, webgpuEngine, type WebgpuBackendPackage } from '@dimo/kernels/eager';
 import { openBrowserDevice } from './gpu.js';
 import { loadPackage, rethrow } from './load-package.js';
 import type { WebEngineOptions } from './options.js';

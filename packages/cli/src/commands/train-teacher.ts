@@ -24,7 +24,7 @@ import { mergedSections } from '../config/load.js';
 import type { DimoConfig } from '../config/schema.js';
 import { findTokenDataset, requireDataset } from '../datasets.js';
 import { teacherTrainingOptions } from '../distillation-settings.js';
-import { requireTeacherPlugin } from '../models.js';
+import { trainedTeacherPlugin } from '../models.js';
 import type { TrainingFlags } from '../flags.js';
 import { teacherHealth, type Health } from '../health.js';
 import { folderInRun, writeFileAtomically } from '../run/folder.js';
@@ -108,11 +108,9 @@ async function train(session: TrainingSession, data: TeacherData, flags: Trainin
     ],
     onStep: ({ metrics }) => void losses.push(metrics['maskedNll'] ?? NaN),
   });
-  // Picks names; host tensors do as well as device tensors.
-  const pick = teacherTrainingResult(definition).weights as unknown as (state: HostTree) => HostTree;
   const teacher: Teacher = {
     ...definition,
-    weights: pick(result.state),
+    weights: teacherTrainingResult(definition).weights(result.state),
     ...(data.decoderWeights ? { decoderWeights: data.decoderWeights } : {}),
   };
   const files = teacherFolderFiles(teacher, plugin, {
@@ -159,7 +157,7 @@ async function checkInputs(
   { config, registry }: Project,
   onNote: (line: string) => void,
 ): Promise<(engine: Engine) => Promise<TeacherData>> {
-  const plugin = requireTeacherPlugin(config.teacher.plugin ?? 'maskgit', registry);
+  const plugin = trainedTeacherPlugin(config, registry);
   const given = mergedSections(config.teacher.config, config.train.teacher.config);
   const tokenData = await findTokenDataset(config.dataset, registry);
   if (tokenData) return checkTokenData(config, { plugin, given, tokenData });
@@ -171,11 +169,9 @@ async function checkInputs(
       hint: `run \`dimo train tokenizer --dataset ${config.dataset}\` first, then give its folder with --tokenizer`,
     });
   const tokenizer = await readTokenizer(folderWeightSource(await resolvePart(source, ['tokenizer', 'teacher'])));
-  const definition = await define(
-    config,
-    plugin,
-    plugin.name === 'maskgit' ? { classNames: dataset.classNames, ...given, tokenizer: tokenizer.config } : given,
-  );
+  const { classNames } = dataset;
+  const complete = plugin.completeConfig?.(given, { classNames, tokenizer: tokenizer.config }) ?? given;
+  const definition = await define(config, plugin, complete);
   const decoder = definition.decoder ?? tokenizer.tokenizer;
   if (decoder.imageShape.join() !== dataset.imageShape.join())
     throw new OptionError(

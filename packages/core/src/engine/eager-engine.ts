@@ -7,6 +7,7 @@ import type { Tensor } from '@tensorflow/tfjs-core';
 import { checkHostTree, checkSpecTree } from './check-tensors.js';
 import { checkSubtree, checkTree } from '../tensors/check-tree.js';
 import type { CompiledFunction, DeviceTree, Engine, EngineInfo, FunctionSignature, PureFunction } from './engine.js';
+import { hasKernel } from '../ops/dispatch.js';
 import { drawOnDevice } from '../ops/drawn-tensor.js';
 import { BackendUnavailableError, DimoError, ShapeError } from '../errors.js';
 import {
@@ -139,7 +140,7 @@ export function eagerEngine(backendName: string, info: EagerEngineInfo = {}, hoo
     },
 
     get makesRandomNumbers(): boolean {
-      return Boolean(tf.getKernel('DimoRandomNumbers', backendName));
+      return hasKernel('DimoRandomNumbers', backendName);
     },
 
     async upload(tree) {

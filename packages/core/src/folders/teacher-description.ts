@@ -1,4 +1,5 @@
 /** The file that names the plugin of a teacher's folder, beside the plugin's own files. */
+import { isRecord } from '../options/check-options.js';
 import { OptionError } from '../errors.js';
 import { escapeText } from '../text/escape-text.js';
 import { readJsonFile } from '../storage/json-file.js';
@@ -26,8 +27,4 @@ export async function readTeacherDescription(source: WeightSource): Promise<Teac
   throw new OptionError(
     `${escapeText(source.location)}/${teacherDescriptionName}: must be { "format": "dimo-teacher", "version": 1, "teacher": { "name", "config" } }`,
   );
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -2,6 +2,7 @@
  * What makes a directory of weights a one-step generator: a description, saved as JSON beside the weights. The weights
  * themselves keep the teacher's parameter names, so they also load into the original implementation.
  */
+import { isRecord } from '../options/check-options.js';
 import { OptionError } from '../errors.js';
 import type { Teacher, TeacherDefinition } from '../model/model.js';
 import type { SamplerSettings } from '../model/sampler-options.js';
@@ -126,8 +127,4 @@ function parseTokenInit(value: unknown, fail: Fail): GeneratorTokenInit {
   if (typeof noiseDeviation !== 'number' || !(noiseDeviation >= 0 && noiseDeviation < Infinity))
     fail('tokenInit.noiseDeviation', 'a number >= 0', noiseDeviation);
   return init as unknown as GeneratorTokenInit;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

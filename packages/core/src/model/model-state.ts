@@ -1,13 +1,13 @@
 /** Where a function finds the weights of a model among the tensors of a device tree. */
 import type { MaskedDiffusionModel } from './model.js';
-import { subtree, withPrefix, type SpecTree, type TensorTree } from '../tensors/tensors.js';
+import { subtree, withPrefix, type SpecTree } from '../tensors/tensors.js';
 
 /** Weights of one model within a state: on their own, or among the tensors of a training run. */
 export interface ModelState {
   /** The tensors of the state that are read. */
   readonly specs: SpecTree;
-  /** Weights under the model's own names. */
-  weights(state: TensorTree): TensorTree;
+  /** Weights under the model's own names, of a state on the device or of one on the host. */
+  weights<T>(state: Readonly<Record<string, T>>): Record<string, T>;
 }
 
 /**

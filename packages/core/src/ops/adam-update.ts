@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor } from '@tensorflow/tfjs-core';
 import { runFusable } from './dispatch.js';
+import type { AdamUpdateAttributes } from './fusable-kernels.js';
 
 /** One parameter of an update; all tensors have its shape, float32. */
 export interface AdamTensors {
@@ -34,13 +35,6 @@ export interface AdamScalars {
   readonly averageRate?: Scalar;
 }
 
-/** Constants of Adam. */
-export interface AdamUpdateAttributes {
-  readonly beta1: number;
-  readonly beta2: number;
-  readonly epsilon: number;
-}
-
 /**
  * Adam (Kingma and Ba, arXiv 1412.6980) in PyTorch's form, with decoupled weight decay (Loshchilov and Hutter, arXiv
  * 1711.05101), and the moving average a of the parameter:
@@ -48,9 +42,7 @@ export interface AdamUpdateAttributes {
  *   m' = m + (1 - beta1) (g - m)      v' = v + (1 - beta2) (g^2 - v)
  *   p' = p - decay p - stepSize m' / (sqrt(v') rootCorrection + epsilon)      a' = a + averageRate (p' - a)
  *
- * Kernel `DimoAdamUpdate` {parameter/i, gradient/i, firstMoment/i, secondMoment/i, average/i (optional) for parameter i
- * = 0, 1, ..., and the scalars}, {beta1, beta2, epsilon} -> parameter, first moment, second moment (and average) of
- * parameter 0, of parameter 1, ... Not differentiable.
+ * Kernel `DimoAdamUpdate`. Not differentiable.
  */
 export function adamUpdate(
   tensors: readonly AdamTensors[],
@@ -61,7 +53,7 @@ export function adamUpdate(
   const numbered = Object.fromEntries(
     tensors.flatMap((of, i) => Object.entries(of).map(([name, tensor]) => [`${name}/${i}`, tensor as Tensor])),
   );
-  const results = runFusable('DimoAdamUpdate', { ...numbered, ...scalars }, { ...attributes }, () =>
+  const results = runFusable('DimoAdamUpdate', { ...numbered, ...scalars }, attributes, () =>
     adamComposition(tensors, scalars, attributes),
   );
   const perParameter = results.length / tensors.length;

@@ -1,8 +1,9 @@
 /** Multi-head attention. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
-import { DimoError, ShapeError } from '../errors.js';
-import { hasKernel, isRecordingGradient, runFusable, withGradient, type KernelAttributes } from './dispatch.js';
+import { ShapeError } from '../errors.js';
+import { hasKernel, isRecordingGradient, runFusable, runKernel, withGradient } from './dispatch.js';
+import type { FusableAttributes } from './fusable-kernels.js';
 import { matrixProduct } from './linear.js';
 
 /** Options of `attention`. */
@@ -21,10 +22,8 @@ const maskedScore = -1e9;
 /**
  * softmax(scale * q k^T) v in each head, over all positions or, if causal, over those up to the query's own.
  *
- * Kernel `DimoAttention` {query, key, value}, {numHeads, scale, causal} -> [batch, S, width], used where no gradient is
- * recorded. With a gradient the composition keeps the probabilities, unless the backend has both of
- * `DimoAttentionForward`, the same arguments -> [y, logSumExp float32 [batch, heads, S] of the scaled scores], and
- * `DimoAttentionGrad` {query, key, value, output, logSumExp, dy} -> [dquery, dkey, dvalue].
+ * Kernel `DimoAttention`, used where no gradient is recorded. With a gradient the composition keeps the probabilities,
+ * unless the backend has `DimoAttentionForward` and with it `DimoAttentionGrad`.
  *
  * @param query - float32 [batch, S, width].
  * @param key - float32 [batch, T, width].
@@ -52,19 +51,20 @@ export function attention(query: Tensor3D, key: Tensor3D, value: Tensor3D, optio
 }
 
 /** Attention whose gradient computes the probabilities again: nothing of size S x T is kept. */
-function recomputedAttention(inputs: [Tensor3D, Tensor3D, Tensor3D], attributes: KernelAttributes): Tensor3D {
-  const unavailable = (): never => {
-    throw new DimoError('internal', 'attention: the backend has lost a kernel that it had');
-  };
-  return withGradient(inputs, ([query, key, value], save) => {
-    const [output, logSumExp] = runFusable('DimoAttentionForward', { query, key, value }, attributes, unavailable);
-    save([query!, key!, value!, output!, logSumExp!]);
+function recomputedAttention(
+  inputs: [Tensor3D, Tensor3D, Tensor3D],
+  attributes: FusableAttributes<'DimoAttention'>,
+): Tensor3D {
+  return withGradient(inputs, (given, save) => {
+    const [query, key, value] = given as [Tensor, Tensor, Tensor];
+    const [output, logSumExp] = runKernel('DimoAttentionForward', { query, key, value }, attributes);
+    save([query, key, value, output, logSumExp]);
     return {
-      value: output!,
+      value: output,
       gradient: (dy, saved) => {
-        const [query1, key1, value1, output1, logSumExp1] = saved;
+        const [query1, key1, value1, output1, logSumExp1] = saved as [Tensor, Tensor, Tensor, Tensor, Tensor];
         const tensors = { query: query1, key: key1, value: value1, output: output1, logSumExp: logSumExp1, dy };
-        return runFusable('DimoAttentionGrad', tensors, attributes, unavailable);
+        return runKernel('DimoAttentionGrad', tensors, attributes);
       },
     };
   }) as Tensor3D;

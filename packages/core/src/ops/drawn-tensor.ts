@@ -3,8 +3,7 @@
  * the same numbers on its device asks for the recipe instead, and nothing is drawn, kept or uploaded.
  */
 import type { Tensor } from '@tensorflow/tfjs-core';
-import * as tf from '@tensorflow/tfjs-core';
-import { hasKernel } from './dispatch.js';
+import { hasKernel, runKernel } from './dispatch.js';
 import type { RandomStream, StreamKey } from '../random/random.js';
 import { checkShape, float32, sizeOf, type HostTensor } from '../tensors/tensors.js';
 
@@ -62,10 +61,7 @@ export function scaledTensor(tensor: HostTensor<'float32'>, factor: number): Hos
 }
 
 /**
- * The tensor made on the device, if it has a recipe and the current tfjs backend a kernel for it.
- *
- * Kernel `DimoRandomNumbers` {}, {kind, seedLow, seedHigh, step, stream, rows, factor, shape} -> [numbers], the same as
- * the host's, bit for bit.
+ * The tensor made on the device, if it has a recipe and the current tfjs backend the kernel `DimoRandomNumbers`.
  */
 export function drawOnDevice(tensor: HostTensor): Tensor | undefined {
   const made = drawRecipeOf(tensor);
@@ -74,5 +70,5 @@ export function drawOnDevice(tensor: HostTensor): Tensor | undefined {
   const [seedLow, seedHigh] = key.seed;
   const { step, stream, rows = 1 } = key;
   const attributes = { kind, seedLow, seedHigh, step, stream, rows, factor, shape: [...tensor.shape] };
-  return tf.engine().runKernel<Tensor>('DimoRandomNumbers', {}, attributes);
+  return runKernel('DimoRandomNumbers', {}, attributes)[0];
 }

@@ -4,7 +4,7 @@ import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
 import { runFusable, withGradient } from './dispatch.js';
 
 /**
- * Rows of a table. Kernel `DimoEmbeddingGrad` {ids, dy}, {numRows} -> dtable for backends without segment sums.
+ * Rows of a table. Kernel of the gradient: `DimoEmbeddingGrad`.
  *
  * @param table - float32 [R, D].
  * @param ids - int32 of any shape, values in [0, R); not checked here.

@@ -18,7 +18,7 @@ const tanhCubic = 0.044715;
  * gelu(x) = x * Phi(x), Phi the standard normal distribution function (Hendrycks and Gimpel, arXiv 1606.08415), or its
  * tanh form 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
  *
- * Kernels: `DimoGelu` {x}, {approximate} and `DimoGeluGrad` {x, dy}, {approximate}.
+ * Kernels `DimoGelu` and `DimoGeluGrad`.
  *
  * @param x - float32, any shape.
  * @returns same shape; differentiable.
@@ -32,7 +32,7 @@ export function gelu<T extends Tensor>(x: T, options: GeluOptions = {}): T {
       approximate === 'none' ? exactGelu(x0) : tanhGelu(x0),
     ]);
     return {
-      value: y!,
+      value: y,
       gradient: (dy, saved) =>
         runFusable('DimoGeluGrad', { x: saved[0]!, dy }, { approximate }, () => [
           approximate === 'none' ? exactGradient(saved[0]!, dy) : tanhGradient(saved[0]!, dy),

@@ -5,7 +5,7 @@ import { runFusable } from './dispatch.js';
 
 /**
  * float32 scalar: root of the sum of squares of all elements of all tensors; 0 if there are none. Kernel
- * `DimoGlobalNorm` {0, 1, ...: the tensors} -> [norm]. Not differentiable.
+ * `DimoGlobalNorm`. Not differentiable.
  */
 export function globalNorm(tensors: readonly Tensor[]): Scalar {
   if (tensors.length === 0) return tf.scalar(0);

@@ -16,8 +16,7 @@ export interface GroupNormOptions {
  * y = (x - mean) / sqrt(variance + epsilon) * scale + offset, statistics of each sample over rows, columns and the
  * channels of a group (biased variance; Wu and He, arXiv 1803.08494).
  *
- * Kernel `DimoGroupNorm` {x, scale, offset}, {numGroups, epsilon} -> y, used where no gradient is recorded; with a
- * gradient the composition keeps the normalized values.
+ * Kernel `DimoGroupNorm`, used where no gradient is recorded; with a gradient the composition keeps the normalized values.
  *
  * @param x - float32 [batch, rows, columns, C].
  * @param scale - float32 [C].

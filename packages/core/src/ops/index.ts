@@ -1,5 +1,12 @@
 export { attention, type AttentionOptions } from './attention.js';
-export { isRecordingGradient, runFusable, withGradient, type KernelAttributes, type KernelInputs } from './dispatch.js';
+export { withGradient } from './dispatch.js';
+export type {
+  AdamUpdateAttributes,
+  FusableAttributes,
+  FusableInputs,
+  FusableKernelName,
+  FusableOutputs,
+} from './fusable-kernels.js';
 export { embedding } from './embedding.js';
 export { gelu, type GeluOptions } from './gelu.js';
 export { groupNormalization, type GroupNormOptions } from './group-norm.js';
@@ -8,13 +15,7 @@ export { linear, matrixProduct } from './linear.js';
 export { rmsNorm, type RmsNormOptions } from './rms-norm.js';
 export { rotaryEmbedding, type RotaryAngles } from './rotary-embedding.js';
 export { sampleCategorical } from './sample-categorical.js';
-export {
-  adamUpdate,
-  type AdamScalars,
-  type AdamTensors,
-  type AdamUpdateAttributes,
-  type AdamUpdated,
-} from './adam-update.js';
+export { adamUpdate, type AdamScalars, type AdamTensors, type AdamUpdated } from './adam-update.js';
 export { globalNorm } from './global-norm.js';
 export {
   maskedCrossEntropy,

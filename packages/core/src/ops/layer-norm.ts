@@ -12,8 +12,7 @@ export interface LayerNormOptions {
 /**
  * y = (x - mean) / sqrt(variance + epsilon) * scale + offset, statistics over the last axis (biased variance).
  *
- * Kernels: `DimoLayerNorm` {x, scale, offset}, {epsilon} -> [y, mean, inverseDeviation], the statistics keeping the
- * last axis with length 1; `DimoLayerNormGrad` {x, scale, mean, inverseDeviation, dy} -> [dx, dscale, doffset].
+ * Kernels `DimoLayerNorm` and `DimoLayerNormGrad`.
  *
  * @param x - float32 [..., D].
  * @param scale - float32 [D].
@@ -29,7 +28,7 @@ export function layerNorm<T extends Tensor>(x: T, scale: Tensor, offset: Tensor,
       { x: x0, scale: scale0, offset: offset0 },
       { epsilon },
       () => layerNormComposition(x0, scale0, offset0, epsilon),
-    ) as [Tensor, Tensor, Tensor];
+    );
     save([x0, scale0, mean, inverseDeviation]);
     return {
       value: y,
@@ -46,7 +45,7 @@ export function layerNorm<T extends Tensor>(x: T, scale: Tensor, offset: Tensor,
   }) as T;
 }
 
-function layerNormComposition(x: Tensor, scale: Tensor, offset: Tensor, epsilon: number): Tensor[] {
+function layerNormComposition(x: Tensor, scale: Tensor, offset: Tensor, epsilon: number): [Tensor, Tensor, Tensor] {
   const mean = tf.mean(x, -1, true);
   const centred = tf.sub(x, mean);
   const variance = tf.mean(tf.mul(centred, centred), -1, true);
@@ -57,7 +56,13 @@ function layerNormComposition(x: Tensor, scale: Tensor, offset: Tensor, epsilon:
 }
 
 /** With n = (x - mean) * inverse and g = dy * scale: dx = inverse * (g - mean(g) - n * mean(g * n)). */
-function layerNormGradient(x: Tensor, scale: Tensor, mean: Tensor, inverse: Tensor, dy: Tensor): Tensor[] {
+function layerNormGradient(
+  x: Tensor,
+  scale: Tensor,
+  mean: Tensor,
+  inverse: Tensor,
+  dy: Tensor,
+): [Tensor, Tensor, Tensor] {
   const normalized = tf.mul(tf.sub(x, mean), inverse);
   const scaled = tf.mul(dy, scale);
   const projected = tf.mean(tf.mul(scaled, normalized), -1, true);

@@ -5,8 +5,7 @@ import { ShapeError } from '../errors.js';
 import { runFusable, withGradient } from './dispatch.js';
 
 /**
- * Matrix product. Kernel `DimoMatMul` {a, b}, attributes {transposeA, transposeB}: for backends on which tfjs' own
- * product is slow for transposed operands.
+ * Matrix product. Kernel `DimoMatMul`.
  */
 export function matrixProduct<T extends Tensor>(a: T, b: T, transposeA = false, transposeB = false): T {
   const [product] = runFusable('DimoMatMul', { a, b }, { transposeA, transposeB }, () => [
@@ -16,8 +15,7 @@ export function matrixProduct<T extends Tensor>(a: T, b: T, transposeA = false, 
 }
 
 /**
- * Affine map y = x W^T + b. Kernels: `DimoLinear` {x [M,K], weight [N,K], bias? [N]} -> [M,N]; `DimoLinearGrad` {x,
- * weight, dy [M,N]}, {hasBias} -> [dx, dweight], and dbias if there is a bias.
+ * Affine map y = x W^T + b. Kernels `DimoLinear` and `DimoLinearGrad`.
  *
  * @param x - float32 [..., K].
  * @param weight - float32 [N, K], the layout of PyTorch's `Linear`.
@@ -38,13 +36,13 @@ export function linear<T extends Tensor>(x: T, weight: Tensor, bias?: Tensor): T
     const [value] = runFusable('DimoLinear', { x: x2, weight: w, bias: b }, {}, () => {
       const product = matrixProduct(x2, w, false, true);
       return [b ? tf.add(product, b) : product];
-    }) as [Tensor];
+    });
     return {
       value,
       gradient: (dy, saved) => {
         const [savedX, savedW] = saved as [Tensor, Tensor];
         return runFusable('DimoLinearGrad', { x: savedX, weight: savedW, dy }, { hasBias: b !== undefined }, () => {
-          const gradients = [matrixProduct(dy, savedW), matrixProduct(dy, savedX, true, false)];
+          const gradients = [matrixProduct(dy, savedW), matrixProduct(dy, savedX, true, false)] as const;
           return b ? [...gradients, tf.sum(dy, 0)] : gradients;
         });
       },

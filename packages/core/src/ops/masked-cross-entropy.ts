@@ -25,23 +25,20 @@ export interface MaskedCrossEntropyResult {
 
 /**
  * Cross-entropy against the target (1 - e) onehot(target) + e / V, e the label smoothing. Kernel
- * `DimoMaskedCrossEntropy` {logits, targets, weights}, {labelSmoothing} -> [loss, negativeLogLikelihood, gradient].
+ * `DimoMaskedCrossEntropy`.
  *
  *   loss = weight ((1 - e) (-log p[target]) + e / V sum_v (-log p[v]))      gradient = weight (p - target)
  *
  * The gradient is a result; nothing here is recorded by tfjs.
  */
 export function maskedCrossEntropy(inputs: MaskedCrossEntropyInputs, labelSmoothing: number): MaskedCrossEntropyResult {
-  const [loss, negativeLogLikelihood, gradient] = runFusable(
-    'DimoMaskedCrossEntropy',
-    { ...inputs },
-    { labelSmoothing },
-    () => crossEntropyComposition(inputs, labelSmoothing),
-  ) as [Tensor2D, Tensor2D, Tensor3D];
+  const [loss, negativeLogLikelihood, gradient] = runFusable('DimoMaskedCrossEntropy', inputs, { labelSmoothing }, () =>
+    crossEntropyComposition(inputs, labelSmoothing),
+  ) as readonly [Tensor2D, Tensor2D, Tensor3D];
   return { loss, negativeLogLikelihood, gradient };
 }
 
-function crossEntropyComposition(inputs: MaskedCrossEntropyInputs, labelSmoothing: number): Tensor[] {
+function crossEntropyComposition(inputs: MaskedCrossEntropyInputs, labelSmoothing: number): [Tensor, Tensor, Tensor] {
   const { logits, targets, weights } = inputs;
   const numLogits = logits.shape[2];
   const logProbabilities = tf.logSoftmax(logits, -1);

@@ -12,8 +12,7 @@ export interface RmsNormOptions {
 /**
  * y = x / sqrt(mean(x^2) + epsilon) * scale, the mean over the last axis (Zhang and Sennrich, arXiv 1910.07467).
  *
- * Kernels: `DimoRmsNorm` {x, scale}, {epsilon} -> [y, inverseRms], the statistic keeping the last axis with length 1;
- * `DimoRmsNormGrad` {x, scale, inverseRms, dy} -> [dx, dscale].
+ * Kernels `DimoRmsNorm` and `DimoRmsNormGrad`.
  *
  * @param x - float32 [..., D].
  * @param scale - float32 [D].
@@ -25,7 +24,7 @@ export function rmsNorm<T extends Tensor>(x: T, scale: Tensor, options: RmsNormO
     const [x0, scale0] = inputs as [Tensor, Tensor];
     const [y, inverseRms] = runFusable('DimoRmsNorm', { x: x0, scale: scale0 }, { epsilon }, () =>
       rmsNormComposition(x0, scale0, epsilon),
-    ) as [Tensor, Tensor];
+    );
     save([x0, scale0, inverseRms]);
     return {
       value: y,
@@ -39,7 +38,7 @@ export function rmsNorm<T extends Tensor>(x: T, scale: Tensor, options: RmsNormO
   }) as T;
 }
 
-function rmsNormComposition(x: Tensor, scale: Tensor, epsilon: number): Tensor[] {
+function rmsNormComposition(x: Tensor, scale: Tensor, epsilon: number): [Tensor, Tensor] {
   const meanSquare = tf.mean(tf.mul(x, x), -1, true);
   // Not rsqrt: on some backends it is an approximation.
   const inverseRms = tf.div(1, tf.sqrt(tf.add(meanSquare, epsilon)));
@@ -47,7 +46,7 @@ function rmsNormComposition(x: Tensor, scale: Tensor, epsilon: number): Tensor[]
 }
 
 /** With n = x * inverse and g = dy * scale: dx = inverse * (g - n * mean(g * n)). */
-function rmsNormGradient(x: Tensor, scale: Tensor, inverse: Tensor, dy: Tensor): Tensor[] {
+function rmsNormGradient(x: Tensor, scale: Tensor, inverse: Tensor, dy: Tensor): [Tensor, Tensor] {
   const normalized = tf.mul(x, inverse);
   const scaled = tf.mul(dy, scale);
   const projected = tf.mean(tf.mul(scaled, normalized), -1, true);

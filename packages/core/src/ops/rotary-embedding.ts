@@ -15,7 +15,7 @@ export interface RotaryAngles {
  * Rotates neighbouring channels of every head by an angle that depends on the position (Su et al., arXiv 2104.09864):
  * (x0, x1) -> (x0 c - x1 s, x1 c + x0 s). The same angles for all heads.
  *
- * Kernel `DimoRotaryEmbedding` {x, cosines, sines}, {numHeads} -> [batch, S, width]; the gradient is the rotation back.
+ * Kernel `DimoRotaryEmbedding`; the gradient is the rotation back.
  *
  * @param x - float32 [batch, S, width], heads one after the other.
  * @param angles - constants.
@@ -26,7 +26,7 @@ export function rotaryEmbedding(x: Tensor3D, { cosines, sines }: RotaryAngles, n
   const rotate = (tensor: Tensor, c: Tensor, s: Tensor) =>
     runFusable('DimoRotaryEmbedding', { x: tensor, cosines: c, sines: s }, { numHeads }, () => [
       rotateComposition(tensor as Tensor3D, c, s, numHeads),
-    ])[0]!;
+    ])[0];
   return withGradient([x], ([x0], save) => {
     save([cosines, sines]);
     return {

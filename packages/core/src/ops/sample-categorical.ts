@@ -6,7 +6,7 @@ import { runFusable } from './dispatch.js';
 /**
  * One id per position: the first whose inclusive cumulative probability exceeds the uniform number times the sum of all.
  *
- * Kernel `DimoSampleCategorical` {logits, uniforms} -> int32 [batch, L].
+ * Kernel `DimoSampleCategorical`.
  *
  * @param logits - float32 [batch, L, V]; -Infinity excludes an id (if the engine's softmax allows it) and about -1e9
  *   does so everywhere.
@@ -23,5 +23,5 @@ export function sampleCategorical(logits: Tensor3D, uniforms: Tensor2D): Tensor2
     const isPassed = tf.lessEqual(cumulative, tf.mul(tf.expandDims(uniforms, 2), total));
     return [tf.minimum(tf.sum(tf.cast(isPassed, 'int32'), 2), tf.scalar(numLogits - 1, 'int32'))];
   });
-  return tf.cast(ids!, 'int32') as Tensor2D;
+  return tf.cast(ids, 'int32') as Tensor2D;
 }

@@ -26,8 +26,7 @@ export interface SoftCrossEntropyResult {
  * its sum with respect to the logits, weight T / V (softmax(logits / T) - q). The division by V is the official code's
  * (a mean over the last axis).
  *
- * Kernel `DimoSoftCrossEntropy` {logits, target, weights}, {temperature} -> [loss, gradient]. The gradient is a result;
- * nothing here is recorded by tfjs.
+ * Kernel `DimoSoftCrossEntropy`. The gradient is a result; nothing here is recorded by tfjs.
  *
  * @param temperature - T, > 0.
  */

@@ -2,6 +2,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor1D, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import { runFusable } from './dispatch.js';
+import type { FusableOutputs, TokenDivergenceAttributes } from './fusable-kernels.js';
+
+export type { TokenDivergenceAttributes };
 
 /** Arguments of `tokenDivergence`. */
 export interface TokenDivergenceInputs {
@@ -15,16 +18,6 @@ export interface TokenDivergenceInputs {
   readonly auxiliary: Tensor3D;
   /** float32 [batch, L], multiplies value and gradient; 0 at positions that are not masked. */
   readonly weights: Tensor2D;
-}
-
-/** Constants of the divergence. */
-export interface TokenDivergenceAttributes {
-  /** 0: forward KL, 1: reverse KL, else generalized Jeffreys (1 - beta) FKL + beta RKL; any real number. */
-  readonly beta: number;
-  /** Divides the guided teacher logits, > 0. */
-  readonly teacherTemperature: number;
-  /** Divides the auxiliary logits, > 0. */
-  readonly auxiliaryTemperature: number;
 }
 
 /** Results of `tokenDivergence`. */
@@ -49,23 +42,22 @@ export interface TokenDivergenceResult {
  *
  * With temperatures the factor 1 / T_q of the chain rule is not applied, as in the official code.
  *
- * Kernel `DimoTokenDivergence` {conditional, unconditional?, guidanceScale?, auxiliary, weights}, {beta,
- * teacherTemperature, auxiliaryTemperature} -> [value, forwardKl, totalVariation, gradient].
+ * Kernel `DimoTokenDivergence`.
  */
 export function tokenDivergence(
   inputs: TokenDivergenceInputs,
   attributes: TokenDivergenceAttributes,
 ): TokenDivergenceResult {
-  const [value, forwardKl, totalVariation, gradient] = runFusable(
-    'DimoTokenDivergence',
-    { ...inputs },
-    { ...attributes },
-    () => divergenceComposition(inputs, attributes),
-  ) as [Tensor2D, Tensor2D, Tensor2D, Tensor3D];
+  const [value, forwardKl, totalVariation, gradient] = runFusable('DimoTokenDivergence', inputs, attributes, () =>
+    divergenceComposition(inputs, attributes),
+  ) as readonly [Tensor2D, Tensor2D, Tensor2D, Tensor3D];
   return { value, forwardKl, totalVariation, gradient };
 }
 
-function divergenceComposition(inputs: TokenDivergenceInputs, attributes: TokenDivergenceAttributes): Tensor[] {
+function divergenceComposition(
+  inputs: TokenDivergenceInputs,
+  attributes: TokenDivergenceAttributes,
+): FusableOutputs<'DimoTokenDivergence', Tensor> {
   const { weights } = inputs;
   const { beta } = attributes;
   const logP = logProbabilities(guidedTeacherLogits(inputs), attributes.teacherTemperature);

@@ -4,11 +4,15 @@ import { OptionError } from '../errors.js';
 /** A plain JSON object. */
 export type PlainObject = Readonly<Record<string, unknown>>;
 
+/** True for objects that are no lists: those of JSON. */
+export function isRecord(value: unknown): value is PlainObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 /** The value, if it is a plain object. @throws OptionError */
 export function requireObject(value: unknown, where: string): PlainObject {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new OptionError(`${where} must be an object, got ${describeValue(value)}`);
-  return value as PlainObject;
+  if (!isRecord(value)) throw new OptionError(`${where} must be an object, got ${describeValue(value)}`);
+  return value;
 }
 
 /** Refuses keys that nothing reads. @throws OptionError naming the first one and what is known. */

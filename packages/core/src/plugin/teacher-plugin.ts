@@ -19,6 +19,16 @@ export interface TeacherPlugin {
    */
   define(config: Readonly<Record<string, unknown>>): TeacherDefinition;
   /**
+   * The configuration of a teacher that is to be trained, completed by what follows from its data. `dimo train teacher`
+   * gives it to `define`.
+   *
+   * @default the configuration as it is given
+   */
+  completeConfig?(
+    config: Readonly<Record<string, unknown>>,
+    data: TrainingDataFacts,
+  ): Readonly<Record<string, unknown>>;
+  /**
    * As `define`, for a folder with the `conditionFiles` of the definition.
    *
    * @default `define`, for teachers without such files
@@ -68,6 +78,14 @@ export interface TeacherPlugin {
     config: Readonly<Record<string, unknown>>,
     sources: { readonly generator: WeightSource; readonly teacher: WeightSource },
   ): Promise<LoadedGenerator>;
+}
+
+/** What is known of the images that a teacher is to be trained on. */
+export interface TrainingDataFacts {
+  /** Class names by label, where the dataset is known. */
+  readonly classNames?: readonly string[] | undefined;
+  /** Configuration of the tokenizer whose tokens it learns, plain JSON. */
+  readonly tokenizer?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** Weights in a public layout. */

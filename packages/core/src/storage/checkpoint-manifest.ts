@@ -2,6 +2,7 @@
  * `state.json`: what a checkpoint consists of and what run it belongs to. It carries a SHA-256 of its own text and of
  * every file, so that one flipped bit anywhere is found.
  */
+import { isRecord } from '../options/check-options.js';
 import { CheckpointError } from '../errors.js';
 import { escapeText } from '../text/escape-text.js';
 import { canonicalJson, jsonDifferences, type JsonDifference, type JsonValue } from './json.js';
@@ -102,10 +103,6 @@ function isManifest(manifest: Record<string, unknown>): manifest is Record<strin
         typeof file['sha256'] === 'string',
     )
   );
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** Pretty JSON with a last key `sha256`, the hash of the text without it. */

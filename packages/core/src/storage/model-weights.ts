@@ -2,6 +2,7 @@
  * Weights of one model as Hugging Face libraries lay them out: `<base>.safetensors`, or shards with an index
  * `<base>.safetensors.index.json`, each possibly with a variant such as `fp16` in its name.
  */
+import { isRecord } from '../options/check-options.js';
 import { WeightError } from '../errors.js';
 import { sizeOf, type HostTree, type SpecTree } from '../tensors/tensors.js';
 import { escapeText } from '../text/escape-text.js';
@@ -266,10 +267,6 @@ function joinShards(files: readonly OpenSafetensors[], index: ShardIndex | undef
         },
       );
   return specs;
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function listed(names: readonly string[]): string {

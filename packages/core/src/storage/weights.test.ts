@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { float32, int32 } from '../tensors/tensors.js';
-import { copyTree, largestDifference, renameTensors, treeDifference } from './weights.js';
+import { copyTree, largestDifference, treeDifference } from './weights.js';
 
 const tree = { a: float32([2], [0, 1]), b: int32([1], [3]) };
 
@@ -28,10 +28,5 @@ describe('weight trees', () => {
     });
     expect(largestDifference(tree, { a: float32([2], [NaN, 3]), b: tree.b }).value).toBeNaN();
     expect(() => largestDifference(tree, { a: tree.a })).toThrow(/missing: "b"/);
-  });
-
-  it('renames, leaves out, and refuses two tensors of one name', () => {
-    expect(renameTensors(tree, (name) => (name === 'a' ? 'z' : undefined))).toEqual({ z: tree.a });
-    expect(() => renameTensors(tree, () => 'z')).toThrow(/two tensors would be "z"/);
   });
 });

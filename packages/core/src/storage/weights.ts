@@ -1,4 +1,4 @@
-/** Trees of weights: strict checking against a model's parameters, copying, comparing, renaming. */
+/** Trees of weights: strict checking against a model's parameters, copying, comparing. */
 import { WeightError } from '../errors.js';
 import type { HostTensor, HostTree, SpecTree, TensorSpec } from '../tensors/tensors.js';
 import { escapeText } from '../text/escape-text.js';
@@ -172,29 +172,6 @@ export function largestDifference(a: HostTree, b: HostTree): LargestDifference {
     }
   }
   return largest;
-}
-
-/**
- * The tree under other names.
- *
- * @param rename - the new name, or undefined to leave the tensor out.
- * @throws WeightError if two tensors get one name.
- */
-export function renameTensors<T>(
-  tree: Readonly<Record<string, T>>,
-  rename: (name: string) => string | undefined,
-): Record<string, T> {
-  const renamed = new Map<string, T>();
-  for (const [name, tensor] of Object.entries(tree)) {
-    const to = rename(name);
-    if (to === undefined) continue;
-    if (renamed.has(to))
-      throw new WeightError(
-        `renaming weights: two tensors would be "${escapeText(to)}", one was "${escapeText(name)}"`,
-      );
-    renamed.set(to, tensor);
-  }
-  return Object.fromEntries(renamed);
 }
 
 function bytesOf({ data }: HostTensor): Uint8Array {

@@ -1,22 +1,16 @@
 /** The fusable ops of core, as the fused operators of ONNX and onnxruntime. */
-import { sizeOf } from '@dimo/core';
+import { sizeOf, type FusableAttributes, type FusableKernelName } from '@dimo/core';
 import type { GraphBuilder } from '../builder.js';
 import { elementwiseNode } from '../elementwise.js';
 import { float, int, ints, text } from '../graph.js';
 import { lazy, materialize, permuteLazy, reshapeValue, splat, type LazyTensor, type TracedTensor } from '../lazy.js';
 import { reshapeLazy, reshapeTraced, settle } from '../lazy-reshape.js';
 import { addLazy, multiplyLazy } from './binary.js';
-import { kernel, reshapeKernel, type KernelTable } from './kernel.js';
+import { groupNorm } from './group-norm.js';
+import { settled, type FusableLowering, type KernelTable, type TraceKernel } from './kernel.js';
 import { linearLazy, matmulLazy } from './matmul.js';
 import { reduceLazy, softmaxLazy } from './reduce.js';
 import { concatLazy, sliceFrom } from './shape.js';
-
-/** Attributes of `DimoAttention`. */
-interface AttentionAttributes {
-  readonly numHeads: number;
-  readonly scale: number;
-  readonly causal: boolean;
-}
 
 /** Added to the scores of later positions in causal attention, as in core's composition. */
 const maskedScore = -1e9;
@@ -27,7 +21,7 @@ function composedAttention(
   query: LazyTensor,
   key: LazyTensor,
   value: LazyTensor,
-  { numHeads, scale, causal }: AttentionAttributes,
+  { numHeads, scale, causal }: FusableAttributes<'DimoAttention'>,
 ): LazyTensor {
   const heads = (x: LazyTensor) => {
     const [batch, length, width] = x.shape as [number, number, number];
@@ -48,7 +42,12 @@ function causalMask(builder: GraphBuilder, length: number): LazyTensor {
 }
 
 /** [x / sqrt(mean(x^2) + epsilon) * scale, 1 / sqrt(...)], from single operators. */
-function composedRmsNorm(builder: GraphBuilder, x: LazyTensor, scale: LazyTensor, epsilon: number): LazyTensor[] {
+function composedRmsNorm(
+  builder: GraphBuilder,
+  x: LazyTensor,
+  scale: LazyTensor,
+  epsilon: number,
+): [y: LazyTensor, inverseRms: LazyTensor] {
   const last = x.shape.length - 1;
   const meanSquare = reduceLazy(builder, 'ReduceMean', multiplyLazy(builder, x, x), [last], true);
   const shifted = elementwiseNode(builder, 'Add', [meanSquare, splat('float32', [], epsilon)], 'float32');
@@ -113,24 +112,47 @@ function pointwiseConvolution(
   return reshapeTraced(builder, permuteLazy(builder, lazy(value), permutation), [rows, outputs]);
 }
 
-export const fusedKernels: KernelTable = {
-  DimoLinear: reshapeKernel<'x' | 'weight' | 'bias'>((builder, { x, weight, bias }) => {
-    const offset = (bias as TracedTensor | undefined) && settle(builder, bias);
+/**
+ * Every kernel of core's table, or that core's composition is traced in its place: gradients and losses, whose parts the
+ * passes fuse with what stands around them, and what onnxruntime has no operator for.
+ */
+const lowerings: { readonly [Name in FusableKernelName]: FusableLowering<Name, TracedTensor> | 'composition' } = {
+  DimoAdamUpdate: 'composition',
+  DimoAttentionForward: 'composition',
+  DimoAttentionGrad: 'composition',
+  DimoEmbeddingGrad: 'composition',
+  DimoGeluGrad: 'composition',
+  DimoGlobalNorm: 'composition',
+  DimoLayerNormGrad: 'composition',
+  DimoLinearGrad: 'composition',
+  DimoMaskedCrossEntropy: 'composition',
+  DimoMatMul: 'composition',
+  DimoRandomNumbers: 'composition',
+  DimoRmsNormGrad: 'composition',
+  DimoSampleCategorical: 'composition',
+  DimoSoftCrossEntropy: 'composition',
+  DimoTokenDivergence: 'composition',
+  DimoGroupNorm: settled(groupNorm),
+  DimoLinear: (builder, { x, weight, bias }) => {
+    const offset = bias && settle(builder, bias);
     const matrix = settle(builder, weight);
-    return pointwiseConvolution(builder, x, matrix, offset) ?? linearLazy(builder, settle(builder, x), matrix, offset);
-  }),
-  DimoLayerNorm: kernel<'x' | 'scale' | 'offset', { epsilon: number }>((builder, { x, scale, offset }, { epsilon }) => {
+    return [
+      pointwiseConvolution(builder, x, matrix, offset) ?? linearLazy(builder, settle(builder, x), matrix, offset),
+    ];
+  },
+  DimoLayerNorm: settled((builder, { x, scale, offset }, { epsilon }) => {
     const type = 'float32' as const;
     const statistics = { type, shape: [...x.shape.slice(0, -1), 1] };
     const inputs = [x, scale, offset].map((tensor) => materialize(builder, tensor));
-    return builder
+    const [y, mean, inverseDeviation] = builder
       .nodes('LayerNormalization', inputs, [{ type, shape: x.shape }, statistics, statistics], {
         attributes: { axis: int(-1), epsilon: float(epsilon) },
         numRequiredOutputs: 1,
       })
       .map(lazy);
+    return [y!, mean!, inverseDeviation!];
   }),
-  DimoRmsNorm: kernel<'x' | 'scale', { epsilon: number }>((builder, { x, scale }, { epsilon }) => {
+  DimoRmsNorm: settled((builder, { x, scale }, { epsilon }) => {
     const type = 'float32' as const;
     const statistics = { type, shape: [...x.shape.slice(0, -1), 1] };
     if (builder.lowering.operators === 'standard') return composedRmsNorm(builder, x, scale, epsilon);
@@ -145,48 +167,51 @@ export const fusedKernels: KernelTable = {
       .map(lazy);
     if (builder.lowering.returnsInverseRms) return [y!, inverse!];
     // What is not used of it, in most networks all, is removed again as dead.
-    return [y!, composedRmsNorm(builder, x, scale, epsilon)[1]!];
+    return [y!, composedRmsNorm(builder, x, scale, epsilon)[1]];
   }),
-  DimoRotaryEmbedding: kernel<'x' | 'cosines' | 'sines', { numHeads: number }>(
-    (builder, { x, cosines, sines }, { numHeads }) => {
-      if (builder.lowering.operators === 'standard' || sizeOf(x.shape) === 0)
-        return composedRotation(builder, x, [cosines, sines], numHeads);
-      // Positions count from 0: row i of the tables is for position i of the sequence.
-      const first = builder.constant('int64', [1], [0]);
-      const inputs = [materialize(builder, x), first, materialize(builder, cosines), materialize(builder, sines)];
-      return lazy(
-        builder.node(
-          'RotaryEmbedding',
-          inputs,
-          { type: 'float32', shape: x.shape },
-          { domain: 'com.microsoft', attributes: { interleaved: int(1) } },
-        ),
-      );
-    },
-  ),
-  DimoGelu: kernel<'x', { approximate: 'none' | 'tanh' }>((builder, { x }, { approximate }) => {
+  DimoRotaryEmbedding: settled((builder, { x, cosines, sines }, { numHeads }) => {
+    if (builder.lowering.operators === 'standard' || sizeOf(x.shape) === 0)
+      return [composedRotation(builder, x, [cosines, sines], numHeads)];
+    // Positions count from 0: row i of the tables is for position i of the sequence.
+    const first = builder.constant('int64', [1], [0]);
+    const inputs = [materialize(builder, x), first, materialize(builder, cosines), materialize(builder, sines)];
+    const y = builder.node(
+      'RotaryEmbedding',
+      inputs,
+      { type: 'float32', shape: x.shape },
+      { domain: 'com.microsoft', attributes: { interleaved: int(1) } },
+    );
+    return [lazy(y)];
+  }),
+  DimoGelu: settled((builder, { x }, { approximate }) => {
     const value = materialize(builder, x);
     const spec = { type: 'float32' as const, shape: x.shape };
     if (builder.lowering.operators === 'microsoft' && approximate === 'none')
-      return lazy(builder.node('Gelu', [value], spec, { domain: 'com.microsoft' }));
-    return lazy(builder.node('Gelu', [value], spec, { attributes: { approximate: text(approximate) } }));
+      return [lazy(builder.node('Gelu', [value], spec, { domain: 'com.microsoft' }))];
+    return [lazy(builder.node('Gelu', [value], spec, { attributes: { approximate: text(approximate) } }))];
   }),
-  DimoAttention: kernel<'query' | 'key' | 'value', AttentionAttributes>((builder, { query, key, value }, given) => {
+  DimoAttention: settled((builder, { query, key, value }, given) => {
     const { numHeads, scale, causal } = given;
     const { operators, fusesAttention } = builder.lowering;
     if (operators === 'standard' || !fusesAttention || sizeOf(query.shape) === 0)
-      return composedAttention(builder, query, key, value, given);
+      return [composedAttention(builder, query, key, value, given)];
     const inputs = [query, key, value].map((tensor) => materialize(builder, tensor));
-    return lazy(
-      builder.node(
-        'MultiHeadAttention',
-        inputs,
-        { type: 'float32', shape: query.shape },
-        {
-          domain: 'com.microsoft',
-          attributes: { num_heads: int(numHeads), scale: float(scale), ...(causal ? { unidirectional: int(1) } : {}) },
-        },
-      ),
+    const y = builder.node(
+      'MultiHeadAttention',
+      inputs,
+      { type: 'float32', shape: query.shape },
+      {
+        domain: 'com.microsoft',
+        attributes: { num_heads: int(numHeads), scale: float(scale), ...(causal ? { unidirectional: int(1) } : {}) },
+      },
     );
+    return [lazy(y)];
   }),
 };
+
+/** The lowerings among them. */
+export const fusedKernels: KernelTable = Object.fromEntries(
+  Object.entries(lowerings).flatMap(([name, lower]) =>
+    lower === 'composition' ? [] : [[name, lower as unknown as TraceKernel]],
+  ),
+);

@@ -3,7 +3,6 @@ import { binaryKernels } from './binary.js';
 import { convKernels } from './conv.js';
 import { fusedKernels } from './fused.js';
 import { gatherKernels } from './gather.js';
-import { groupNormKernels } from './group-norm.js';
 import { imageKernels } from './image.js';
 import type { KernelTable } from './kernel.js';
 import { matmulKernels } from './matmul.js';
@@ -20,6 +19,5 @@ export const kernels: KernelTable = {
   ...gatherKernels,
   ...convKernels,
   ...imageKernels,
-  ...groupNormKernels,
   ...fusedKernels,
 };

@@ -1,5 +1,11 @@
 /** What a lowering of one tfjs kernel looks like. */
-import { DimoError } from '@dimo/core';
+import {
+  DimoError,
+  type FusableAttributes,
+  type FusableInputs,
+  type FusableKernelName,
+  type FusableOutputs,
+} from '@dimo/core';
 import type { GraphBuilder } from '../builder.js';
 import type { LazyTensor, TracedTensor } from '../lazy.js';
 import { settle } from '../lazy-reshape.js';
@@ -9,7 +15,7 @@ export type TraceKernel = (
   builder: GraphBuilder,
   inputs: Record<string, TracedTensor>,
   attributes: Record<string, unknown>,
-) => TracedTensor | readonly LazyTensor[];
+) => TracedTensor | readonly TracedTensor[];
 
 /** Lowerings by kernel name. */
 export type KernelTable = Readonly<Record<string, TraceKernel>>;
@@ -38,6 +44,27 @@ export function reshapeKernel<Names extends string, KernelAttributes = unknown>(
 ): TraceKernel {
   return (builder, inputs, attributes) =>
     lower(builder, inputs as Record<Names, TracedTensor>, attributes as KernelAttributes);
+}
+
+/** A lowering of a kernel of core's table, by the tensors that it takes. */
+export interface FusableLowering<Name extends FusableKernelName, T extends TracedTensor> {
+  (
+    builder: GraphBuilder,
+    inputs: FusableInputs<Name, T>,
+    attributes: FusableAttributes<Name>,
+  ): FusableOutputs<Name, TracedTensor>;
+}
+
+/** A lowering for which pending reshapes are settled first. */
+export function settled<Name extends FusableKernelName>(
+  lower: FusableLowering<Name, LazyTensor>,
+): FusableLowering<Name, TracedTensor> {
+  return (builder, inputs, attributes) => {
+    const given = Object.entries<TracedTensor | undefined>({ ...inputs }).flatMap(([name, tensor]) =>
+      tensor ? [[name, settle(builder, tensor)]] : [],
+    );
+    return lower(builder, Object.fromEntries(given) as FusableInputs<Name, LazyTensor>, attributes);
+  };
 }
 
 /** Types a lowering whose inputs are a list. */
