@@ -30,6 +30,7 @@ export function setUpGenerate(session: Session, settings: Settings): GenerateTab
   type Part = keyof typeof parts;
   let offered: OfferedModel | undefined;
   let running: AbortController | undefined;
+  let hasOffered = false;
 
   /** A class or prompt per image. */
   function texts(): string[] {
@@ -96,7 +97,8 @@ export function setUpGenerate(session: Session, settings: Settings): GenerateTab
   /** The teacher's samplers, its own first. */
   function offerSamplers({ teacher }: LoadedModel): void {
     const names = teacher?.samplers.map(({ name }) => name) ?? [];
-    const wanted = sampler.value || settings.sampler;
+    const wanted = (hasOffered ? sampler.value : undefined) ?? settings.sampler;
+    hasOffered = true;
     sampler.replaceChildren(
       ...(teacher?.samplers ?? []).map(({ name, description }) =>
         make('option', { value: name, title: description }, name),
@@ -108,8 +110,10 @@ export function setUpGenerate(session: Session, settings: Settings): GenerateTab
 
   /** Whether the chosen sampler takes a number of steps; others take as many as they need. */
   function takesSteps(): boolean {
-    const { teacher } = session.model() ?? {};
-    return teacher?.samplers.find(({ name }) => name === sampler.value)?.takesSteps ?? false;
+    const model = session.model();
+    // Before there is a model: nothing moves when it comes.
+    if (!model) return true;
+    return model.teacher?.samplers.find(({ name }) => name === sampler.value)?.takesSteps ?? false;
   }
 
   function samplerAsked(): NonNullable<GenerateParameters['sampler']> {
