@@ -2,6 +2,9 @@ import nx from '@nx/eslint-plugin';
 import jsdoc from 'eslint-plugin-jsdoc';
 import tseslint from 'typescript-eslint';
 
+/** Tags of what models are made of: architectures, and weights. */
+const models = ['type:teacher', 'type:composed-teacher', 'type:data'];
+
 /** Which packages a package may import, by tag: arrows point from the command line down to core. */
 const depConstraints = [
   { sourceTag: 'type:core', onlyDependOnLibsWithTags: [] },
@@ -9,16 +12,28 @@ const depConstraints = [
   { sourceTag: 'type:kernels', onlyDependOnLibsWithTags: ['type:core'] },
   { sourceTag: 'type:backend', onlyDependOnLibsWithTags: ['type:core', 'type:onnx', 'type:kernels'] },
   { sourceTag: 'type:teacher', onlyDependOnLibsWithTags: ['type:core'] },
+  // A teacher put together from the parts of others.
+  { sourceTag: 'type:composed-teacher', onlyDependOnLibsWithTags: ['type:core', 'type:teacher'] },
+  { sourceTag: 'type:data', onlyDependOnLibsWithTags: [] },
   { sourceTag: 'type:dataset', onlyDependOnLibsWithTags: ['type:core'] },
   { sourceTag: 'type:eval', onlyDependOnLibsWithTags: ['type:core'] },
-  { sourceTag: 'type:example', onlyDependOnLibsWithTags: ['type:core', 'type:backend', 'type:teacher'] },
+  { sourceTag: 'type:example', onlyDependOnLibsWithTags: ['type:core', 'type:backend', ...models] },
+  { sourceTag: 'type:pipeline', onlyDependOnLibsWithTags: ['type:core', 'type:backend', ...models] },
   {
     sourceTag: 'type:app',
-    onlyDependOnLibsWithTags: ['type:core', 'type:onnx', 'type:backend', 'type:teacher', 'type:dataset', 'type:eval'],
+    onlyDependOnLibsWithTags: [
+      'type:core',
+      'type:onnx',
+      'type:backend',
+      'type:pipeline',
+      'type:dataset',
+      'type:eval',
+      ...models,
+    ],
   },
   {
     sourceTag: 'type:page',
-    onlyDependOnLibsWithTags: ['type:core', 'type:onnx', 'type:backend', 'type:teacher', 'type:example'],
+    onlyDependOnLibsWithTags: ['type:core', 'type:onnx', 'type:backend', 'type:pipeline', ...models],
   },
   { sourceTag: 'type:test', onlyDependOnLibsWithTags: ['*'] },
 ];
@@ -49,22 +64,28 @@ const coreFolders = [
 const noNodeModules = { group: ['node:*'], message: 'This package runs in browsers too: take bytes as arguments.' };
 
 /** Packages whose sources must run in a browser too. */
-const backendAgnostic = ['core', 'onnx', 'kernels', 'backend-web', 'teacher-maskgit', 'teacher-meissonic'].map(
-  (name) => `packages/${name}/src/**/*.ts`,
-);
-const browserSources = [...backendAgnostic, 'apps/playground/src/**/*.ts'];
+const backendAgnostic = [
+  'core',
+  'onnx',
+  'kernels',
+  'backend-web',
+  'teacher-maskgit',
+  'teacher-meissonic',
+  'teacher-words',
+  'presets',
+].map((name) => `packages/${name}/src/**/*.ts`);
+const browserSources = [
+  ...backendAgnostic,
+  // Node's half of the pipeline is one file.
+  'packages/pipeline/src/{generate,model,pictures,worker}/**/*.ts',
+  'packages/pipeline/src/hosts/{pipeline,browser}.ts',
+  'packages/pipeline/src/{browser,shared,teachers}.ts',
+  'apps/playground/src/**/*.ts',
+];
 
 export default tseslint.config(
   {
-    ignores: [
-      '**/dist/**',
-      '**/node_modules/**',
-      '.nx/**',
-      'tests/fixtures/**',
-      '**/*.py',
-      '**/presets/**',
-      'apps/*/public/**',
-    ],
+    ignores: ['**/dist/**', '**/node_modules/**', '.nx/**', 'tests/fixtures/**', '**/*.py', 'apps/*/public/**'],
   },
   ...tseslint.configs.recommended,
   {

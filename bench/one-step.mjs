@@ -15,6 +15,7 @@ import {
   sampleMultiStep,
   sampleOneStep,
 } from '@dimo/core';
+import { presetFolder, presets } from '@dimo/presets';
 import { maskgitTeacher } from '@dimo/teacher-maskgit';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -23,7 +24,7 @@ import { cpuSeconds, loadLine, median, options } from './lib/statistics.mjs';
 const given = options({ engine: 'onnx', threads: 2, batch: 64, images: 1024, rounds: 5, steps: 16, guidance: 2 });
 
 async function loadTeacher() {
-  const folder = fileURLToPath(maskgitTeacher.presets.mnist.location);
+  const folder = fileURLToPath(presetFolder(presets.mnist));
   if (existsSync(folder))
     return { teacher: await maskgitTeacher.load({}, folderWeightSource(folder)), name: 'preset mnist' };
   const definition = maskgitTeacher.define({});

@@ -1,10 +1,11 @@
 /**
- * Writes the bundled MNIST preset of @dimo/teacher-maskgit from finished runs, with 16-bit weights.
+ * Writes the bundled MNIST preset of @dimo/presets from finished runs, with 16-bit weights.
  *
  *   node scripts/write-mnist-preset.mjs teacher RUN      (a run of `dimo train teacher`)
  *   node scripts/write-mnist-preset.mjs generator RUN    (a run of `dimo demo` or `dimo distill`)
  *
  * After `npm run build`. How the runs were made is in presets/mnist/README.md.
+ * Then `node scripts/write-preset-index.mjs`.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -21,7 +22,7 @@ if (!run || (kind !== 'teacher' && kind !== 'generator')) {
   process.exit(2);
 }
 const teachers = new Map(maskgitPlugin.teachers.map((plugin) => [plugin.name, plugin]));
-const preset = new URL('../packages/teacher-maskgit/presets/mnist/', import.meta.url);
+const preset = new URL('../packages/presets/presets/mnist/', import.meta.url);
 const float = 'F16';
 
 async function teacherPreset() {

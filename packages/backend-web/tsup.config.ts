@@ -3,7 +3,5 @@ import { packageConfig } from '../../tsup.base.js';
 export default packageConfig({
   entry: {
     index: 'src/index.ts',
-    'worker/index': 'src/worker/index.ts',
-    'worker/client': 'src/worker/client.ts',
   },
 });

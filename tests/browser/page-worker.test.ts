@@ -1,9 +1,9 @@
 /**
- * Both halves of `@dimo/backend-web/worker` over a message port, in Node: what the page is told is what core computes, and
+ * Both halves of `@dimo/pipeline/worker` over a message port, in Node: what the page is told is what core computes, and
  * a distillation can be paused, stopped, continued and saved without a change in its numbers.
  */
 import { folderWeightSource, nodeEngines } from '@dimo/backend-node';
-import { serveWorker } from '@dimo/backend-web/worker';
+import { serveWorker } from '@dimo/pipeline/worker';
 import {
   connectWorker,
   type DimoWorker,
@@ -12,7 +12,7 @@ import {
   type Frame,
   type LoadedModel,
   WorkerError,
-} from '@dimo/backend-web/worker-client';
+} from '@dimo/pipeline/worker-client';
 import {
   compileOneStep,
   createDistillation,
@@ -24,12 +24,13 @@ import {
   type Engine,
   type Teacher,
 } from '@dimo/core';
+import { presetFolder, presets } from '@dimo/presets';
 import { maskgitTeacher } from '@dimo/teacher-maskgit';
 import { fileURLToPath } from 'node:url';
 import { MessageChannel } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-const preset = fileURLToPath(maskgitTeacher.presets!['mnist']!.location);
+const preset = fileURLToPath(presetFolder(presets.mnist));
 const factory = nodeEngines.find(({ name }) => name === 'wasm')!;
 
 let worker: DimoWorker;
@@ -101,7 +102,7 @@ describe('generating', { timeout: 120_000 }, () => {
   it('gives the tokens of core, and pictures of them', async () => {
     const { tokens, pictures, numSteps } = await worker.generate({
       model: model.id,
-      sampler: 'generator',
+      network: 'generator',
       texts: ['3', '7'],
       seed: 5,
     });
@@ -111,7 +112,7 @@ describe('generating', { timeout: 120_000 }, () => {
     );
     const sampler = await compileOneStep(engine, generator.definition.model, {
       batchSize: 2,
-      tokenInit: generator.description.tokenInit,
+      tokenInit: generator.description.tokenInit!,
       sampling: { temperature: 0.75 },
     });
     const expected = await sampleOneStep(sampler, {
@@ -128,7 +129,7 @@ describe('generating', { timeout: 120_000 }, () => {
 
   it('shows which tokens the teacher has decided, step by step; the frames change nothing', async () => {
     const frames: Frame[] = [];
-    const request = { model: model.id, sampler: 'teacher', texts: ['3'], seed: 1, numSteps: 4 } as const;
+    const request = { model: model.id, network: 'teacher', texts: ['3'], seed: 1, sampler: { numSteps: 4 } } as const;
     const drawn = await worker.generate({ ...request, frames: true }, { onEvent: (frame) => frames.push(frame) });
     expect(frames.map(({ step }) => step)).toEqual([1, 2, 3, 4]);
     const counts = frames.map(({ isDecided }) => isDecided.reduce((sum, value) => sum + value, 0));
@@ -143,17 +144,17 @@ describe('generating', { timeout: 120_000 }, () => {
   it('stops on request, and reports errors with code and hint', async () => {
     const stop = new AbortController();
     const stopped = worker.generate(
-      { model: model.id, sampler: 'teacher', texts: ['3'], seed: 1, numSteps: 16, frames: true },
+      { model: model.id, network: 'teacher', texts: ['3'], seed: 1, sampler: { numSteps: 16 }, frames: true },
       { signal: stop.signal, onEvent: () => stop.abort() },
     );
     await expect(stopped).rejects.toMatchObject({ code: 'cancelled' });
-    const wrong = worker.generate({ model: model.id, sampler: 'generator', texts: ['ten'], seed: 1 });
+    const wrong = worker.generate({ model: model.id, network: 'generator', texts: ['ten'], seed: 1 });
     await expect(wrong).rejects.toSatisfy((error) => DimoError.isInstance(error) && error instanceof WorkerError);
     await expect(wrong).rejects.toMatchObject({ code: 'option', message: expect.stringContaining('"ten"') });
     await expect(worker.openEngine('absent')).rejects.toMatchObject({ code: 'backend-unavailable', hint: 'take wasm' });
     await expect(worker.load({ kind: 'url', url: '/absent' })).rejects.toMatchObject({ code: 'io' });
     // The engine that failed to open left none behind; the next request opens one.
-    await worker.generate({ model: model.id, sampler: 'generator', texts: ['1'], seed: 1 });
+    await worker.generate({ model: model.id, network: 'generator', texts: ['1'], seed: 1 });
   });
 });
 

@@ -18,11 +18,14 @@ const classes: ServedModel = {
   kind: 'generator',
   classNames: [hostile, 'black', 'white'],
   imageShape: [6, 5, 1],
+  samplers: [],
   async *generate({ texts, count, seed }) {
     asked.push({ texts, seed });
-    const data = Float32Array.from({ length: count * 30 }, (_, i) => Number(texts[Math.floor(i / 30)]) / 2);
-    yield { first: 0, images: { dtype: 'float32', shape: [count, 6, 5, 1], data }, labels: [] };
-    await Promise.resolve();
+    for (let index = 0; index < count; index++) {
+      const data = new Float32Array(30).fill(Number(texts[index]) / 2);
+      yield { index, image: { dtype: 'float32', shape: [6, 5, 1], data }, label: '' };
+      await Promise.resolve();
+    }
   },
   dispose: () => Promise.resolve(),
 };

@@ -179,7 +179,7 @@ describe('what tensors do not show', { timeout: 120_000 }, () => {
   });
 
   it('settings are for public layouts', async () => {
-    const preset = path.join(fixtures, '../../packages/teacher-maskgit/presets/mnist/generator');
+    const preset = path.join(fixtures, '../../packages/presets/presets/mnist/generator');
     expect(await fails(['import', preset, '--set', 'transformer.heads=8'])).toContain('whose files say everything');
   });
 });

@@ -12,7 +12,7 @@ import { fixtures } from '../parity/fixtures.js';
 import { startHub, testCommit, type HubServer } from '../support/hub-server.js';
 import { startDimo, type DimoResult } from '../support/run-dimo.js';
 
-const preset = fileURLToPath(new URL('../../packages/teacher-maskgit/presets/mnist/', import.meta.url));
+const preset = fileURLToPath(new URL('../../packages/presets/presets/mnist/', import.meta.url));
 const canary = 'hf_canaryCanaryCanary';
 
 let folder: string;

@@ -7,7 +7,7 @@ import { fixtures } from '../parity/fixtures.js';
 import { dimoTrial } from '../support/in-process-dimo.js';
 
 const { at, succeed } = dimoTrial();
-const preset = fileURLToPath(new URL('../../packages/teacher-maskgit/presets/mnist/', import.meta.url));
+const preset = fileURLToPath(new URL('../../packages/presets/presets/mnist/', import.meta.url));
 
 interface Info {
   readonly parts: readonly { readonly name: string; readonly parameters: number; readonly bytes: number }[];

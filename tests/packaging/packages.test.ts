@@ -6,6 +6,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { decode } from 'fast-png';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { environment, minutes, packages, packInto, root, type Manifest, type PackedPackage } from './pack.js';
 
@@ -13,7 +14,7 @@ import { environment, minutes, packages, packInto, root, type Manifest, type Pac
 const allowed = [/^README\.md$/, /^LICENSE$/, /^dist\//, /^src\/(?!.*\.test\.ts$)/, /^presets\//];
 
 /** Largest tarball in bytes: the command carries the page with its models and runtimes, the presets their weights. */
-const sizeLimits: Readonly<Record<string, number>> = { '@dimo/cli': 32e6, '@dimo/teacher-maskgit': 4e6 };
+const sizeLimits: Readonly<Record<string, number>> = { '@dimo/cli': 32e6, '@dimo/presets': 14e6 };
 const usualSizeLimit = 1e6;
 
 let folder = '';
@@ -116,6 +117,23 @@ describe('the declarations of an installed application', () => {
   });
 });
 
+describe("the read-me's first example", () => {
+  it('draws a picture', { timeout: 3 * minutes }, () => {
+    const readMe = readFileSync(path.join(root, 'README.md'), 'utf8');
+    const example = /^```ts\n(.*?)^```/ms.exec(readMe)![1]!;
+    expect(example).toContain("from '@dimo/pipeline'");
+    // The one mark of TypeScript in it.
+    writeFileSync(path.join(folder, 'example.mjs'), example.replace('heart!', 'heart'));
+    const { status, stderr } = node(['example.mjs']);
+    // Drivers of GPUs that are looked for write what they like to stderr.
+    expect({ status, output: status === 0 ? '' : stderr }).toEqual({ status: 0, output: '' });
+    const { width, height, channels, data } = decode(readFileSync(path.join(folder, 'heart.png')));
+    expect([width, height, channels]).toEqual([32, 32, 3]);
+    const [red, green, blue] = data.subarray((16 * 32 + 16) * 3, (16 * 32 + 16) * 3 + 3);
+    expect(red! - Math.max(green!, blue!)).toBeGreaterThan(80);
+  });
+});
+
 describe('the dimo command', () => {
   const dimo = (...args: string[]) => node([path.join('node_modules', '@dimo', 'cli', 'dist', 'main.js'), ...args]);
   const sample = (out: string) => dimo('sample', '--model', 'mnist', '--count', '4', '--seed', '1', '--out', out);
@@ -130,6 +148,12 @@ describe('the dimo command', () => {
     expect(stderr.split('\n').filter((line) => line !== '' && !line.startsWith('npm '))).toEqual([]);
     expect(status).toBe(0);
     expect(stdout).toContain('distill');
+  });
+
+  it('draws emoji by the name of the preset alone', { timeout: 3 * minutes }, () => {
+    const { status, stderr } = dimo('sample', '--model', 'emoji', 'red heart', '--out', 'emoji.png');
+    expect({ status, stderr }).toEqual({ status: 0, stderr: expect.any(String) });
+    expect(decode(readFileSync(path.join(folder, 'emoji.png')))).toMatchObject({ width: 32, height: 32 });
   });
 
   it('prints the packed version', () => {

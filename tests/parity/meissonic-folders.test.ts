@@ -107,7 +107,7 @@ describe('the Meissonic plugin', () => {
 
     const sampled = async (given: TeacherDefinition, values: HostTree) => {
       const prepared = await prepareTeacher(engine, given);
-      const sampler = await compileOneStep(engine, given.model, { batchSize: 2, tokenInit: description.tokenInit });
+      const sampler = await compileOneStep(engine, given.model, { batchSize: 2, tokenInit: description.tokenInit! });
       const state = await engine.upload(values);
       const condition = await prepared.teacher.conditions.parse(prompts);
       const tokens = await sampleOneStep(sampler, { weights: state, condition, seed: 5 });

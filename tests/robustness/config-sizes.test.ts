@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { fixtures } from '../parity/fixtures.js';
 
-const preset = fileURLToPath(new URL('../../packages/teacher-maskgit/presets/mnist/', import.meta.url));
+const preset = fileURLToPath(new URL('../../packages/presets/presets/mnist/', import.meta.url));
 const teachers = new Map<string, TeacherPlugin>(
   [maskgitTeacher, meissonicTeacher].map((plugin) => [plugin.name, plugin]),
 );

@@ -23,11 +23,12 @@ const slow: ServedModel = {
   kind: 'generator',
   classNames: undefined,
   imageShape: [2, 2, 1],
+  samplers: [],
   async *generate({ signal, count }) {
-    for (let first = 0; first < count && !signal.aborted; first++) {
+    for (let index = 0; index < count && !signal.aborted; index++) {
       numComputed++;
       await wait(10);
-      yield { first, images: { dtype: 'float32', shape: [1, 2, 2, 1], data: new Float32Array(4) }, labels: [] };
+      yield { index, image: { dtype: 'float32', shape: [2, 2, 1], data: new Float32Array(4) }, label: '' };
     }
   },
   dispose: () => Promise.resolve(),

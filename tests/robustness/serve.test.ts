@@ -6,6 +6,7 @@
 import { chooseEngine, nodeEngines } from '@dimo/backend-node';
 import {
   findModel,
+  findTeacher,
   loadRegistry,
   openPage,
   run,
@@ -100,6 +101,54 @@ describe('dimo serve', { timeout: 300_000 }, () => {
     expect(await (await fetch(`${server.address}/v1/models`)).json()).toMatchObject({ models: [{ name: 'mnist' }] });
   });
 
+  it('draws with the sampler that a request names, of a teacher alone', async () => {
+    const registry = await loadRegistry([], process.cwd(), ['teachers']);
+    const { teacher } = await findTeacher({ source: 'mnist', config: {} }, registry);
+    const taught = await serveModel(engine, 'taught', { kind: 'teacher', teacher });
+    const other = await startServer({ models: [taught, model], port: 0 });
+    const ask = async (body: object) => {
+      const response = await fetch(`${other.address}/v1/images`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ classes: [3], seed: 5, ...body }),
+      });
+      const { images, error } = (await response.json()) as {
+        images?: { png: string }[];
+        error?: { message: string };
+      };
+      return { status: response.status, png: images?.[0]?.png, message: error?.message };
+    };
+    const asked = { name: 'halton', numSteps: 2 };
+    const byName = await ask({ sampler: 'halton', steps: 2 });
+    expect(byName.status).toBe(200);
+    expect(await ask({ sampler: asked })).toEqual(byName);
+    // The sampler itself, as core runs it.
+    const signal = new AbortController().signal;
+    for await (const { image } of taught.generate({ texts: ['3'], count: 1, seed: 5, sampler: asked, signal }))
+      expect([...decode(Buffer.from(byName.png!, 'base64')).data]).toEqual(
+        Array.from(image.data, (value) => Math.round(value * 255)),
+      );
+    expect((await ask({ steps: 2 })).png).not.toBe(byName.png);
+    for (const [body, message] of [
+      [{ sampler: 'haltom' }, /there is no sampler "haltom"/],
+      [{ sampler: { name: 'halton', stride: 2 } }, /stride/],
+      [{ sampler: ['halton'] }, /sampler must be a name, or an object/],
+      [{ sampler: 'halton', steps: 1e6 }, /steps must be an integer from 1 to 256/],
+      [{ sampler: { numSteps: 1000 } }, /sampler.numSteps must be an integer from 1 to 256/],
+      [{ steps: 2, sampler: { numSteps: 2 } }, /exclude each other/],
+      [{ sampler: 'halton', model: 'mnist' }, /sampler is for teachers/],
+    ] as const) {
+      const answer = await ask(body);
+      expect([answer.status, answer.message]).toEqual([400, expect.stringMatching(message)]);
+    }
+    const { models } = (await (await fetch(`${other.address}/v1/models`)).json()) as {
+      models: { samplers?: string[] }[];
+    };
+    expect([models[0]!.samplers, models[1]!.samplers]).toEqual([expect.arrayContaining(['halton']), undefined]);
+    await other.close();
+    await taught.dispose();
+  });
+
   it(`${numHostile} hostile requests: each is refused, and the server is as good as before`, async () => {
     const before = await goodAnswer();
     const kinds = hostileRequests(server.port, folder);
@@ -132,9 +181,9 @@ describe('dimo serve', { timeout: 300_000 }, () => {
           numComputed++;
           await new Promise((resolve) => setTimeout(resolve, 20));
           yield {
-            first: i,
-            images: { dtype: 'float32', shape: [1, 28, 28, 1], data: new Float32Array(784) },
-            labels: [],
+            index: i,
+            image: { dtype: 'float32', shape: [28, 28, 1], data: new Float32Array(784) },
+            label: '',
           };
         }
       },

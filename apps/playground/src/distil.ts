@@ -1,5 +1,5 @@
 /** The tab "Distil here": trains a one-step generator from the teacher, in the worker. */
-import type { DistillEvent, LoadedModel } from '@dimo/backend-web/worker-client';
+import type { DistillEvent, LoadedModel } from '@dimo/pipeline/worker-client';
 import { clearProblem, say, showProblem, type Session } from './session.js';
 import { writeSettings, type Settings } from './settings.js';
 import { createChart } from './ui/chart.js';

@@ -1,5 +1,5 @@
 /** The tab "Generate": the generator's images beside the teacher's, drawn as they unfold. */
-import type { Generated, LoadedModel } from '@dimo/backend-web/worker-client';
+import type { Generated, GenerateParameters, LoadedModel } from '@dimo/pipeline/worker-client';
 import type { OfferedModel } from './model-panel.js';
 import { clearProblem, say, showProblem, type Session } from './session.js';
 import { writeSettings, type Settings } from './settings.js';
@@ -19,6 +19,7 @@ export function setUpGenerate(session: Session, settings: Settings): GenerateTab
   const draw = byId<HTMLButtonElement>('draw');
   const seed = byId<HTMLInputElement>('seed');
   const steps = byId<HTMLInputElement>('steps');
+  const sampler = byId<HTMLSelectElement>('sampler');
   const count = byId<HTMLSelectElement>('count');
   const prompt = byId<HTMLTextAreaElement>('prompt');
   const classes = byId('classes');
@@ -29,6 +30,7 @@ export function setUpGenerate(session: Session, settings: Settings): GenerateTab
   type Part = keyof typeof parts;
   let offered: OfferedModel | undefined;
   let running: AbortController | undefined;
+  let hasOffered = false;
 
   /** A class or prompt per image. */
   function texts(): string[] {
@@ -63,7 +65,7 @@ export function setUpGenerate(session: Session, settings: Settings): GenerateTab
     if (model) {
       byId('classes-field').hidden = model.classNames === undefined;
       byId('prompt-field').hidden = model.classNames !== undefined;
-      byId('steps-field').hidden = model.teacher === undefined || session.served() !== undefined;
+      offerSamplers(model);
       const chosen = settings.classes;
       classes.replaceChildren(
         ...(model.classNames ?? []).slice(0, 200).map((name, id) => {
@@ -92,10 +94,36 @@ export function setUpGenerate(session: Session, settings: Settings): GenerateTab
     for (const part of Object.keys(parts) as Part[]) reset(part);
   }
 
+  /** The teacher's samplers, its own first. */
+  function offerSamplers({ teacher }: LoadedModel): void {
+    const names = teacher?.samplers.map(({ name }) => name) ?? [];
+    const wanted = (hasOffered ? sampler.value : undefined) ?? settings.sampler;
+    hasOffered = true;
+    sampler.replaceChildren(
+      ...(teacher?.samplers ?? []).map(({ name, description }) =>
+        make('option', { value: name, title: description }, name),
+      ),
+    );
+    sampler.value = wanted !== undefined && names.includes(wanted) ? wanted : (teacher?.sampler ?? '');
+    byId('sampler-field').hidden = teacher === undefined;
+  }
+
+  /** Whether the chosen sampler takes a number of steps; others take as many as they need. */
+  function takesSteps(): boolean {
+    const model = session.model();
+    // Before there is a model: nothing moves when it comes.
+    if (!model) return true;
+    return model.teacher?.samplers.find(({ name }) => name === sampler.value)?.takesSteps ?? false;
+  }
+
+  function samplerAsked(): NonNullable<GenerateParameters['sampler']> {
+    return { name: sampler.value, ...(takesSteps() ? { numSteps: Number(steps.value) } : {}) };
+  }
+
   function showSteps(): void {
-    const passes = Number(steps.value);
+    byId('steps-field').hidden = !takesSteps();
     byId('steps-value').textContent = steps.value;
-    byId('teacher-passes').textContent = `${passes} pass${passes === 1 ? '' : 'es'}`;
+    byId('teacher-passes').textContent = takesSteps() ? passesOf(Number(steps.value)) : 'as many passes as it needs';
   }
 
   function reset(part: Part): void {
@@ -111,19 +139,18 @@ export function setUpGenerate(session: Session, settings: Settings): GenerateTab
   async function generate(part: Part, wanted: readonly string[], signal: AbortSignal): Promise<Generated> {
     const { tiles } = parts[part];
     const progress = byId<HTMLProgressElement>(`${part}-progress`);
-    const numSteps = Number(steps.value);
     const generated = await session.survivingLoss(() =>
       session.generate(
         {
           model: session.model()!.id,
-          sampler: part,
+          network: part,
           texts: wanted,
           seed: Number(seed.value),
-          ...(part === 'teacher' ? { numSteps, frames: true } : {}),
+          ...(part === 'teacher' ? { sampler: samplerAsked(), frames: true } : {}),
         },
         {
           signal,
-          onEvent: ({ step, isDecided, pictures }) => {
+          onEvent: ({ step, numSteps, isDecided, pictures }) => {
             progress.value = step / numSteps;
             byId('teacher-passes').textContent = `pass ${step} of ${numSteps}`;
             if (pictures) tiles.draw(pictures, isDecided);
@@ -156,6 +183,7 @@ export function setUpGenerate(session: Session, settings: Settings): GenerateTab
     writeSettings({
       seed: seed.value,
       steps: steps.value,
+      sampler: sampler.value === session.model()?.teacher?.sampler ? undefined : sampler.value || undefined,
       count: count.value,
       classes:
         [...classes.querySelectorAll<HTMLInputElement>(':checked')].map(({ value }) => value).join(',') || undefined,
@@ -189,6 +217,7 @@ export function setUpGenerate(session: Session, settings: Settings): GenerateTab
     if (!running) void run(true);
   });
   steps.addEventListener('input', showSteps);
+  sampler.addEventListener('change', showSteps);
   count.addEventListener('change', () => {
     layOut();
     for (const part of Object.keys(parts) as Part[]) reset(part);
@@ -209,12 +238,16 @@ export function setUpGenerate(session: Session, settings: Settings): GenerateTab
   };
 }
 
+function passesOf(count: number): string {
+  return `${count} pass${count === 1 ? '' : 'es'}`;
+}
+
 /** What came out, in a sentence. */
 function summary(count: number, generator: Generated | undefined, teacher: Generated | undefined): string {
   const each = ({ milliseconds: { sampling, decoding } }: Generated): number => (sampling + decoding) / count;
   const images = `${count} image${count === 1 ? '' : 's'}`;
   if (!generator || !teacher) return `Drew ${images}: ${formatMilliseconds(each((generator ?? teacher)!))} each.`;
-  const compared = `${formatMilliseconds(each(generator))} an image in 1 pass, ${formatMilliseconds(each(teacher))} in ${teacher.numSteps}`;
+  const compared = `${formatMilliseconds(each(generator))} an image in 1 pass, ${formatMilliseconds(each(teacher))} in ${Number(teacher.meanPasses.toFixed(1))}`;
   const factor = each(teacher) / each(generator);
   return `Drew ${images}: ${compared}. The generator was ${factor.toFixed(factor < 10 ? 1 : 0)} times as fast.`;
 }

@@ -1,5 +1,5 @@
 /** The choice of the model: bundled, a folder or file of the visitor, or an address. */
-import type { LoadedModel, ModelLocation } from '@dimo/backend-web/worker-client';
+import type { LoadedModel, ModelLocation } from '@dimo/pipeline/worker-client';
 import { listServedModels, TokenNeeded, type ServedModel } from './served-models.js';
 import { clearProblem, showProblem, type Session } from './session.js';
 import { writeSettings } from './settings.js';

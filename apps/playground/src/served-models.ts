@@ -2,7 +2,7 @@
  * Models of the `dimo serve` that the page comes from. Their weights stay there: the server draws, the page shows. On
  * other hosts there are none.
  */
-import type { Generated, GenerateParameters, LoadedModel, Pictures } from '@dimo/backend-web/worker-client';
+import type { Generated, GenerateParameters, LoadedModel, Pictures } from '@dimo/pipeline/worker-client';
 
 /** A model as `GET /v1/models` describes it. */
 interface ModelDescription {
@@ -10,6 +10,8 @@ interface ModelDescription {
   readonly kind: 'generator' | 'teacher';
   readonly imageShape: readonly [height: number, width: number, channels: number];
   readonly classNames?: readonly string[];
+  /** Names of samplers that a request may ask for; teachers only. */
+  readonly samplers?: readonly string[];
 }
 
 /** A model of the server. */
@@ -18,6 +20,9 @@ export interface ServedModel {
   readonly model: LoadedModel;
   draw(parameters: GenerateParameters, signal: AbortSignal): Promise<Generated>;
 }
+
+/** Stands for the sampler that the server was started with. */
+const asStarted = 'as the server was started';
 
 /** Thrown if the server wants its token. */
 export class TokenNeeded extends Error {
@@ -40,7 +45,7 @@ export async function listServedModels(address: string, token: string | undefine
 }
 
 function served(
-  { name, kind, imageShape, classNames }: ModelDescription,
+  { name, kind, imageShape, classNames, samplers = [] }: ModelDescription,
   headers: Readonly<Record<string, string>>,
 ): ServedModel {
   const model: LoadedModel = {
@@ -48,7 +53,19 @@ function served(
     // Neither its size nor its tokens leave the server.
     ...(kind === 'generator'
       ? { generator: { model: name, temperature: 1, numParameters: 0 } }
-      : { teacher: { name, numSteps: 16, numParameters: 0 } }),
+      : {
+          teacher: {
+            name,
+            numSteps: 16,
+            numParameters: 0,
+            sampler: asStarted,
+            samplers: [asStarted, ...samplers].map((sampler) => ({
+              name: sampler,
+              description: '',
+              takesSteps: false,
+            })),
+          },
+        }),
     ...(classNames ? { classNames } : {}),
     takesPrompts: classNames === undefined,
     imageShape,
@@ -58,16 +75,22 @@ function served(
   return {
     name,
     model,
-    async draw({ texts, seed }, signal) {
+    async draw({ texts, seed, sampler }, signal) {
+      const wanted = sampler?.name === undefined || sampler.name === asStarted ? {} : { sampler: sampler.name };
       const answer = (await ask(new URL('/v1/images', location.origin), {
         method: 'POST',
         signal,
         headers: { ...headers, 'content-type': 'application/json' },
-        body: JSON.stringify({ model: name, seed, ...(classNames ? { classes: texts } : { prompts: texts }) }),
+        body: JSON.stringify({
+          model: name,
+          seed,
+          ...wanted,
+          ...(classNames ? { classes: texts } : { prompts: texts }),
+        }),
       })) as { readonly milliseconds: number; readonly images: readonly { readonly png: string }[] };
       const pictures = await decode(answer.images, imageShape);
       const milliseconds = { sampling: answer.milliseconds, decoding: 0 };
-      return { pictures, tokens: new Int32Array(), numSteps: 1, milliseconds };
+      return { pictures, tokens: new Int32Array(), numSteps: 1, meanPasses: 1, milliseconds };
     },
   };
 }

@@ -5,7 +5,7 @@ import {
   type LoadedModel,
   type OpenedEngine,
   WorkerError,
-} from '@dimo/backend-web/worker-client';
+} from '@dimo/pipeline/worker-client';
 import type { ServedModel } from './served-models.js';
 import { byId, make } from './ui/elements.js';
 

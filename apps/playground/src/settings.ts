@@ -12,6 +12,8 @@ export interface Settings {
   readonly seed: number;
   /** Passes of the teacher; absent: what it recommends. */
   readonly steps: number | undefined;
+  /** Name of the teacher's sampler; absent: its own. */
+  readonly sampler: string | undefined;
   readonly distilSteps: number;
   readonly distilBatch: number;
   readonly distilSeed: number;
@@ -34,6 +36,7 @@ export function readSettings(search: string): Settings {
     count: whole('count', 1, 20),
     seed: whole('seed', 0, 2 ** 32 - 1) ?? 1,
     steps: whole('steps', 1, 16),
+    sampler: given.get('sampler')?.slice(0, 100),
     distilSteps: whole('distil-steps', 1, 100_000) ?? 1000,
     distilBatch: whole('distil-batch', 1, 64) ?? 64,
     distilSeed: whole('distil-seed', 0, 2 ** 32 - 1) ?? 0,

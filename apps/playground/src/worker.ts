@@ -1,15 +1,11 @@
 /** The worker of the page: engines, weights, models and training live here, and nothing of them in the page. */
 import { fileListModelFolder, httpModelFolder } from '@dimo/backend-web';
-import { serveWorker } from '@dimo/backend-web/worker';
+import { bundledTeachers, serveWorker } from '@dimo/pipeline/worker';
 import { openEngine } from './engines.js';
 
 serveWorker({
   openEngine,
-  teachers: {
-    maskgit: async () => (await import('@dimo/teacher-maskgit')).maskgitTeacher,
-    'emoji-meissonic': async () => (await import('dimo-example-emoji/teacher')).emojiTeacher,
-    meissonic: async () => (await import('@dimo/teacher-meissonic')).meissonicTeacher,
-  },
+  teachers: bundledTeachers,
   async openFolder(location, onProgress) {
     if (location.kind === 'files')
       return fileListModelFolder(

@@ -14,17 +14,21 @@ import {
   sampleMultiStep,
   sampleOneStep,
 } from '@dimo/core';
-import { emojiDataset, emojiTeacher, heldOutCompositions, loadMatcher, retrievalAccuracy } from '../dist/index.js';
+import { presetFolder, presets } from '@dimo/presets';
+import { wordsTeacher } from '@dimo/teacher-words';
+import { fileURLToPath } from 'node:url';
+import { emojiDataset, heldOutCompositions, loadMatcher, retrievalAccuracy } from '../dist/index.js';
 
-const [teacherFolder = 'presets/emoji', generatorFolder = 'presets/emoji/generator'] = process.argv.slice(2);
+const preset = fileURLToPath(presetFolder(presets.emoji));
+const [teacherFolder = preset, generatorFolder = `${preset}generator`] = process.argv.slice(2);
 const samplesPerPrompt = 16;
 const engine = await createOnnxEngine();
 const matcher = await loadMatcher();
 const { test } = await emojiDataset.load();
-const teacher = await emojiTeacher.load({}, folderWeightSource(teacherFolder));
+const teacher = await wordsTeacher.load({}, folderWeightSource(teacherFolder));
 const generator = await readGenerator(
   folderWeightSource(generatorFolder),
-  new Map([[emojiTeacher.name, emojiTeacher]]),
+  new Map([[wordsTeacher.name, wordsTeacher]]),
 );
 
 const prompts = heldOutCompositions.flatMap((text) => Array.from({ length: samplesPerPrompt }, () => text));

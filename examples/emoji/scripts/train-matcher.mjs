@@ -7,7 +7,8 @@ import { createOnnxEngine } from '@dimo/backend-node';
 import { float32, readSafetensors, runTraining, subtree, writeSafetensors } from '@dimo/core';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { emojiDataset, matcherTrainingProgram, retrievalAccuracy, vocabularyOf } from '../dist/index.js';
+import { vocabularyOf } from '@dimo/teacher-words';
+import { emojiDataset, matcherTrainingProgram, retrievalAccuracy } from '../dist/index.js';
 
 const [words = 'words', out = 'presets/matcher', steps = '1500'] = process.argv.slice(2);
 const vocabulary = vocabularyOf(JSON.parse(await readFile(join(words, 'words.json'), 'utf8')));

@@ -10,7 +10,8 @@
 import { randomStream, writeSafetensors, float32 } from '@dimo/core';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { emojiDataset, heldOutCompositions, meaningfulWords, wordsFile, wordVectorsFile } from '../dist/index.js';
+import { meaningfulWords, wordsFile, wordVectorsFile } from '@dimo/teacher-words';
+import { emojiDataset, heldOutCompositions } from '../dist/index.js';
 
 const width = 96;
 const out = process.argv[2] ?? 'words';

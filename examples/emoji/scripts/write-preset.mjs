@@ -10,25 +10,25 @@ import { folderWeightSource } from '@dimo/backend-node';
 import { generatorFiles, readGenerator, readSafetensors, teacherDescriptionName, writeSafetensors } from '@dimo/core';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { emojiTeacher } from '../dist/index.js';
+import { wordsTeacher } from '@dimo/teacher-words';
 
 const [kind, run] = process.argv.slice(2);
 if (!run || (kind !== 'teacher' && kind !== 'generator')) {
   console.error('usage: node scripts/write-preset.mjs teacher|generator RUN');
   process.exit(2);
 }
-const preset = new URL('../presets/emoji/', import.meta.url);
+const preset = new URL('../../../packages/presets/presets/emoji/', import.meta.url);
 // How to sample was measured after the training; see docs/emoji.md.
 const settings = JSON.parse(await readFile(new URL('../settings.json', import.meta.url), 'utf8'));
 
 async function teacherPreset() {
   const folder = join(run, 'teacher');
   const source = folderWeightSource(folder);
-  const teacher = await emojiTeacher.load({ sampler: settings.sampler }, source);
+  const teacher = await wordsTeacher.load({ sampler: settings.sampler }, source);
   const { name, config } = teacher;
   const { teacher: _, ...description } = JSON.parse(await readFile(join(folder, teacherDescriptionName), 'utf8'));
   const files = {
-    ...emojiTeacher.files(teacher),
+    ...wordsTeacher.files(teacher),
     [teacherDescriptionName]: Buffer.from(`${JSON.stringify({ ...description, teacher: { name, config } })}\n`),
   };
   return Object.fromEntries(
@@ -40,7 +40,7 @@ async function teacherPreset() {
 }
 
 async function generatorPreset() {
-  const teachers = new Map([[emojiTeacher.name, emojiTeacher]]);
+  const teachers = new Map([[wordsTeacher.name, wordsTeacher]]);
   const generator = await readGenerator(folderWeightSource(join(run, 'generator')), teachers);
   const conditionFiles = generator.definition.conditionFiles();
   const { training } = generator.description;

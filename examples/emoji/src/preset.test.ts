@@ -9,12 +9,12 @@ import {
   type HostTensor,
   type LoadedGenerator,
 } from '@dimo/core';
+import { presetFolder, presets } from '@dimo/presets';
+import { wordsTeacher } from '@dimo/teacher-words';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadMatcher } from './matcher/metric.js';
 import { retrievalAccuracy } from './matcher/retrieval.js';
-import { presetsLocation } from './presets.js';
-import { emojiTeacher } from './teacher/plugin.js';
 
 /** Names of pictures that the generator has learnt well, and compositions that were held out. */
 const learnt = ['grinning face', 'red heart', 'purple circle', 'cat face', 'red apple', 'green frog'];
@@ -25,8 +25,8 @@ describe('the preset', () => {
   let generator: LoadedGenerator;
   beforeAll(async () => {
     engine = await createOnnxEngine();
-    const folder = fileURLToPath(new URL('emoji/generator/', presetsLocation));
-    generator = await readGenerator(folderWeightSource(folder), new Map([[emojiTeacher.name, emojiTeacher]]));
+    const folder = fileURLToPath(new URL('generator/', presetFolder(presets.emoji)));
+    generator = await readGenerator(folderWeightSource(folder), new Map([[wordsTeacher.name, wordsTeacher]]));
   });
   afterAll(() => engine.dispose());
 
@@ -34,7 +34,11 @@ describe('the preset', () => {
     const { definition, description } = generator;
     const { tokenInit, temperature = 1 } = description;
     const batchSize = prompts.length;
-    const sampler = await compileOneStep(engine, definition.model, { batchSize, tokenInit, sampling: { temperature } });
+    const sampler = await compileOneStep(engine, definition.model, {
+      batchSize,
+      tokenInit: tokenInit!,
+      sampling: { temperature },
+    });
     const decoder = await compileDecoder(engine, definition.decoder!, batchSize);
     const weights = await engine.upload(generator.weights);
     const condition = await definition.conditions.parse(prompts);

@@ -1,4 +1,4 @@
-/** Where the committed weights are. */
+/** Where the committed matcher is. */
 
 /** Folder of presets, as a URL: beside `src` and beside `dist`. */
 export const presetsLocation = new URL('../presets/', import.meta.url);

@@ -36,7 +36,7 @@ import { folderInRun, writeFileAtomically } from './run/folder.js';
 import { runEndOf } from './run/health-file.js';
 import { sharedFileBytes, sharedFolderName, writeSharedFile } from './run/shared-files.js';
 import { trainRun, writeResult, type StepTools, type TrainRunResult } from './run/train-run.js';
-import { conditionsFor, decoderOf } from './samplers.js';
+import { conditionsFor, openDecoder } from '@dimo/pipeline';
 import { version } from './version.js';
 
 /** What a distillation needs. */
@@ -173,7 +173,7 @@ function sampleWriter(
       sampling: config.distill.sampling,
       samplers: registry.samplers,
     });
-    const decoder = await decoderOf(engine, teacher, teacher.decoderWeights, { batchSize: count });
+    const decoder = await openDecoder(engine, teacher, teacher.decoderWeights, { batchSize: count });
     const conditions = await conditionsFor(teacher.conditions, count, {
       prompts: prompts.slice(0, count),
       seed: config.seed,

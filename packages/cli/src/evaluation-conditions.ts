@@ -11,7 +11,7 @@ import {
 } from '@dimo/core';
 import { readFileChecked } from '@dimo/backend-node';
 import { givenLabels } from '@dimo/eval';
-import { conditionsFor, type NamedConditions } from './samplers.js';
+import { conditionsFor, type NamedConditions } from '@dimo/pipeline';
 
 /** Conditions of an evaluation. */
 export interface EvaluationConditions extends NamedConditions {

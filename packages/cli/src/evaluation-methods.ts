@@ -1,6 +1,7 @@
 /** What an evaluation compares: a teacher at several numbers of steps, generators at one, and the real images. */
 import {
   float32,
+  numRows,
   resolveSampler,
   sequenceLength,
   type Dataset,
@@ -16,7 +17,19 @@ import {
 import { encodeImages } from '@dimo/teacher-maskgit';
 import { splitSource } from '@dimo/eval';
 import type { DimoConfig } from './config/schema.js';
-import { decoderOf, generatorSampler, samplingOf, teacherSampler, type Sampler } from './samplers.js';
+import { generatorSettings } from './sampler-asked.js';
+import { openDecoder, residentModel, samplingOf, type ModelParts, type NetworkSettings } from '@dimo/pipeline';
+
+/** Draws samples; sample i depends on the seed and i alone. */
+export interface Sampler {
+  /** Mean number of forward passes of the last samples. */
+  meanPasses?(): number;
+  /** Tokens int32 [count, L]. */
+  tokens(condition: HostTree, seed: number): Promise<HostTensor<'int32'>>;
+  /** Images float32 [count, H, W, C] in [0, 1]; absent if the tokens are the product. */
+  readonly images?: (tokens: HostTensor<'int32'>) => Promise<HostTensor<'float32'>>;
+  dispose(): Promise<void>;
+}
 
 /** One row of the tables. */
 export interface EvaluationMethod {
@@ -43,7 +56,8 @@ export function teacherMethods(
   const method = (steps: number, asked: SamplerSettings): EvaluationMethod => ({
     name: config.sampler['name'] === undefined ? 'teacher' : `teacher, ${sampler.name}`,
     steps,
-    open: () => teacherSampler(engine, teacher, { batchSize, sampler: asked, samplers }),
+    open: () =>
+      modelSampler(engine, { teacher }, { batchSize, samplers, network: { kind: 'teacher', sampler: asked } }),
   });
   if ('numSteps' in options) return teacherSteps.map((numSteps) => method(numSteps, { ...config.sampler, numSteps }));
   return [method(sampler.maximumPasses(options, sequenceLength(teacher.model.tokenSpace)), config.sampler)];
@@ -64,7 +78,12 @@ export function generatorMethod(
       ...(config.sample.embeddingNoise === undefined ? [] : [`embedding noise ${tokenInit.embeddingNoise}`]),
     ].join(', '),
     steps: 1,
-    open: () => generatorSampler(engine, generator, { batchSize, sampling, tokenInit }),
+    open: () =>
+      modelSampler(
+        engine,
+        { generator },
+        { batchSize, network: { kind: 'generator', ...generatorSettings(config.sample) } },
+      ),
   };
 }
 
@@ -87,7 +106,6 @@ export function realMethods(
     name: 'training images',
     open: () =>
       Promise.resolve({
-        numSteps: 0,
         tokens: () => Promise.resolve(noTokens),
         images: () => Promise.resolve(real),
         dispose: () => Promise.resolve(),
@@ -99,10 +117,9 @@ export function realMethods(
     {
       name: 'training images as tokens',
       async open() {
-        const open = await decoderOf(engine, { decoder }, decoderWeights, config.eval);
+        const open = await openDecoder(engine, { decoder }, decoderWeights, config.eval);
         const pixels = Uint8Array.from(real.data, (value) => Math.round(value * 255));
         return {
-          numSteps: 0,
           tokens: () =>
             encodeImages(engine, { decoder, weights: decoderWeights, images: { count: images.length, pixels } }),
           images: (tokens) => open!.images(tokens),
@@ -111,6 +128,32 @@ export function realMethods(
       },
     },
   ];
+}
+
+interface ModelSamplerOptions {
+  readonly network: NetworkSettings;
+  readonly batchSize: number;
+  readonly samplers?: PluginRegistry['samplers'];
+}
+
+function modelSampler(
+  engine: Engine,
+  parts: ModelParts,
+  { network, batchSize, samplers }: ModelSamplerOptions,
+): Promise<Sampler> {
+  const model = residentModel(engine, parts, samplers ? { samplers } : {});
+  let mean = 0;
+  return Promise.resolve({
+    meanPasses: () => mean,
+    async tokens(condition, seed) {
+      const samples = Array.from({ length: numRows(condition) }, (_, index) => ({ seed, index }));
+      const { tokens, passes } = await model.tokens({ network, condition, samples, batchSize });
+      mean = passes.reduce((sum, count) => sum + count, 0) / Math.max(1, passes.length);
+      return tokens;
+    },
+    ...(model.definition.decoder ? { images: async (tokens) => (await model.images(tokens, batchSize))! } : {}),
+    dispose: () => model.dispose(),
+  });
 }
 
 /** The first images of many. */

@@ -2,7 +2,7 @@
 import { float32, type ConditionSource, type HostTensor } from '@dimo/core';
 import { readPagePrompts, type PagePrompt } from './evaluation-conditions.js';
 import { encodeGrid } from './images.js';
-import type { Sampler } from './samplers.js';
+import type { Sampler } from './evaluation-methods.js';
 
 /** Pictures of a prompt by each method. */
 const picturesPerPrompt = 8;

@@ -1,6 +1,6 @@
 /** Grids of generated images, sized for people. */
-import { imageGrid } from '@dimo/eval';
 import type { HostTensor } from '@dimo/core';
+import { imageGrid } from '@dimo/pipeline';
 
 /** An encoded image. */
 export interface EncodedImage {
@@ -25,11 +25,9 @@ export function encodeGrid(images: HostTensor<'float32'>, columns: number): Enco
   return { png, width: view.getUint32(16), height: view.getUint32(20) };
 }
 
-/** One image of a batch as a PNG of its own size. */
-export function encodeImage(images: HostTensor<'float32'>, index: number): Uint8Array {
-  const size = images.data.length / images.shape[0]!;
-  const data = images.data.subarray(index * size, (index + 1) * size);
-  return imageGrid({ dtype: 'float32', shape: [1, ...images.shape.slice(1)], data }, 1, { gap: 0 });
+/** One image, float32 [H, W, C] in [0, 1], as a PNG of its own size. */
+export function encodeImage(image: HostTensor<'float32'>): Uint8Array {
+  return imageGrid({ ...image, shape: [1, ...image.shape] }, 1, { gap: 0 });
 }
 
 /** Columns of a grid: as many as there are classes where that makes full rows, else about a square. */

@@ -3,6 +3,7 @@
  * inside the project. A name is checked before anything is imported; nothing that arrives with weights can name code.
  */
 import { createRegistry, definePlugin, DimoError, PluginError, type DimoPlugin, type PluginRegistry } from '@dimo/core';
+import { presetFolder, presets } from '@dimo/presets';
 import { realpath, stat } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
@@ -139,12 +140,29 @@ export type BuiltInPlugin = 'engines' | 'teachers' | 'datasets';
 
 const builtIn: Readonly<Record<BuiltInPlugin, () => Promise<readonly DimoPlugin[]>>> = {
   engines: async () => [(await import('@dimo/backend-node')).nodeBackendPlugin],
-  teachers: async () => [
-    (await import('@dimo/teacher-maskgit')).maskgitPlugin,
-    (await import('@dimo/teacher-meissonic')).meissonicPlugin,
-  ],
+  teachers: async () =>
+    [
+      (await import('@dimo/teacher-maskgit')).maskgitPlugin,
+      (await import('@dimo/teacher-meissonic')).meissonicPlugin,
+      (await import('@dimo/teacher-words')).wordsPlugin,
+    ].map(withPresets),
   datasets: async () => [(await import('@dimo/datasets')).datasetsPlugin],
 };
+
+/** The plugin with those presets that its teachers read. */
+function withPresets(plugin: DimoPlugin): DimoPlugin {
+  return {
+    ...plugin,
+    teachers: (plugin.teachers ?? []).map((teacher) => ({
+      ...teacher,
+      presets: Object.fromEntries(
+        Object.values(presets)
+          .filter((preset) => preset.teacher === teacher.name)
+          .map((preset) => [preset.name, { description: preset.description, location: presetFolder(preset) }]),
+      ),
+    })),
+  };
+}
 
 /**
  * The built-in plugins that a command needs, with those of the user.

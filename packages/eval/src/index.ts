@@ -9,7 +9,7 @@ export * from './manifold-metrics.js';
 export * from './matrix.js';
 export { maxPool2x2 } from './max-pool.js';
 export * from './evaluate.js';
-export * from './image-grid.js';
+export * from './arrange-by-class.js';
 export * from './judge.js';
 export * from './reference.js';
 export * from './report.js';

@@ -77,27 +77,6 @@ const refused: [string, () => unknown][] = [
   ]),
   ['too few labels', () => metrics.classConsistency(good, [0])],
   ['variance of too few labels', () => metrics.intraClassVariance(good, [0])],
-  ...[
-    [2, 4, 4],
-    [0, 4, 4, 1],
-    [2, 4, 4, 5],
-  ].map((shape): [string, () => unknown] => [`grid of [${shape}]`, () => metrics.imageGrid(images(shape), 2)]),
-  [
-    'grid of less data than its shape',
-    () => metrics.imageGrid({ dtype: 'float32', shape: [2, 4, 4, 1], data: new Float32Array(3) }, 2),
-  ],
-  ...[0, -1, NaN, 1.5].map((n): [string, () => unknown] => [
-    `${n} columns`,
-    () => metrics.imageGrid(images([2, 4, 4, 1]), n),
-  ]),
-  ...[-1, NaN, 1.5, 1e9].map((gap): [string, () => unknown] => [
-    `a gap of ${gap}`,
-    () => metrics.imageGrid(images([2, 4, 4, 1]), 2, { gap }),
-  ]),
-  ...[0, NaN, 17].map((scale): [string, () => unknown] => [
-    `a scale of ${scale}`,
-    () => metrics.imageGrid(images([2, 4, 4, 1]), 2, { scale }),
-  ]),
   ...[-1, NaN, 1.5, 1e9].flatMap((n): [string, () => unknown][] => [
     [`${n} classes in a grid`, () => metrics.arrangeByClass(images([2, 4, 4, 1]), [0, 1], { numClasses: n, rows: 1 })],
     [`${n} rows in a grid`, () => metrics.arrangeByClass(images([2, 4, 4, 1]), [0, 1], { numClasses: 2, rows: n })],

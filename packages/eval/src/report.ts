@@ -11,7 +11,7 @@ import { tableColumns, type TableColumn } from './table.js';
 export interface ReportGrid {
   /** `teacher, 16 steps`. */
   readonly title: string;
-  /** Bytes of a PNG, from `imageGrid`. */
+  /** Bytes of a PNG, from `imageGrid` of `@dimo/pipeline`. */
   readonly png: Uint8Array;
 }
 

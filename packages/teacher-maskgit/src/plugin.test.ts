@@ -161,5 +161,4 @@ describe('files', () => {
 
 it('is a plugin with the teacher maskgit', () => {
   expect(maskgitPlugin.teachers?.map(({ name }) => name)).toEqual(['maskgit']);
-  expect(maskgitTeacher.presets?.['mnist']?.location).toMatch(/^file:.*\/teacher-maskgit\/presets\/mnist\/$/);
 });

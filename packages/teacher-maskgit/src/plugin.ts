@@ -8,12 +8,6 @@ import { defineMaskgit, maskgitName } from './teacher-config.js';
 export const maskgitTeacher: TeacherPlugin = {
   name: maskgitName,
   description: 'MaskGIT: class-conditional masked transformer with a VQGAN or patch-VQ tokenizer',
-  presets: {
-    mnist: {
-      description: 'MNIST digits, 28 x 28: patch-VQ with 64 codes, 7 x 7 tokens, transformer of 0.5 M parameters',
-      location: new URL(/* @vite-ignore */ '../presets/mnist/', import.meta.url).href,
-    },
-  },
   define: defineMaskgit,
   // Names of classes may be given otherwise; the tokenizer is the one that made the tokens.
   completeConfig: (config, { classNames, tokenizer }) => ({

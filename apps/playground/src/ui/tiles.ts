@@ -1,5 +1,5 @@
 /** A grid of images; while a teacher decides, the parts that are still open are covered. */
-import type { Pictures } from '@dimo/backend-web/worker-client';
+import type { Pictures } from '@dimo/pipeline/worker-client';
 import { make } from './elements.js';
 
 /** A grid of images. */

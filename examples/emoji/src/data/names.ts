@@ -1,6 +1,6 @@
 /** Emoji of the package with their names in plain words. */
 import { DimoError } from '@dimo/core';
-import { plainWords } from '../teacher/words.js';
+import { plainWords } from '@dimo/teacher-words';
 
 /** An emoji of the list, without pictures. */
 export interface Emoji {

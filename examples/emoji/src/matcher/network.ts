@@ -14,7 +14,7 @@ import {
 } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
-import { emptyPlace } from '../teacher/words.js';
+import { emptyPlace } from '@dimo/teacher-words';
 
 /** Width of the unit vectors. */
 export const matcherWidth = 96;

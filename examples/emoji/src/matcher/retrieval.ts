@@ -10,7 +10,7 @@ import {
   type HostTree,
 } from '@dimo/core';
 import type { Tensor2D, Tensor4D } from '@tensorflow/tfjs-core';
-import { meaningfulWords, vocabularyOf, type Vocabulary } from '../teacher/words.js';
+import { meaningfulWords, vocabularyOf, type Vocabulary } from '@dimo/teacher-words';
 import { imageVectors, matcherParameters, matcherTextLength, matcherWidth, textVectors } from './network.js';
 
 /** A trained matcher with the names that it knows. */

@@ -18,7 +18,7 @@ import {
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
 import { imageBytes, imageSide } from '../data/pictures.js';
-import type { Vocabulary } from '../teacher/words.js';
+import type { Vocabulary } from '@dimo/teacher-words';
 import { imageVectors, initializeMatcher, matcherParameters, matcherTextLength, textVectors } from './network.js';
 
 /** Settings. */

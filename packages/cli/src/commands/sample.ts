@@ -1,7 +1,6 @@
 /** `dimo sample`: a generator in one step, or a teacher in several. */
 import {
   OptionError,
-  prepareTeacher,
   resolveSampler,
   type Engine,
   type HostTensor,
@@ -16,17 +15,10 @@ import { refuseTyped, severalStepsKeys } from '../config/ineffective.js';
 import { exitOk } from '../failure.js';
 import type { TypedSettings } from '../flags.js';
 import { findModel, findTeacher } from '../models.js';
-import {
-  conditionsFor,
-  decoderOf,
-  generatorTokens,
-  samplingOf,
-  teacherTokens,
-  type NamedConditions,
-} from '../samplers.js';
+import { conditionsFor, imageAt, residentModel, type NamedConditions, type NetworkSettings } from '@dimo/pipeline';
 import { openEngine, openProject, type Project } from '../session.js';
 import { print, printError, printJson } from '../terminal.js';
-import { samplerAsked } from '../sampler-asked.js';
+import { generatorSettings, samplerAsked } from '../sampler-asked.js';
 import { tellUnfinished } from '../tell-unfinished.js';
 
 /** Arguments of `sample`. */
@@ -174,43 +166,36 @@ async function draw(
   engine: Engine,
   { args, project, count }: { readonly args: SampleArguments; readonly project: Project; readonly count: number },
 ): Promise<DrawnSamples> {
-  const { config } = project;
+  const { config, registry } = project;
   const settings = config.sample;
-  const move = true;
   const batchSize = Math.min(settings.batchSize, count);
-  const definition: TeacherDefinition = generator ? generator.definition : teacher!;
-  const sampler = samplerAsked(project);
-  if (settings.negativePrompt !== undefined) requireGuidance(sampler, definition, project.registry.samplers);
+  const model = residentModel(engine, { generator, teacher }, { samplers: registry.samplers, move: true });
+  const network: NetworkSettings = generator
+    ? { kind: 'generator', ...generatorSettings(settings) }
+    : { kind: 'teacher', sampler: samplerAsked(project) };
+  if (settings.negativePrompt !== undefined && network.kind === 'teacher')
+    requireGuidance(network.sampler ?? {}, model.definition, registry.samplers);
   // Text encoders compute their conditions on the engine.
-  const prepared = await prepareTeacher(engine, definition, { move });
-  const { conditions } = prepared.teacher;
+  const { conditions } = await model.prepared();
   const { condition, labels, numDifferent } = await conditionsFor(conditions, count, {
     prompts: args.prompts,
     classes: settings.classes,
     seed: config.seed,
   });
-  const negative =
+  const nullCondition =
     settings.negativePrompt === undefined ? undefined : await conditions.parse([settings.negativePrompt]);
-  await prepared.dispose();
-  const model = generator
-    ? await generatorTokens(engine, generator, { batchSize, move, ...samplingOf(generator, settings) })
-    : await teacherTokens(
-        engine,
-        { ...teacher!, ...prepared.teacher },
-        { batchSize, move, sampler, samplers: project.registry.samplers },
-      );
-  const tokens = await model.tokens(condition, config.seed, negative);
-  await model.dispose();
-  const { decoderWeights } = generator ?? teacher!;
+  await model.release('conditions');
+  const samples = Array.from({ length: count }, (_, index) => ({ seed: config.seed, index }));
+  const { tokens, passes } = await model.tokens({ network, condition, nullCondition, samples, batchSize });
+  await model.release('networks');
   return {
     labels,
     numDifferent,
     tokens,
-    numSteps: Number((model.meanPasses?.() ?? model.numSteps).toFixed(1)),
+    numSteps: Number((passes.reduce((sum, some) => sum + some, 0) / count).toFixed(1)),
     async decode() {
-      const decoder = await decoderOf(engine, definition, decoderWeights, { batchSize, move });
-      const images = await decoder?.images(tokens);
-      await decoder?.dispose();
+      const images = await model.images(tokens, batchSize);
+      await model.dispose();
       return images;
     },
   };
@@ -254,11 +239,14 @@ async function writeImages(
   const files = new Map<string, Uint8Array>();
   // One image is an image, not a grid: its own size, as a program would take it.
   const isGrid = count > 1 || columns !== undefined;
-  files.set(out, isGrid ? encodeGrid(images, columns ?? gridColumns(count, numDifferent)).png : encodeImage(images, 0));
+  files.set(
+    out,
+    isGrid ? encodeGrid(images, columns ?? gridColumns(count, numDifferent)).png : encodeImage(imageAt(images, 0)),
+  );
   if (args.images !== undefined) {
     const digits = String(count - 1).length;
     for (let i = 0; i < count; i++)
-      files.set(join(args.images, `${String(i).padStart(digits, '0')}.png`), encodeImage(images, i));
+      files.set(join(args.images, `${String(i).padStart(digits, '0')}.png`), encodeImage(imageAt(images, i)));
   }
   if (args.tokens !== undefined) files.set(args.tokens, encodeTokens(tokens, labels));
   return writeFiles(files);

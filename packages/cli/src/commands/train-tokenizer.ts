@@ -18,7 +18,7 @@ import { tokenizerHealth, type Health } from '../health.js';
 import { folderInRun, writeFileAtomically } from '../run/folder.js';
 import { runEndOf } from '../run/health-file.js';
 import { trainRun, writeResult, type TrainRunResult } from '../run/train-run.js';
-import { decoderOf } from '../samplers.js';
+import { openDecoder } from '@dimo/pipeline';
 import type { Project } from '../session.js';
 import { shellQuoted } from '../resume-command.js';
 import { runTrainingCommand, type TrainingSession } from '../train-command.js';
@@ -132,7 +132,7 @@ async function reconstruct(
   const size = dataset.imageShape.reduce((product, n) => product * n, 1);
   const images = { count, pixels: dataset.test.pixels.subarray(0, count * size) };
   const tokens = await encodeImages(engine, { decoder: tokenizer, weights, images });
-  const decoder = await decoderOf(engine, { decoder: tokenizer }, weights, { batchSize: Math.min(250, count) });
+  const decoder = await openDecoder(engine, { decoder: tokenizer }, weights, { batchSize: Math.min(250, count) });
   try {
     const copies = await decoder!.images(tokens);
     const originals = splitSource(dataset.imageShape, dataset.test).read(0, count);

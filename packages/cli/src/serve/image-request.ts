@@ -1,5 +1,6 @@
 /** The body of `POST /v1/images`, checked field by field. */
-import { parseClasses } from '../samplers.js';
+import type { SamplerSettings } from '@dimo/core';
+import { parseClasses } from '@dimo/pipeline';
 import { HttpProblem, type ServeLimits } from './limits.js';
 
 /** A checked request. */
@@ -13,16 +14,24 @@ export interface ImageRequest {
   readonly seed: number | undefined;
   /** Rounded to hundredths: every other value is compiled anew. */
   readonly temperature: number | undefined;
+  /** Teachers only: name and options of a sampler. */
+  readonly sampler: SamplerSettings | undefined;
 }
 
-const knownKeys = ['model', 'classes', 'prompts', 'seed', 'count', 'temperature'];
+const knownKeys = ['model', 'classes', 'prompts', 'seed', 'count', 'temperature', 'sampler', 'steps'];
+
+/** Options of a sampler that one request may set. */
+const maximumSamplerOptions = 20;
 
 /**
  * Checks a parsed body.
  *
  * @throws HttpProblem 400 naming the first field that is wrong.
  */
-export function parseImageRequest(value: unknown, limits: Pick<ServeLimits, 'samples' | 'promptLength'>): ImageRequest {
+export function parseImageRequest(
+  value: unknown,
+  limits: Pick<ServeLimits, 'samples' | 'promptLength' | 'steps'>,
+): ImageRequest {
   const fail = (message: string): HttpProblem => new HttpProblem(400, message);
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw fail(`the body must be an object with some of ${knownKeys.join(', ')}`);
@@ -55,7 +64,38 @@ export function parseImageRequest(value: unknown, limits: Pick<ServeLimits, 'sam
     count: count ?? Math.max(1, texts.length),
     seed,
     temperature: temperature === undefined ? undefined : Math.round(temperature * 100) / 100,
+    sampler: readSampler(given.get('sampler'), given.get('steps'), limits),
   };
+}
+
+/** A sampler by name, or with options; a number of steps alone is that of the teacher's own. */
+function readSampler(
+  sampler: unknown,
+  steps: unknown,
+  { steps: maximum }: Pick<ServeLimits, 'steps'>,
+): SamplerSettings | undefined {
+  if (sampler === undefined && steps === undefined) return undefined;
+  const settings: unknown = typeof sampler === 'string' ? { name: sampler } : (sampler ?? {});
+  if (typeof settings !== 'object' || settings === null || Array.isArray(settings))
+    throw new HttpProblem(400, 'sampler must be a name, or an object with a name and options');
+  const entries = Object.entries(settings);
+  const isPlain = (option: unknown): boolean =>
+    typeof option === 'number' || typeof option === 'boolean' || (typeof option === 'string' && option.length <= 100);
+  if (entries.length > maximumSamplerOptions || !entries.every(([key, option]) => key.length <= 60 && isPlain(option)))
+    throw new HttpProblem(400, 'sampler must have a few options that are numbers, true, false or short words');
+  const given = new Map<string, unknown>(entries);
+  if (steps !== undefined && given.has('numSteps'))
+    throw new HttpProblem(400, 'steps and sampler.numSteps exclude each other');
+  const numSteps = steps ?? given.get('numSteps');
+  if (
+    numSteps !== undefined &&
+    (typeof numSteps !== 'number' || !Number.isInteger(numSteps) || numSteps < 1 || numSteps > maximum)
+  )
+    throw new HttpProblem(
+      400,
+      `${steps === undefined ? 'sampler.numSteps' : 'steps'} must be an integer from 1 to ${maximum}`,
+    );
+  return { ...Object.fromEntries(entries), ...(numSteps === undefined ? {} : { numSteps }) };
 }
 
 function readClasses(value: unknown, maximum: number): string[] {

@@ -8,6 +8,8 @@ export interface ServeLimits {
   readonly samples: number;
   /** Pixels of all images of an answer. @default 2^26: 64 images of 1024 x 1024 */
   readonly pixels: number;
+  /** Steps of a teacher's sampler that a request may ask for. @default 256 */
+  readonly steps: number;
   /** Characters of one prompt. @default 10000 */
   readonly promptLength: number;
   /** Requests that wait for the one that is computed. @default 32 */
@@ -31,6 +33,7 @@ export const defaultServeLimits: ServeLimits = {
   bodyBytes: 2 ** 20,
   samples: 64,
   pixels: 2 ** 26,
+  steps: 256,
   promptLength: 10_000,
   queue: 32,
   connections: 512,

@@ -1,25 +1,14 @@
-/** A model that is kept on an engine and answers requests of any size, batch by batch. */
+/** A model that is kept on an engine and answers requests of any size, picture by picture. */
 import {
-  oneStepTokenInit,
-  compileDecoder,
-  compileMultiStep,
-  compileOneStep,
+  builtInSamplers,
   OptionError,
-  prepareTeacher,
-  sampleMultiStep,
-  sampleOneStep,
-  takeRows,
-  type CompiledDecoder,
   type Engine,
   type HostTensor,
-  type HostTree,
   type SamplerRegistry,
   type SamplerSettings,
-  type Teacher,
-  type TeacherDefinition,
 } from '@dimo/core';
+import { createGenerate, type Generate } from '@dimo/pipeline';
 import type { FoundModel } from '../models.js';
-import { conditionsFor } from '../samplers.js';
 
 /** What to generate. */
 export interface GenerateRequest {
@@ -27,17 +16,19 @@ export interface GenerateRequest {
   readonly count: number;
   readonly seed: number;
   /** @default what the generator recommends; generators only */
-  readonly temperature: number | undefined;
+  readonly temperature?: number | undefined;
+  /** Name and options, which go before those the server was started with; teachers only. */
+  readonly sampler?: SamplerSettings | undefined;
   readonly signal: AbortSignal;
 }
 
-/** Some of the samples of a request. */
-export interface GeneratedBatch {
-  /** Index of the first one. */
-  readonly first: number;
-  /** float32 [count, H, W, C] in [0, 1]. */
-  readonly images: HostTensor<'float32'>;
-  readonly labels: readonly string[];
+/** One of the samples of a request. */
+export interface GeneratedImage {
+  readonly index: number;
+  /** float32 [H, W, C] in [0, 1]. */
+  readonly image: HostTensor<'float32'>;
+  /** The class or prompt; empty where nothing was asked for. */
+  readonly label: string;
 }
 
 /** A model, ready to generate. */
@@ -46,23 +37,14 @@ export interface ServedModel {
   readonly kind: 'generator' | 'teacher';
   readonly classNames: readonly string[] | undefined;
   readonly imageShape: readonly [height: number, width: number, channels: number];
+  /** Samplers that requests may name; none for generators. */
+  readonly samplers: readonly string[];
   /**
-   * Generates in batches; sample i depends on the seed and i alone. Ends early when the signal is given.
+   * Generates; sample i depends on the seed and i alone. Ends early when the signal is given.
    *
-   * @throws OptionError for a text that the model does not understand.
+   * @throws OptionError for a text or setting that the model does not understand.
    */
-  generate(request: GenerateRequest): AsyncGenerator<GeneratedBatch, void, undefined>;
-  dispose(): Promise<void>;
-}
-
-/** Large requests run in batches of this size, the rest one by one: a single image must not cost a whole batch. */
-const batchSizes = [8, 1] as const;
-
-/** Compiled variants that are kept. */
-const maximumVariants = 6;
-
-interface Variant {
-  tokens(condition: HostTree, seed: number, firstSample: number): Promise<HostTensor<'int32'>>;
+  generate(request: GenerateRequest): AsyncGenerator<GeneratedImage, void, undefined>;
   dispose(): Promise<void>;
 }
 
@@ -77,88 +59,53 @@ export async function serveModel(
   engine: Engine,
   name: string,
   found: FoundModel,
-  { sampler: asked, samplers }: { readonly sampler?: SamplerSettings; readonly samplers?: SamplerRegistry } = {},
+  { sampler: own, samplers }: { readonly sampler?: SamplerSettings; readonly samplers?: SamplerRegistry } = {},
 ): Promise<ServedModel> {
-  const isGenerator = found.kind === 'generator';
-  const definition: TeacherDefinition = isGenerator ? found.generator.definition : found.teacher;
-  const { decoder } = definition;
-  const decoderTree = isGenerator ? found.generator.decoderWeights : found.teacher.decoderWeights;
-  if (!decoder || !decoderTree) throw new OptionError(`"${name}" makes tokens, not images; dimo serve needs images`);
-  const prepared = await prepareTeacher(engine, definition);
-  const weights = await engine.upload(isGenerator ? found.generator.weights : found.teacher.weights);
-  const decoderWeights = await engine.upload(decoderTree);
-  const variants = new Map<string, Promise<Variant>>();
-  const decoders = new Map<number, Promise<CompiledDecoder>>();
-
-  async function compileVariant(batchSize: number, temperature: number): Promise<Variant> {
-    if (found.kind === 'teacher') {
-      const teacher = prepared.teacher as Teacher;
-      const sampler = await compileMultiStep(engine, teacher, {
-        batchSize,
-        ...(asked ? { sampler: asked } : {}),
-        ...(samplers ? { samplers } : {}),
-      });
-      return {
-        tokens: (condition, seed, firstSample) =>
-          sampleMultiStep(sampler, teacher.model, { weights, condition, seed, firstSample }),
-        dispose: () => sampler.dispose(),
-      };
-    }
-    const tokenInit = oneStepTokenInit(found.generator.description);
-    const sampler = await compileOneStep(engine, definition.model, { batchSize, tokenInit, sampling: { temperature } });
-    return {
-      tokens: (condition, seed, firstSample) => sampleOneStep(sampler, { weights, condition, seed, firstSample }),
-      dispose: () => sampler.dispose(),
-    };
-  }
-
-  /** The variant, the one that was not used for longest being given up. Jobs run one by one, so none is in use. */
-  async function variantFor(batchSize: number, temperature: number): Promise<Variant> {
-    const key = `${batchSize}:${temperature}`;
-    const known = variants.get(key) ?? compileVariant(batchSize, temperature);
-    variants.delete(key);
-    variants.set(key, known);
-    known.catch(() => variants.delete(key));
-    const [oldest] = variants.keys();
-    if (variants.size > maximumVariants && oldest !== undefined) {
-      const unused = variants.get(oldest)!;
-      variants.delete(oldest);
-      await (await unused).dispose();
-    }
-    return known;
-  }
-
-  function decoderFor(batchSize: number): Promise<CompiledDecoder> {
-    const known = decoders.get(batchSize) ?? compileDecoder(engine, decoder!, batchSize);
-    decoders.set(batchSize, known);
-    return known;
-  }
-
+  const generate = await createGenerate({
+    model: name,
+    engine,
+    ownsEngine: false,
+    ...(found.kind === 'generator'
+      ? { generator: () => Promise.resolve(found.generator) }
+      : { teacher: () => Promise.resolve(found.teacher) }),
+    samplers,
+    saveFile: () => Promise.reject(new OptionError('the server writes no files')),
+  });
   return {
     name,
     kind: found.kind,
-    classNames: definition.conditions.classNames,
-    imageShape: decoder.imageShape,
-    async *generate({ texts, count, seed, temperature, signal }) {
-      if (temperature !== undefined && !isGenerator)
-        throw new OptionError(`temperature is for one-step generators; "${name}" is a teacher`);
-      const recommended = isGenerator ? found.generator.description.temperature : undefined;
-      const { condition, labels } = await conditionsFor(prepared.teacher.conditions, count, { prompts: texts, seed });
-      for (let first = 0; first < count && !signal.aborted;) {
-        const batchSize = batchSizes.find((size) => size <= count - first)!;
-        const sampler = await variantFor(batchSize, temperature ?? recommended ?? 1);
-        const tokens = await sampler.tokens(takeRows(condition, first, batchSize), seed, first);
-        const images = await (await decoderFor(batchSize)).decode(decoderWeights, tokens);
-        yield { first, images, labels: labels.slice(first, first + batchSize) };
-        first += batchSize;
-      }
-    },
-    async dispose() {
-      for (const variant of variants.values()) await (await variant).dispose();
-      for (const compiled of decoders.values()) await (await compiled).dispose();
-      await weights.dispose();
-      await decoderWeights.dispose();
-      await prepared.dispose();
-    },
+    classNames: generate.classNames,
+    imageShape: generate.imageShape,
+    samplers: found.kind === 'teacher' ? samplerNames(samplers) : [],
+    generate: (request) => draw(generate, found.kind, own, request),
+    dispose: () => generate.dispose(),
   };
+}
+
+async function* draw(
+  generate: Generate,
+  kind: ServedModel['kind'],
+  own: SamplerSettings | undefined,
+  { texts, count, seed, temperature, sampler, signal }: GenerateRequest,
+): AsyncGenerator<GeneratedImage, void, undefined> {
+  if (kind === 'teacher' && temperature !== undefined)
+    throw new OptionError(`temperature is for one-step generators; "${generate.model}" is a teacher`, {
+      hint: 'set the temperature of the sampler: { "sampler": { "temperature": ... } }',
+    });
+  if (kind === 'generator' && sampler !== undefined)
+    throw new OptionError(`sampler is for teachers; "${generate.model}" is a one-step generator`);
+  // Of another sampler than that of the server only its own options count.
+  const isOther = sampler?.name !== undefined && sampler.name !== own?.name;
+  const asked = kind === 'teacher' ? { sampler: isOther ? sampler : { ...own, ...sampler } } : {};
+  try {
+    const options = { count, seed, temperature, signal, ...asked };
+    for await (const picture of generate.stream(texts.length > 0 ? texts : undefined, options))
+      yield { index: picture.index, image: picture.image, label: picture.prompt };
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}
+
+function samplerNames(samplers: SamplerRegistry = builtInSamplers): string[] {
+  return [...samplers.keys()];
 }

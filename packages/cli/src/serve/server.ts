@@ -1,7 +1,7 @@
 /**
  * The HTTP server of `dimo serve`:
  *
- *   POST /v1/images   JSON { model?, classes? | prompts?, seed?, count?, temperature? } -> JSON, or with
+ *   POST /v1/images   JSON { model?, classes? | prompts?, seed?, count?, temperature?, sampler?, steps? } -> JSON, or with
  *                     `Accept: image/png` one grid
  *   GET /v1/models    what is served
  *   GET /health       { "status": "ok" }
@@ -186,8 +186,14 @@ function notAllowed(allow: string): HttpProblem {
   return new HttpProblem(405, `only ${allow} is answered here`, { headers: { allow } });
 }
 
-function describeModel({ name, kind, classNames, imageShape }: ServedModel): object {
-  return { name, kind, imageShape, ...(classNames ? { classNames } : {}) };
+function describeModel({ name, kind, classNames, imageShape, samplers }: ServedModel): object {
+  return {
+    name,
+    kind,
+    imageShape,
+    ...(classNames ? { classNames } : {}),
+    ...(samplers.length > 0 ? { samplers } : {}),
+  };
 }
 
 async function postImages(request: IncomingMessage, response: ServerResponse, context: Context): Promise<void> {
@@ -218,6 +224,7 @@ async function postImages(request: IncomingMessage, response: ServerResponse, co
     count: wanted.count,
     seed,
     temperature: wanted.temperature,
+    sampler: wanted.sampler,
     signal: gone.signal,
   };
   await queue
@@ -227,12 +234,11 @@ async function postImages(request: IncomingMessage, response: ServerResponse, co
       const pngs: string[] = [];
       const grid = asGrid ? new Float32Array(wanted.count * sizeOfImage(model)) : undefined;
       const labels: string[] = [];
-      for await (const { first, images, labels: some } of model.generate(generate)) {
-        labels.push(...some);
-        if (grid) grid.set(images.data, first * sizeOfImage(model));
-        else
-          for (let i = 0; i < images.shape[0]!; i++) pngs.push(Buffer.from(encodeImage(images, i)).toString('base64'));
-        // Other connections have their turn between batches.
+      for await (const { index, image, label } of model.generate(generate)) {
+        labels.push(label);
+        if (grid) grid.set(image.data, index * sizeOfImage(model));
+        else pngs.push(Buffer.from(encodeImage(image)).toString('base64'));
+        // Other connections have their turn between images.
         await new Promise((resolve) => setImmediate(resolve));
       }
       if (gone.signal.aborted) return;
@@ -247,7 +253,7 @@ async function postImages(request: IncomingMessage, response: ServerResponse, co
         model: model.name,
         seed,
         milliseconds: Math.round(performance.now() - started),
-        images: pngs.map((png, i) => ({ png, ...(labels[i] === undefined ? {} : { label: labels[i] }) })),
+        images: pngs.map((png, i) => ({ png, ...(labels[i] ? { label: labels[i] } : {}) })),
       });
     })
     .finally(letGo);

@@ -1,0 +1,239 @@
+/** A model that can be called: from prompts to pictures. */
+import {
+  builtInSamplers,
+  DimoError,
+  gatherRows,
+  OptionError,
+  resolveSampler,
+  type Engine,
+  type EngineInfo,
+  type HostTensor,
+  type LoadedGenerator,
+  type SamplerRegistry,
+  type Teacher,
+  type TeacherDefinition,
+} from '@dimo/core';
+import { conditionsFor } from '../model/conditions.js';
+import type { NetworkSettings } from '../model/network.js';
+import { residentModel, throwIfAborted, type ResidentModel } from '../model/resident-model.js';
+import { imageAt, makePicture, type Picture, type SaveFile } from '../pictures/picture.js';
+import { checkGenerate, type GenerateOptions, type NetworkKind, type Prompts } from './options.js';
+import { createQueue, type Job } from './queue.js';
+
+/** A model that can be called. */
+export interface Generate {
+  /**
+   * Draws pictures. Calls at the same time share batches where their settings are equal, which changes no picture.
+   *
+   * @param prompts - texts, or classes by name or id; taken in turn. @default every class once, or random ones
+   * @throws OptionError for a prompt or option that is not understood, before anything is drawn.
+   * @throws DimoError with code `cancelled` if the signal says so, `device` if the device fails.
+   */
+  (prompts?: Prompts, options?: GenerateOptions): Promise<Picture[]>;
+  /** As a call, but gives each picture as soon as it is drawn. Leaving the loop stops the drawing. */
+  stream(prompts?: Prompts, options?: GenerateOptions): AsyncGenerator<Picture, void, undefined>;
+  /** Name of the model: that of the preset, or the folder. */
+  readonly model: string;
+  /** What it has: a one-step generator, a teacher for several steps, or both. */
+  readonly networks: readonly NetworkKind[];
+  /** Class names by id; undefined where conditions are texts. */
+  readonly classNames: readonly string[] | undefined;
+  readonly imageShape: readonly [height: number, width: number, channels: number];
+  readonly engine: EngineInfo;
+  /** One sentence: which engine was picked, and why. */
+  readonly explanation: string;
+  /** Waits for what is being drawn and gives up everything; the engine too, unless it was given. */
+  dispose(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** What a callable model is made from. */
+export interface GenerateParts {
+  readonly model: string;
+  readonly engine: Engine;
+  readonly explanation?: string;
+  /** Whether `dispose` disposes the engine. */
+  readonly ownsEngine: boolean;
+  /** Read when a call needs it. One of them is there. */
+  readonly generator?: (() => Promise<LoadedGenerator>) | undefined;
+  readonly teacher?: (() => Promise<Teacher>) | undefined;
+  readonly samplers?: SamplerRegistry | undefined;
+  /** Pictures computed at once, a power of two. @default 8 */
+  readonly batchSize?: number | undefined;
+  readonly saveFile: SaveFile;
+}
+
+interface DrawnPicture {
+  readonly image: HostTensor<'float32'>;
+  readonly tokens: HostTensor<'int32'>;
+  readonly passes: number;
+}
+
+interface PictureJob extends Job<DrawnPicture> {
+  readonly network: NetworkSettings;
+}
+
+/** Makes a model callable. @throws OptionError if it makes no images; what reading it throws */
+export async function createGenerate(parts: GenerateParts): Promise<Generate> {
+  const { model, engine, samplers = builtInSamplers, batchSize = 8 } = parts;
+  const kinds = (['generator', 'teacher'] as const).filter((kind) => parts[kind] !== undefined);
+  const residents = new Map<NetworkKind, Promise<ResidentModel>>();
+  let isDisposed = false;
+
+  /** The network's model; each has its own conditions and decoder, so that neither waits for the other's weights. */
+  function resident(kind: NetworkKind): Promise<ResidentModel> {
+    const known =
+      residents.get(kind) ??
+      (async () =>
+        residentModel(
+          engine,
+          kind === 'generator' ? { generator: await parts.generator!() } : { teacher: await parts.teacher!() },
+          { samplers },
+        ))();
+    residents.set(kind, known);
+    known.catch(() => residents.delete(kind));
+    return known;
+  }
+
+  const { definition } = await resident(kinds[0]!);
+  const { decoder, conditions } = definition;
+  if (!decoder)
+    throw new OptionError(`"${model}" makes tokens, not images; a pipeline draws images`, {
+      hint: 'sample the tokens with compileOneStep or compileMultiStep of @dimo/core',
+    });
+
+  const queue = createQueue<PictureJob, DrawnPicture>(batchSize, async (batch, { network }) => {
+    const { tokens: draw, images } = await resident(network.kind);
+    const { tokens, passes } = await draw({ ...batch, network });
+    throwIfAborted(batch.signal);
+    const pixels = await images(tokens, batch.batchSize);
+    return passes.map((count, i) => ({
+      image: imageAt(pixels!, i),
+      tokens: tokenRow(tokens, i),
+      passes: count,
+    }));
+  });
+
+  async function start(
+    prompts: Prompts | undefined,
+    options: GenerateOptions,
+    deliver: (picture: Picture) => void,
+  ): Promise<void> {
+    if (isDisposed) throw new OptionError(`"${model}" was disposed`, { hint: 'make the pipeline again' });
+    const request = checkGenerate(prompts, options, { model, kinds, samplers });
+    const { signal, onProgress } = options;
+    const { network, count, seed, firstIndex, negativePrompt } = request;
+    throwIfAborted(signal);
+    const ready = await resident(network.kind);
+    if (network.kind === 'teacher') checkSampler(network, ready.definition, samplers, negativePrompt);
+    const source = (await ready.prepared()).conditions;
+    const { condition, labels } = await conditionsFor(source, count, { prompts: request.prompts, seed });
+    const nullCondition = negativePrompt === undefined ? undefined : await source.parse([negativePrompt]);
+    throwIfAborted(signal);
+    let done = 0;
+    await queue.run({
+      key: JSON.stringify([network, nullCondition !== undefined]),
+      network,
+      samples: Array.from({ length: count }, (_, i) => ({ seed, index: firstIndex + i })),
+      condition,
+      nullCondition,
+      signal,
+      deliver({ image, tokens, passes }, { index }) {
+        const prompt = labels[index - firstIndex] ?? '';
+        const className = source.classNames?.[Number(prompt)] ?? source.classNames?.find((name) => name === prompt);
+        const content = { image, tokens, passes, prompt, className, seed, index };
+        deliver(makePicture(content, parts.saveFile));
+        done++;
+        onProgress?.({ done, count, step: passes, numSteps: passes });
+      },
+      onStep: ({ step, numSteps }) => onProgress?.({ done, count, step, numSteps }),
+    });
+  }
+
+  const startSafely: typeof start = (...args) =>
+    start(...args).catch((error: unknown) => {
+      throw asDimoError(error, `"${model}"`);
+    });
+
+  async function call(prompts?: Prompts, options: GenerateOptions = {}): Promise<Picture[]> {
+    const pictures: Picture[] = [];
+    await startSafely(prompts, options, (picture) => pictures.push(picture));
+    return pictures;
+  }
+
+  async function* stream(prompts?: Prompts, options: GenerateOptions = {}): AsyncGenerator<Picture, void, undefined> {
+    const stop = new AbortController();
+    const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
+    const ready: Picture[] = [];
+    let failure: { readonly error: unknown } | undefined;
+    let isDone = false;
+    let wake = (): void => undefined;
+    const running = startSafely(prompts, { ...options, signal }, (picture) => {
+      ready.push(picture);
+      wake();
+    })
+      .catch((error: unknown) => (failure = { error }))
+      .finally(() => {
+        isDone = true;
+        wake();
+      });
+    try {
+      for (;;) {
+        const next = ready.shift();
+        if (next) yield next;
+        else if (failure) throw failure.error;
+        else if (isDone) return;
+        else await new Promise<void>((resolve) => (wake = resolve));
+      }
+    } finally {
+      stop.abort();
+      await running;
+    }
+  }
+
+  async function dispose(): Promise<void> {
+    if (isDisposed) return;
+    isDisposed = true;
+    await queue.idle();
+    for (const known of residents.values()) await (await known.catch(() => undefined))?.dispose();
+    if (parts.ownsEngine) await engine.dispose();
+  }
+
+  return Object.assign(call, {
+    stream,
+    model,
+    networks: kinds,
+    classNames: conditions.classNames,
+    imageShape: decoder.imageShape,
+    engine: engine.info,
+    explanation: parts.explanation ?? '',
+    dispose,
+    [Symbol.asyncDispose]: dispose,
+  });
+}
+
+/** @throws OptionError for a sampler or option that the teacher cannot be asked for */
+function checkSampler(
+  network: Extract<NetworkSettings, { readonly kind: 'teacher' }>,
+  { sampler }: Pick<TeacherDefinition, 'sampler'>,
+  samplers: SamplerRegistry,
+  negativePrompt: string | undefined,
+): void {
+  const { options } = resolveSampler(network.sampler, sampler, samplers, 'generate: sampler');
+  if (negativePrompt !== undefined && options['guidanceScale'] === 1)
+    throw new OptionError('generate: a negative prompt has no effect without guidance, and the guidance scale is 1', {
+      hint: 'set sampler.guidanceScale to another number, or leave the negative prompt out',
+    });
+}
+
+function tokenRow(tokens: HostTensor<'int32'>, row: number): HostTensor<'int32'> {
+  const taken = gatherRows(tokens, [row]);
+  return { ...taken, shape: taken.shape.slice(1) };
+}
+
+/** Errors of the family as they are; others as defects, with where they came from. */
+export function asDimoError(error: unknown, where: string): unknown {
+  if (DimoError.isInstance(error)) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new DimoError('internal', `${where}: ${message}`, { hint: 'please report this', cause: error });
+}

@@ -1,0 +1,195 @@
+/**
+ * Requests that wait for the engine. Those of one kind are drawn together, batch by batch; those of different kinds take
+ * turns after each batch, so that a long one holds up nobody.
+ */
+import { gatherRows, numRows, takeRows, type HostTree } from '@dimo/core';
+import { throwIfAborted } from '../model/resident-model.js';
+import type { SampleKey } from '../model/draws.js';
+import { letMessagesIn } from './let-messages-in.js';
+
+/** A request. */
+export interface Job<Result> {
+  /** Requests with equal keys can be drawn in one batch. */
+  readonly key: string;
+  readonly samples: readonly SampleKey[];
+  /** One row a sample. */
+  readonly condition: HostTree;
+  /** One row for all samples. */
+  readonly nullCondition?: HostTree | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Called with each sample when it is drawn; in order. */
+  deliver(result: Result, sample: SampleKey): void;
+  /** Called after each step of a batch that has samples of this request. */
+  onStep?(progress: { readonly step: number; readonly numSteps: number }): void;
+}
+
+/** Samples that are drawn at once. */
+export interface Batch {
+  readonly samples: readonly SampleKey[];
+  readonly condition: HostTree;
+  readonly nullCondition?: HostTree;
+  /** What the batch is filled up to. */
+  readonly batchSize: number;
+  /** Given when nobody wants any of the samples any more. */
+  readonly signal: AbortSignal;
+  onStep(progress: { readonly step: number; readonly numSteps: number }): void;
+}
+
+/** Draws requests. */
+export interface Queue<Request extends Job<Result>, Result> {
+  /** Settles when all samples are delivered. @throws what `draw` throws; DimoError `cancelled` */
+  run(job: Request): Promise<void>;
+  /** Settles when nothing is drawn or waits. */
+  idle(): Promise<void>;
+}
+
+interface Waiting<Request> {
+  readonly job: Request;
+  /** Samples that were drawn. */
+  done: number;
+  /** Samples of it in the running batch. */
+  taken: number;
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * The number of samples that a batch is compiled for: powers of two, so that few functions serve every number and less
+ * than half of a batch is for nothing.
+ */
+export function filledBatchSize(count: number, maximum: number): number {
+  return Math.min(maximum, 2 ** Math.ceil(Math.log2(count)));
+}
+
+/**
+ * Makes an empty queue.
+ *
+ * @param maximum - samples drawn at once.
+ * @param draw - draws a batch for requests of one key; `first` is one of them.
+ */
+export function createQueue<Request extends Job<Result>, Result>(
+  maximum: number,
+  draw: (batch: Batch, first: Request) => Promise<readonly Result[]>,
+): Queue<Request, Result> {
+  let waiting: Waiting<Request>[] = [];
+  let running: Promise<void> | undefined;
+
+  /** Takes those out that nobody waits for any more. */
+  function dropAborted(): void {
+    waiting = waiting.filter(({ job, reject }) => {
+      try {
+        throwIfAborted(job.signal);
+        return true;
+      } catch (error) {
+        reject(error);
+        return false;
+      }
+    });
+  }
+
+  async function drain(): Promise<void> {
+    for (;;) {
+      // Requests that are made at the same time are drawn together, and one can be stopped between two batches.
+      await letMessagesIn();
+      dropAborted();
+      const [first] = waiting;
+      if (!first) return;
+      await drawSome(first);
+    }
+  }
+
+  async function drawSome(first: Waiting<Request>): Promise<void> {
+    const chosen: Waiting<Request>[] = [];
+    let count = 0;
+    for (const candidate of waiting) {
+      if (candidate.job.key !== first.job.key || count === maximum) continue;
+      candidate.taken = Math.min(candidate.job.samples.length - candidate.done, maximum - count);
+      count += candidate.taken;
+      chosen.push(candidate);
+    }
+    waiting = waiting.filter((candidate) => !chosen.includes(candidate));
+    const { signal, stop } = whenAllAbort(chosen.map(({ job }) => job.signal));
+    try {
+      const results = await draw(batchOf(chosen, { batchSize: filledBatchSize(count, maximum), signal }), first.job);
+      let at = 0;
+      for (const { job, done, taken } of chosen)
+        for (let i = done; i < done + taken; i++, at++)
+          if (!job.signal?.aborted) job.deliver(results[at]!, job.samples[i]!);
+      for (const entry of chosen) {
+        entry.done += entry.taken;
+        if (entry.done === entry.job.samples.length && !entry.job.signal?.aborted) entry.resolve();
+        else waiting.push(entry);
+      }
+    } catch (error) {
+      for (const { reject } of chosen) reject(error);
+    } finally {
+      stop();
+    }
+  }
+
+  return {
+    run(job) {
+      return new Promise((resolve, reject) => {
+        waiting.push({ job, done: 0, taken: 0, resolve, reject });
+        running ??= drain().finally(() => (running = undefined));
+      });
+    },
+    idle: async () => {
+      while (running) await running;
+    },
+  };
+}
+
+function batchOf<Request extends Job<never>>(
+  chosen: readonly Waiting<Request>[],
+  { batchSize, signal }: Pick<Batch, 'batchSize' | 'signal'>,
+): Batch {
+  const { job } = chosen[0]!;
+  return {
+    samples: chosen.flatMap(({ job: { samples }, done, taken }) => samples.slice(done, done + taken)),
+    condition: joinTrees(chosen.map(({ job: { condition }, done, taken }) => takeRows(condition, done, taken))),
+    ...(job.nullCondition
+      ? { nullCondition: joinTrees(chosen.map(({ job: own, taken }) => takeRows(own.nullCondition!, 0, taken))) }
+      : {}),
+    batchSize,
+    signal,
+    onStep(progress) {
+      for (const { job: own } of chosen) if (!own.signal?.aborted) own.onStep?.(progress);
+    },
+  };
+}
+
+/** The rows of trees with the same names, one below the other. */
+function joinTrees(trees: readonly HostTree[]): HostTree {
+  const [first] = trees;
+  if (trees.length === 1) return first!;
+  const total = trees.reduce((sum, tree) => sum + numRows(tree), 0);
+  return Object.fromEntries(
+    Object.entries(first!).map(([name, tensor]) => {
+      // Memory of the right kind and length; every row is overwritten.
+      const joined = gatherRows(tensor, new Array<number>(total).fill(0));
+      let at = 0;
+      for (const tree of trees) {
+        joined.data.set(tree[name]!.data, at);
+        at += tree[name]!.data.length;
+      }
+      return [name, joined];
+    }),
+  );
+}
+
+/** A signal that is given when all of some are. One that is absent is never given. */
+function whenAllAbort(signals: readonly (AbortSignal | undefined)[]): { signal: AbortSignal; stop(): void } {
+  const all = new AbortController();
+  const check = (): void => {
+    if (signals.every((signal) => signal?.aborted)) all.abort();
+  };
+  for (const signal of signals) signal?.addEventListener('abort', check);
+  check();
+  return {
+    signal: all.signal,
+    stop() {
+      for (const signal of signals) signal?.removeEventListener('abort', check);
+    },
+  };
+}

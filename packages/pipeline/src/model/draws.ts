@@ -1,0 +1,76 @@
+/** Random numbers for batches whose samples come from several requests: each depends on its own seed and index alone. */
+import {
+  float32,
+  int32,
+  randomMultiStepDraws,
+  randomOneStepDraws,
+  type HostTensor,
+  type OneStepDraws,
+  type OneStepSampler,
+  type SamplerDraws,
+  type SamplerDrawSize,
+} from '@dimo/core';
+
+/** Which sample it is: number `index` of a seed. */
+export interface SampleKey {
+  readonly seed: number;
+  readonly index: number;
+}
+
+/** Samples of one seed that follow each other. */
+interface Run extends SampleKey {
+  count: number;
+}
+
+/** Runs of consecutive samples, filled up to `batchSize` with those that would follow. */
+function runsOf(samples: readonly SampleKey[], batchSize: number): Run[] {
+  const runs: Run[] = [];
+  for (const { seed, index } of samples) {
+    const last = runs.at(-1);
+    if (last && last.seed === seed && last.index + last.count === index) last.count++;
+    else runs.push({ seed, index, count: 1 });
+  }
+  runs.at(-1)!.count += batchSize - samples.length;
+  return runs;
+}
+
+/** Draws of one batch of a generator. */
+export function oneStepDraws(samples: readonly SampleKey[], sampler: OneStepSampler): OneStepDraws {
+  const parts = runsOf(samples, sampler.batchSize).map(({ seed, index, count }) =>
+    randomOneStepDraws(seed, index, { ...sampler, batchSize: count }),
+  );
+  const [first] = parts;
+  if (parts.length === 1) return first!;
+  const noises = parts.flatMap(({ embeddingNoise }) => embeddingNoise ?? []);
+  return {
+    initialTokens: joinRows(parts.map(({ initialTokens }) => initialTokens)),
+    tokenDraws: joinRows(parts.map(({ tokenDraws }) => tokenDraws)),
+    initialMaskRatio: joinRows(parts.map(({ initialMaskRatio }) => initialMaskRatio)),
+    ...(noises.length > 0 ? { embeddingNoise: joinRows(noises) } : {}),
+  };
+}
+
+/** Draws of one batch of a teacher. */
+export function multiStepDraws(samples: readonly SampleKey[], size: SamplerDrawSize): SamplerDraws {
+  const parts = runsOf(samples, size.batchSize).map(({ seed, index, count }) =>
+    randomMultiStepDraws(seed, index, { ...size, batchSize: count }),
+  );
+  if (parts.length === 1) return parts[0]!;
+  return {
+    tokenDraws: (pass) => Float32Array.from(parts.flatMap((part) => [...part.tokenDraws(pass)])),
+    uniform: (purpose, step) => parts.flatMap((part) => Array.from(part.uniform(purpose, step))),
+    gumbel: (step) => parts.flatMap((part) => Array.from(part.gumbel(step))),
+  };
+}
+
+function joinRows<D extends 'int32' | 'float32'>(tensors: readonly HostTensor<D>[]): HostTensor<D> {
+  const [first] = tensors;
+  const shape = [tensors.reduce((sum, tensor) => sum + tensor.shape[0]!, 0), ...first!.shape.slice(1)];
+  const joined = (first!.dtype === 'int32' ? int32(shape) : float32(shape)) as HostTensor<D>;
+  let at = 0;
+  for (const { data } of tensors) {
+    joined.data.set(data, at);
+    at += data.length;
+  }
+  return joined;
+}
