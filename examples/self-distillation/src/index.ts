@@ -25,7 +25,6 @@ import {
   tokenDivergence,
   withPrefix,
   type AlgorithmRequest,
-  type DistillationAlgorithm,
   type HostTree,
   type PhaseGradients,
   type SampleRows,
@@ -178,5 +177,5 @@ function gradients({ teacher, run, options }: Request, state: TensorTree, inputs
 export default definePlugin({
   contract: 2,
   name: 'dimo-example-self-distillation',
-  algorithms: [sdtt as unknown as DistillationAlgorithm],
+  algorithms: [sdtt],
 });

@@ -1,7 +1,9 @@
 /** What an evaluation compares: a teacher at several numbers of steps, generators at one, and the real images. */
 import {
+  asTeacher,
   float32,
   numRows,
+  OptionError,
   resolveSampler,
   sequenceLength,
   type Dataset,
@@ -67,9 +69,26 @@ export function teacherMethods(
 export function generatorMethod(
   generator: LoadedGenerator,
   shownName: string | undefined,
-  { engine, config }: MethodContext,
+  { engine, config, registry }: MethodContext & { readonly registry: Pick<PluginRegistry, 'samplers'> },
 ): EvaluationMethod {
   const { batchSize } = config.eval;
+  if (generator.description.sampler) {
+    const { samplers } = registry;
+    const teacher = asTeacher(generator);
+    const { temperature, embeddingNoise, topK, topP } = config.sample;
+    if (embeddingNoise !== undefined)
+      throw new OptionError('sample.embeddingNoise has no effect on a generator of several passes', {
+        hint: 'leave it out',
+      });
+    const asked = { ...(temperature === undefined ? {} : { temperature }), topK, topP };
+    const { sampler, options } = resolveSampler(asked, teacher.sampler, samplers);
+    return {
+      name: shownName === undefined ? 'generator' : `generator ${shownName}`,
+      steps: sampler.maximumPasses(options, sequenceLength(teacher.model.tokenSpace)),
+      open: () =>
+        modelSampler(engine, { teacher }, { batchSize, samplers, network: { kind: 'teacher', sampler: asked } }),
+    };
+  }
   const { sampling, tokenInit } = samplingOf(generator, config.sample);
   return {
     name: [

@@ -112,6 +112,11 @@ export function watchHealth(numSteps: number): HealthWatch {
         if (variation.mean() > lostVariation) destroyed.push(`${difference}: what the generator learned is noise`);
         else if (variation.mean() > highVariation) doubtful.push(`${difference}; good runs end below 0.15`);
       }
+      if (!variation.hasAny()) {
+        // Another algorithm, without an auxiliary model: its samples are all that there is to see.
+        const sameness = samples && describeSameness(samples);
+        if (sameness !== undefined) destroyed.push(sameness);
+      }
       return judge({ destroyed, doubtful, isKnown: end.steps >= leastSteps && variation.hasAny() }, numbers);
     },
   };

@@ -4,5 +4,5 @@ import { dimoAlgorithm } from './dimo-options.js';
 
 /** By name. */
 export const builtInAlgorithms: AlgorithmRegistry = new Map<string, DistillationAlgorithm>([
-  [dimoAlgorithm.name, dimoAlgorithm as unknown as DistillationAlgorithm],
+  [dimoAlgorithm.name, dimoAlgorithm],
 ]);
