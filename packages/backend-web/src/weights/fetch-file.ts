@@ -38,11 +38,15 @@ class Interrupted extends Error {}
 /** The other side has another file than before: what is here is worthless. */
 class Changed extends Error {}
 
+/** `onProgress` threw; the fetch must not hide that behind a failed connection. */
+class ListenerFailed extends Error {}
+
 /**
  * Fetches a file. A cut connection is taken up where it broke, if the server knows ranges and the file is the same.
  *
  * @throws OptionError for 401, 403, 404 and 410: a wrong address.
  * @throws DimoError with code `network` for every other failure, `cancelled` if `signal` says so.
+ * @throws whatever `onProgress` throws; that ends the fetch.
  */
 export async function fetchFile(url: string, options: FetchFileOptions = {}): Promise<FetchedFile> {
   const { attempts = 4, pauseMilliseconds = 500, signal } = options;
@@ -54,6 +58,7 @@ export async function fetchFile(url: string, options: FetchFileOptions = {}): Pr
       await attempt(url, transfer, options);
       return { bytes: finished(transfer), etag: transfer.etag };
     } catch (error) {
+      if (error instanceof ListenerFailed) throw error.cause;
       if (signal?.aborted) throw cancelled(url);
       if (error instanceof Changed) transfer = newTransfer(options);
       else if (!(error instanceof Interrupted)) throw error;
@@ -117,10 +122,11 @@ async function attempt(url: string, transfer: Transfer, options: FetchFileOption
       }
       feed();
       append(transfer, value, options, url);
-      onProgress?.({ loaded: transfer.received, total: transfer.total });
+      tell(onProgress, transfer);
     }
   } catch (cause) {
-    if (cause instanceof Interrupted || cause instanceof Changed || DimoError.isInstance(cause)) throw cause;
+    if (cause instanceof Interrupted || cause instanceof Changed || cause instanceof ListenerFailed) throw cause;
+    if (DimoError.isInstance(cause)) throw cause;
     const what = stalled
       ? `sent nothing for ${stallMilliseconds / 1000} s`
       : `the connection failed: ${reasonOf(cause)}`;
@@ -132,6 +138,14 @@ async function attempt(url: string, transfer: Transfer, options: FetchFileOption
   }
   const { received, total } = transfer;
   if (total !== undefined && received < total) throw new Interrupted(`ended after ${received} of ${total} bytes`);
+}
+
+function tell(onProgress: FetchFileOptions['onProgress'], { received, total }: Transfer): void {
+  try {
+    onProgress?.({ loaded: received, total });
+  } catch (cause) {
+    throw new ListenerFailed('onProgress threw', { cause });
+  }
 }
 
 function checkStatus(response: Response, url: string): void {

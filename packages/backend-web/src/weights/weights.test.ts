@@ -129,6 +129,21 @@ describe('fetchFile', () => {
     await expect(fetchFile(`${origin}/m/model.safetensors`, options)).rejects.toThrow(/sent nothing for 0.05 s/);
   });
 
+  it('ends with the error of its listener, at once', async () => {
+    const failure = new Error('the bar is gone');
+    let calls = 0;
+    const fetching = fetchFile(`${origin}/m/model.safetensors`, {
+      ...quick,
+      onProgress: () => {
+        if (++calls < 20) throw failure;
+        throw new DimoError('internal', 'called again and again'); // ends a fetch that would go on for ever
+      },
+    });
+    await expect(fetching).rejects.toBe(failure);
+    expect(calls).toBe(1);
+    expect(requests).toHaveLength(1);
+  });
+
   it('stops on request, refuses absent and too long files, and reads empty ones', async () => {
     const controller = new AbortController();
     fault = (_, response) => {
