@@ -4,7 +4,7 @@
  * written once); shares are of the adapter's own copy bandwidth and of its best matrix product, both measured first.
  *
  *   node bench/webgpu.mjs [case=h128-d4|imagenet256] [batch=8] [rounds=3] [kernels=1] [step=1]
- *   node bench/webgpu.mjs --full-size [size=full|tiny] [rounds=5] [torch-device=cuda|cpu]
+ *   node bench/webgpu.mjs --full-size [size=full|tiny] [rounds=3] [torch-device=cuda|cpu]
  *
  * `--full-size`: the transformer of the ImageNet model, one-step generation and whole distillation steps at batch 16, for
  * tfjs' own kernels, ours, onnxruntime's WebGPU provider, and eager PyTorch on CUDA if `DIMO_TORCH_PYTHON` names a Python

@@ -29,7 +29,7 @@ import {
   readDistillationPrompts,
   type DistillationConditions,
 } from './distillation-conditions.js';
-import { configuredDistillation } from './distillation-settings.js';
+import { configuredDistillation, warmupNote } from './distillation-settings.js';
 import { watchHealth, type FinalSamples, type Health } from './health.js';
 import { findTeacher, type FoundTeacher } from './models.js';
 import { folderInRun, writeFileAtomically } from './run/folder.js';
@@ -81,6 +81,8 @@ export async function checkDistillation(
   const found = await findTeacher(config.teacher, registry);
   const prompts = await readDistillationPrompts(config, found.teacher);
   for (const note of prompts.notes) onNote(note);
+  const warning = config.distill.algorithm === 'dimo' ? warmupNote('distill', config.distill) : undefined;
+  if (warning !== undefined) onNote(warning);
   return async (engine) => {
     const conditions = await distillationConditions(config, found.teacher, prompts, engine);
     // Says what is wrong with the settings; the run makes its own.

@@ -105,6 +105,17 @@ function refuseOptionsOfOthers(distill: DimoConfig['distill'], isDimo: boolean):
     });
 }
 
+/** What a person should know of a run whose learning rate is still rising when it ends. */
+export function warmupNote(
+  section: string,
+  { numSteps, learningRateSchedule }: Pick<DimoConfig['distill'], 'numSteps' | 'learningRateSchedule'>,
+): string | undefined {
+  const { warmupSteps } = learningRateSchedule;
+  return warmupSteps < numSteps
+    ? undefined
+    : `warning: the learning rate rises for ${warmupSteps} steps (${section}.learningRateSchedule.warmupSteps), and the run ends after ${numSteps}`;
+}
+
 /** Options of teacher training. */
 export function teacherTrainingOptions({ train, seed }: Pick<DimoConfig, 'train' | 'seed'>): TeacherTrainingOptions {
   const { tokenizer: _tokenizer, config: _config, optimizer, ...same } = train.teacher;

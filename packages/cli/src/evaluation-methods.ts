@@ -80,7 +80,12 @@ export function generatorMethod(
       throw new OptionError('sample.embeddingNoise has no effect on a generator of several passes', {
         hint: 'leave it out',
       });
-    const asked = { ...(temperature === undefined ? {} : { temperature }), topK, topP };
+    // 0 is the default of both and means all ids: then what the generator says holds.
+    const asked = {
+      ...(temperature === undefined ? {} : { temperature }),
+      ...(topK === 0 ? {} : { topK }),
+      ...(topP === 0 ? {} : { topP }),
+    };
     const { sampler, options } = resolveSampler(asked, teacher.sampler, samplers);
     return {
       name: shownName === undefined ? 'generator' : `generator ${shownName}`,

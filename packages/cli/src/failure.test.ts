@@ -1,8 +1,30 @@
-import { CheckpointError, DimoError, NonFiniteError, OptionError } from '@dimo/core';
+import { CheckpointError, DimoError, NonFiniteError, OptionError, type DimoErrorCode } from '@dimo/core';
 import { describe, expect, it } from 'vitest';
 import { describeFailure, exitCodeOf, withExitCode } from './failure.js';
 
+/** Every code has one; `satisfies` says so when a code is added. */
+const exitCodes = {
+  option: 2,
+  shape: 2,
+  weights: 2,
+  checkpoint: 2,
+  'backend-unavailable': 2,
+  device: 1,
+  'non-finite': 1,
+  io: 2,
+  network: 1,
+  locked: 75,
+  plugin: 2,
+  trace: 1,
+  cancelled: 1,
+  internal: 1,
+} satisfies Record<DimoErrorCode, number>;
+
 describe('exit codes', () => {
+  it.each(Object.entries(exitCodes))('%s: %i', (code, expected) => {
+    expect(exitCodeOf(new DimoError(code as DimoErrorCode, 'x'))).toBe(expected);
+  });
+
   it.each([
     [new OptionError('x'), 2],
     [new CheckpointError('x'), 2],

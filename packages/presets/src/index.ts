@@ -39,7 +39,7 @@ export const presets: Readonly<Record<'mnist' | 'emoji', Preset>> = {
     name: 'emoji',
     title: 'Emoji from words',
     description:
-      'emoji from their names, 32 x 32: patch-VQ with 1,024 codes, 16 x 16 tokens, a vocabulary of 2,209 words',
+      'emoji from their names, 32 x 32: patch-VQ with 1,024 codes, 8 x 8 tokens, a vocabulary of 2,209 words',
     teacher: 'emoji-meissonic',
     examples: ['grinning face', 'red heart', 'blue heart', 'cat face', 'green frog', 'red apple', 'sunflower'],
     files: presetFiles.emoji,

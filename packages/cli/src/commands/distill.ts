@@ -1,4 +1,4 @@
-/** `dimo distill`: a teacher into a one-step generator. */
+/** `dimo distill`: a teacher into a generator of one step, or of few. */
 import { checkDistillation, distillRun, type DistillInputs, type DistillResult } from '../distill-run.js';
 import type { TrainingFlags } from '../flags.js';
 import { shellQuoted } from '../resume-command.js';

@@ -24,7 +24,7 @@ import { join } from 'node:path';
 import { mergedSections } from '../config/load.js';
 import type { DimoConfig } from '../config/schema.js';
 import { findTokenDataset, requireDataset } from '../datasets.js';
-import { teacherTrainingOptions } from '../distillation-settings.js';
+import { teacherTrainingOptions, warmupNote } from '../distillation-settings.js';
 import { trainedTeacherPlugin } from '../models.js';
 import type { TrainingFlags } from '../flags.js';
 import { teacherHealth, type Health } from '../health.js';
@@ -61,9 +61,11 @@ export function trainTeacher(flags: TrainingFlags): Promise<number> {
     flags,
     fallbackName: ({ config }) => `teacher-${config.dataset}`,
     check: async (project) => {
-      const inputs = await checkInputs(project, (note) => {
-        if (!flags.quiet) printError(note);
-      });
+      const onNote = (note: string | undefined) => {
+        if (!flags.quiet && note !== undefined) printError(note);
+      };
+      const inputs = await checkInputs(project, onNote);
+      onNote(warmupNote('train.teacher', project.config.train.teacher));
       await tellUnfinished([project.config.train.teacher.tokenizer], flags);
       return inputs;
     },

@@ -12,7 +12,7 @@ import {
 import { splitSource } from '@dimo/eval';
 import { join } from 'node:path';
 import { requireDataset } from '../datasets.js';
-import { tokenizerTrainingOptions } from '../distillation-settings.js';
+import { tokenizerTrainingOptions, warmupNote } from '../distillation-settings.js';
 import type { TrainingFlags } from '../flags.js';
 import { tokenizerHealth, type Health } from '../health.js';
 import { folderInRun, writeFileAtomically } from '../run/folder.js';
@@ -22,6 +22,7 @@ import { openDecoder } from '@dimo/pipeline';
 import type { Project } from '../session.js';
 import { shellQuoted } from '../resume-command.js';
 import { runTrainingCommand, type TrainingSession } from '../train-command.js';
+import { printError } from '../terminal.js';
 import { version } from '../version.js';
 
 interface TokenizerResult extends TrainRunResult {
@@ -39,6 +40,8 @@ export function trainTokenizer(flags: TrainingFlags): Promise<number> {
     fallbackName: ({ config }) => `tokenizer-${config.dataset}`,
     check: async (project) => {
       const inputs = await checkInputs(project);
+      const warning = warmupNote('train.tokenizer', project.config.train.tokenizer);
+      if (!flags.quiet && warning !== undefined) printError(warning);
       return () => Promise.resolve(inputs);
     },
     train: (session, inputs) => train(session, inputs, flags),

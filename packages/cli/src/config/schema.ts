@@ -1,7 +1,7 @@
 /**
  * The configuration file: every key with its type, range, default and one sentence. Validation, completion of flags,
- * `docs/configuration.md` and the settings of a run all come from this description. Keys under `distill` are those of
- * core's `DistillationOptions`, keys under `train.teacher` those of `TeacherTrainingOptions`.
+ * `docs/configuration.md` and the settings of a run all come from this description. Keys under `distill` are core's
+ * `dimoOptions` and what every distillation is told, keys under `train.teacher` those of `TeacherTrainingOptions`.
  */
 import { z } from 'zod';
 import { dimoOptions, fields } from '@dimo/core';
@@ -96,7 +96,9 @@ export const configSchema = z.strictObject({
     .array(text())
     .max(64)
     .default([])
-    .describe('Packages, or paths inside the project, that add teachers, datasets, engines or metrics.'),
+    .describe(
+      'Packages, or paths inside the project, that add teachers, datasets, samplers, algorithms, engines or metrics.',
+    ),
   dataset: text().default('mnist').describe('Dataset for training and evaluation, by the name a plugin gives it.'),
   run: section({
     folder: folderPath().default('runs').describe('Folder that holds the runs.'),
@@ -112,7 +114,9 @@ export const configSchema = z.strictObject({
   engine: section({
     name: text()
       .default('auto')
-      .describe('What computes: auto, onnx, wasm, webgpu, cuda, tensorflow, or a plugin engine.'),
+      .describe(
+        'What computes: auto, onnx, onnx-webgpu, onnx-cuda, wasm, webgpu, cuda, tensorflow, cpu, or a plugin engine.',
+      ),
     threads: whole(1, 1024).optional().describe('Threads of CPU engines. Absent: the number of cores.'),
   }).describe('Engine.'),
   teacher: section({

@@ -29,7 +29,7 @@ export interface DistillationOptions {
   readonly numSteps?: number;
   /** Samples per micro-step. @default 64 */
   readonly batchSize?: number;
-  /** Micro-steps whose gradients are averaged before an update. @default 1 */
+  /** Micro-steps whose gradients are added before an update. @default 1 */
   readonly accumulation?: number;
   /** Auxiliary updates per generator update. @default 1 */
   readonly auxiliaryRounds?: number;

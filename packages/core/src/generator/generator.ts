@@ -1,5 +1,5 @@
 /**
- * What makes a directory of weights a one-step generator: a description, saved as JSON beside the weights. The weights
+ * What makes a directory of weights a generator: a description, saved as JSON beside the weights. The weights
  * themselves keep the teacher's parameter names, so they also load into the original implementation.
  */
 import { isRecord } from '../options/check-options.js';

@@ -1,7 +1,7 @@
 /**
  * The contract of a teacher plugin: a masked diffusion model, facts about its token space and condition as data, and
- * pure functions over its weights. Teacher, auxiliary model and generator are one model with three weight sets; a pass
- * is `logits` of `embed` (`forward-pass.ts`).
+ * pure functions over its weights. Teacher, auxiliary model and generator are one model with three weight sets unless
+ * others are asked for; a pass is `logits` of `embed` (`forward-pass.ts`).
  */
 import type { Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
 import type { Engine, UploadOptions } from '../engine/engine.js';

@@ -1,6 +1,6 @@
 /**
  * Counter-based random numbers: Philox-4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011),
- * keyed by (seed, step, stream). Any step can be recomputed alone, and all engines see the same numbers. The only
+ * keyed by (seed, step, stream); the step is the number of the sample where numbers belong to one. Any step can be recomputed alone, and all engines see the same numbers. The only
  * source of randomness in the project.
  */
 import { requireInteger } from '../options/check-options.js';

@@ -117,11 +117,30 @@ export function identityDifferences(
   current: CheckpointIdentity,
   override: readonly string[],
 ): JsonDifference[] {
-  const complete = (identity: CheckpointIdentity): JsonValue =>
-    canonicalJson({ dtype: 'float32', ranks: 1, ...identity });
   return jsonDifferences(complete(saved), complete(current)).filter(
     ({ path }) => !override.some((key) => path === key || path.startsWith(`${key}.`)),
   );
+}
+
+/** With what an identity leaves out. */
+function complete(identity: CheckpointIdentity): JsonValue {
+  return canonicalJson({ dtype: 'float32', ranks: 1, ...identity });
+}
+
+/** The first override that names nothing in either identity. */
+export function unknownOverride(
+  saved: CheckpointIdentity,
+  current: CheckpointIdentity,
+  override: readonly string[],
+): string | undefined {
+  // Against nothing, every leaf is a difference.
+  const paths = [saved, current].flatMap((identity) => leaves(complete(identity)));
+  return override.find((key) => !paths.some((path) => path === key || path.startsWith(`${key}.`)));
+}
+
+function leaves(value: JsonValue | undefined, path = ''): string[] {
+  if (typeof value !== 'object' || value === null || Object.keys(value).length === 0) return [path];
+  return Object.entries(value).flatMap(([key, each]) => leaves(each, path === '' ? key : `${path}.${key}`));
 }
 
 /** Refuses to resume, with up to 10 differences. */

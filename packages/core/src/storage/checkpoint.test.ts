@@ -291,6 +291,17 @@ describe('the identity of a run', () => {
     expect((await loadLatestCheckpoint(store, { identity: current, override: [key] }))?.step).toBe(1);
   });
 
+  it('refuses to override what there is not, where nothing else is wrong', async () => {
+    const { store } = memoryStore();
+    await saveCheckpoint(store, checkpointAt(1));
+    for (const key of ['configuration', 'config.optimizr', 'config.optimizer.betas.2', ''])
+      await expect(loadLatestCheckpoint(store, { identity, override: ['seed', key] })).rejects.toMatchObject({
+        code: 'option',
+      });
+    for (const key of ['config', 'config.optimizer.betas.1', 'ranks'])
+      expect((await loadLatestCheckpoint(store, { identity, override: [key] }))?.step).toBe(1);
+  });
+
   it('does not depend on the order of the keys', async () => {
     const { store } = memoryStore();
     await saveCheckpoint(store, checkpointAt(1));

@@ -4,12 +4,13 @@
  * checkpoints deleted. Reading: the newest folder whose every byte verifies, with a warning for each one skipped.
  * `newest good checkpoint exists` holds between any two operations.
  */
-import { CheckpointError, DimoError } from '../errors.js';
+import { CheckpointError, DimoError, OptionError } from '../errors.js';
 import type { HostTree } from '../tensors/tensors.js';
 import {
   decodeManifest,
   encodeManifest,
   identityDifferences,
+  unknownOverride,
   identityError,
   type CheckpointFile,
   type CheckpointIdentity,
@@ -226,8 +227,14 @@ export async function loadCheckpoint(
 
 function refuseOtherIdentity(loaded: LoadedCheckpoint, store: CheckpointStore, options: CheckpointLoadOptions): void {
   if (options.identity === undefined) return;
-  const differences = identityDifferences(loaded.identity, options.identity, options.override ?? []);
+  const { identity, override = [] } = options;
+  const differences = identityDifferences(loaded.identity, identity, override);
   if (differences.length > 0) throw identityError(differences, `${store.location}/${loaded.name}`);
+  const unknown = unknownOverride(loaded.identity, identity, override);
+  if (unknown !== undefined)
+    throw new OptionError(`override: neither the checkpoint nor the run has a setting "${escapeText(unknown, 120)}"`, {
+      hint: 'leave it out: nothing else keeps this checkpoint from being continued',
+    });
 }
 
 /** Reads a checkpoint; every byte of it was compared with the manifest when this returns. */
