@@ -17,11 +17,13 @@ import { definePipeline, type OpeningContext, type Pipeline } from './pipeline.j
 /** Makes a model of a preset or of a folder on a server callable, on the visitor's own device. See `Generate`. */
 export const pipeline: Pipeline<WebEngineOptions> = definePipeline<WebEngineOptions>({
   engines: webEngines.map(({ name }) => name),
+  engineOptions: ['threads', 'onnxruntimeFiles', 'tfjsWasmFiles', 'largestTensorBytes'],
+  readsPresets: true,
   async openEngine(name, options = {}, { signal, onProgress }) {
     if (name === 'auto')
       return chooseWebEngine({
         ...options,
-        ...(signal ? { signal } : {}),
+        signal,
         onProgress: ({ engine }) => onProgress({ stage: 'engine', engine }),
       });
     const engine = await createWebEngine(name as WebEngineName, options);
@@ -39,7 +41,7 @@ export const pipeline: Pipeline<WebEngineOptions> = definePipeline<WebEngineOpti
         hint: `presets are ${Object.keys(presets).join(', ')}; an address has a slash: ./models/mine/`,
       });
     return httpModelFolder(place, {
-      ...(context.signal ? { signal: context.signal } : {}),
+      signal: context.signal,
       onProgress: ({ file, loaded, total }) =>
         context.onProgress({ stage: 'files', file, loadedBytes: loaded, totalBytes: total }),
     });
@@ -56,9 +58,9 @@ export const pipeline: Pipeline<WebEngineOptions> = definePipeline<WebEngineOpti
 /** The files of a preset, wherever the bundler or the server has put each; kept in the browser's cache under their hashes. */
 function presetSource({ name: preset, files }: Preset, context: OpeningContext): WeightSource {
   const cache = browserFileCache();
-  const base = context.presets;
+  const base = context.presets === undefined ? undefined : absoluteFolder(context.presets);
   const addressOf = (name: string): string =>
-    base === undefined ? files[name]!.url : new URL(`${preset}/${name}`, absoluteFolder(base)).href;
+    base === undefined ? files[name]!.url : new URL(`${preset}/${name}`, base).href;
   return {
     location: `preset ${preset}`,
     list: () => Promise.resolve(Object.keys(files)),
@@ -97,6 +99,10 @@ function absoluteFolder(address: string): string {
   const here = (globalThis as { readonly location?: { readonly href: string } }).location?.href;
   if (!URL.canParse(address, here))
     throw new OptionError(`pipeline: presets must be the address of a folder, got "${escapeText(address, 200)}"`);
-  const { href } = new URL(address, here);
+  const { href, search, hash } = new URL(address, here);
+  if (search !== '' || hash !== '')
+    throw new OptionError(
+      `pipeline: presets must be the address of a folder, without "${escapeText(search + hash, 100)}" at its end; got "${escapeText(address, 200)}"`,
+    );
   return href.endsWith('/') ? href : `${href}/`;
 }

@@ -1,13 +1,7 @@
 /** The door: from the name of a model to a model that can be called. Node and browsers say where files and engines are. */
 import {
   asTeacher,
-  contractVersion,
-  createRegistry,
-  escapeText,
   OptionError,
-  refuseUnknownKeys,
-  requireInteger,
-  requireObject,
   type Engine,
   type EngineOptions,
   type Sampler,
@@ -20,6 +14,7 @@ import { readModelFolder, type ModelFolder, type TeacherPlugins } from '../model
 import { throwIfAborted } from '../model/resident-model.js';
 import type { SaveFile } from '../pictures/picture.js';
 import { bundledTeachers } from '../teachers.js';
+import { checkPipelineOptions } from './options.js';
 
 /** How loading goes. */
 export type LoadingProgress =
@@ -47,15 +42,18 @@ export interface PipelineOptions<Options extends EngineOptions = EngineOptions> 
   readonly batchSize?: number | undefined;
   /** Browsers: address of a folder that has those of the presets in it. @default where the bundler has put their files */
   readonly presets?: string | undefined;
-  /** Ends the loading with an error of code `cancelled`. */
+  /** Ends the loading with an error of code `cancelled`; once `pipeline` has resolved it has no effect. */
   readonly signal?: AbortSignal | undefined;
+  /** Told until `pipeline` has resolved. */
   readonly onProgress?: ((progress: LoadingProgress) => void) | undefined;
 }
 
 /** What a host is told while something is opened. */
 export interface OpeningContext {
-  readonly signal: AbortSignal | undefined;
+  readonly signal: AbortSignal;
   readonly presets: string | undefined;
+  /** Those that the model can ask for. */
+  readonly teachers: TeacherPlugins;
   onProgress(progress: LoadingProgress): void;
 }
 
@@ -63,6 +61,10 @@ export interface OpeningContext {
 export interface PipelineHost<Options extends EngineOptions> {
   /** Names of engines, without `auto`. */
   readonly engines: readonly string[];
+  /** Names of the options that engines read here. */
+  readonly engineOptions: readonly (keyof Options & string)[];
+  /** Whether `presets` says where those are. */
+  readonly readsPresets: boolean;
   openEngine(
     name: string,
     options: Options | undefined,
@@ -86,37 +88,20 @@ export type Pipeline<Options extends EngineOptions = EngineOptions> = (
   options?: PipelineOptions<Options>,
 ) => Promise<Generate>;
 
-const knownKeys = ['engine', 'engineOptions', 'teachers', 'samplers', 'batchSize', 'presets', 'signal', 'onProgress'];
-
 /** Makes the door of a host. */
 export function definePipeline<Options extends EngineOptions>(host: PipelineHost<Options>): Pipeline<Options> {
   return async (model, given = {}) => {
-    const options = requireObject(given, 'pipeline: options') as PipelineOptions<Options>;
-    refuseUnknownKeys(options as Record<string, unknown>, knownKeys, 'pipeline');
-    const { engine = 'auto', batchSize = 8, signal } = options;
+    const options = checkPipelineOptions<Options>(given, host);
+    const { engine, batchSize, registry } = options;
     const name = nameOf(model, host.places);
-    requireInteger(batchSize, 'pipeline: batchSize', 1, undefined, 256);
-    if (!Number.isInteger(Math.log2(batchSize)))
-      throw new OptionError(`pipeline: batchSize must be 1, 2, 4, 8, ... 256, got ${batchSize}`);
-    checkEngine(engine, host.engines);
-    const registry = createRegistry([
-      {
-        contract: contractVersion,
-        name: 'options of the pipeline',
-        samplers: options.samplers ?? [],
-        teachers: options.teachers ?? [],
-      },
-    ]);
-    throwIfAborted(signal);
-    const context: OpeningContext = {
-      signal,
-      presets: options.presets,
-      onProgress: (progress) => options.onProgress?.(progress),
-    };
+    throwIfAborted(options.signal);
     const teachers: TeacherPlugins = {
       ...bundledTeachers,
       ...Object.fromEntries([...registry.teachers].map(([key, plugin]) => [key, () => Promise.resolve(plugin)])),
     };
+    const loading = detachable(options, teachers);
+    const { context } = loading;
+    const { signal } = context;
     try {
       const preset = typeof model === 'string' ? findPreset(model) : undefined;
       const source =
@@ -149,8 +134,35 @@ export function definePipeline<Options extends EngineOptions>(host: PipelineHost
       }
     } catch (error) {
       throw asDimoError(error, `"${name}"`);
+    } finally {
+      loading.detach();
     }
   };
+}
+
+/**
+ * The signal and the listener of the loading, which hold until it ends: sources keep them, and files that are read by a
+ * later call have nothing to do with either.
+ */
+function detachable(
+  { signal, presets, onProgress }: Pick<PipelineOptions, 'signal' | 'presets' | 'onProgress'>,
+  teachers: TeacherPlugins,
+) {
+  const controller = new AbortController();
+  let listener = onProgress;
+  const stop = (): void => controller.abort(signal?.reason);
+  signal?.addEventListener('abort', stop);
+  const context: OpeningContext = {
+    signal: controller.signal,
+    presets,
+    teachers,
+    onProgress: (progress) => listener?.(progress),
+  };
+  const detach = (): void => {
+    signal?.removeEventListener('abort', stop);
+    listener = undefined;
+  };
+  return { context, detach };
 }
 
 /** What draws: a generator that takes several passes is sampled as a teacher is. */
@@ -184,15 +196,4 @@ function nameOf(model: ModelPlace, places: string): string {
   )
     throw wrong(model === null ? 'null' : typeof model);
   return model.location;
-}
-
-function checkEngine(engine: unknown, names: readonly string[]): void {
-  const known = ['auto', ...names];
-  if (typeof engine === 'string') {
-    if (!known.includes(engine))
-      throw new OptionError(`pipeline: engine must be one of ${known.join(', ')}; got "${escapeText(engine, 100)}"`);
-    return;
-  }
-  if (typeof engine !== 'object' || engine === null || typeof (engine as Engine).compile !== 'function')
-    throw new OptionError(`pipeline: engine must be a name (${known.join(', ')}) or an engine`);
 }
