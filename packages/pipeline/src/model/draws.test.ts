@@ -33,6 +33,8 @@ describe('draws of a batch of several requests', () => {
 
   it('of a teacher are those of each sample alone, at every step', () => {
     const draws = multiStepDraws(samples, { batchSize: 4, tokenSpace });
+    // Lists of numbers take several times the memory.
+    expect([draws.tokenDraws(0), draws.uniform('confidence', 0), draws.gumbel(0)].every(ArrayBuffer.isView)).toBe(true);
     const rowOf = (numbers: ArrayLike<number>, row: number) => Array.from(numbers).slice(row * 6, (row + 1) * 6);
     for (const step of [0, 2])
       samples.forEach(({ seed, index }, row) => {

@@ -57,10 +57,36 @@ export function multiStepDraws(samples: readonly SampleKey[], size: SamplerDrawS
   );
   if (parts.length === 1) return parts[0]!;
   return {
-    tokenDraws: (pass) => Float32Array.from(parts.flatMap((part) => [...part.tokenDraws(pass)])),
-    uniform: (purpose, step) => parts.flatMap((part) => Array.from(part.uniform(purpose, step))),
-    gumbel: (step) => parts.flatMap((part) => Array.from(part.gumbel(step))),
+    tokenDraws: (pass) =>
+      joinNumbers(
+        parts.map((part) => part.tokenDraws(pass)),
+        Float32Array,
+      ),
+    // Float64 holds what a part may give: float32 or any numbers.
+    uniform: (purpose, step) =>
+      joinNumbers(
+        parts.map((part) => part.uniform(purpose, step)),
+        Float64Array,
+      ),
+    gumbel: (step) =>
+      joinNumbers(
+        parts.map((part) => part.gumbel(step)),
+        Float64Array,
+      ),
   };
+}
+
+function joinNumbers<T extends Float32Array | Float64Array>(
+  parts: readonly ArrayLike<number>[],
+  Numbers: new (length: number) => T,
+): T {
+  const joined = new Numbers(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
 }
 
 function joinRows<D extends 'int32' | 'float32'>(tensors: readonly HostTensor<D>[]): HostTensor<D> {
