@@ -1,4 +1,4 @@
-import { int32, type ConditionSource } from '@dimo/core';
+import { int32, OptionError, type ConditionSource } from '@dimo/core';
 import { describe, expect, it } from 'vitest';
 import { conditionsFor, parseClasses } from './conditions.js';
 
@@ -30,5 +30,32 @@ describe('classes', () => {
     const [first, again, other] = await Promise.all([3, 3, 4].map((seed) => conditionsFor(nameless, 100, { seed })));
     expect(first!.condition).toEqual(again!.condition);
     expect(first!.condition).not.toEqual(other!.condition);
+  });
+
+  it('of a sample follow from its index alone', async () => {
+    const { classNames: _names, ...nameless } = source;
+    for (const [from, request] of [
+      [source, { prompts: ['2', '0'] }],
+      [source, { classes: '1,2,0' }],
+      [source, {}],
+      [nameless, {}],
+    ] as const) {
+      const whole = await conditionsFor(from, 40, { ...request, seed: 3 });
+      const some = await conditionsFor(from, 20, { ...request, seed: 3, firstIndex: 13 });
+      expect([...some.condition['label']!.data]).toEqual([...whole.condition['label']!.data.slice(13, 33)]);
+      expect(some.labels).toEqual(whole.labels.slice(13, 33));
+    }
+  });
+
+  it('that cannot be drawn are asked for, whatever the program is', async () => {
+    const wordy: ConditionSource = {
+      parse: source.parse,
+      sample() {
+        throw new OptionError('there are no prompts to draw from');
+      },
+    };
+    await expect(conditionsFor(wordy, 1, { seed: 0 })).rejects.toMatchObject({
+      hint: 'give a prompt: what to draw, such as "a red ball"',
+    });
   });
 });

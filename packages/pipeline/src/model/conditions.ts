@@ -1,5 +1,5 @@
 /** Conditions from what a person typed: prompts, classes, ranges of classes. */
-import { DimoError, OptionError, randomStream, type ConditionSource, type HostTree } from '@dimo/core';
+import { DimoError, OptionError, sampleStream, type ConditionSource, type HostTree } from '@dimo/core';
 
 /** Conditions of a batch of samples, with what they are in words. */
 export interface NamedConditions {
@@ -17,6 +17,8 @@ export interface ConditionRequest {
   /** Classes in the notation of `parseClasses`; only without prompts. */
   readonly classes?: string | undefined;
   readonly seed: number;
+  /** Index of the first sample. A condition follows from the seed and the index of its sample alone. @default 0 */
+  readonly firstIndex?: number | undefined;
 }
 
 /**
@@ -28,7 +30,7 @@ export interface ConditionRequest {
 export async function conditionsFor(
   source: ConditionSource,
   count: number,
-  { prompts = [], classes, seed }: ConditionRequest,
+  { prompts = [], classes, seed, firstIndex = 0 }: ConditionRequest,
 ): Promise<NamedConditions> {
   if (prompts.length > 0 && classes !== undefined)
     throw new OptionError('prompts and classes exclude each other; give one of them');
@@ -40,21 +42,24 @@ export async function conditionsFor(
         : parseClasses(classes, source.classNames);
   if (texts.length === 0)
     return {
-      condition: await drawConditions(source, count, seed),
+      condition: await drawConditions(source, { seed, firstIndex, count }),
       labels: [],
       numDifferent: 0,
     };
-  const wanted = Array.from({ length: count }, (_, i) => texts[i % texts.length]!);
+  const wanted = Array.from({ length: count }, (_, i) => texts[(firstIndex + i) % texts.length]!);
   return { condition: await source.parse(wanted), labels: wanted, numDifferent: texts.length };
 }
 
-async function drawConditions(source: ConditionSource, count: number, seed: number): Promise<HostTree> {
+async function drawConditions(
+  source: ConditionSource,
+  { seed, firstIndex, count }: { readonly seed: number; readonly firstIndex: number; readonly count: number },
+): Promise<HostTree> {
   try {
-    return await source.sample(randomStream(seed, 0, 'sample/conditions'), count);
+    return await source.sample(sampleStream(seed, firstIndex, count, 'sample/conditions'), count);
   } catch (error) {
     // Text models have nothing to draw from unless somebody writes it.
     if (!DimoError.isInstance(error) || error.code !== 'option') throw error;
-    throw new OptionError(error.message, { hint: 'say what to generate: dimo sample "a red ball" ...', cause: error });
+    throw new OptionError(error.message, { hint: 'give a prompt: what to draw, such as "a red ball"', cause: error });
   }
 }
 
