@@ -59,6 +59,35 @@ describe('the queue', () => {
     expect(batches).toHaveLength(1);
   });
 
+  it('ends a request whose own callback throws, and no other', async () => {
+    const { queue, batches } = recordingQueue(8, ({ onStep }) => onStep({ step: 1, numSteps: 1 }));
+    const fail = (): never => {
+      throw new Error('no page');
+    };
+    const jobs = [{ ...job('a', 1, 1), onStep: fail }, job('a', 3, 1), { ...job('a', 2, 9), deliver: fail }];
+    const results = await Promise.allSettled(jobs.map((one) => queue.run(one)));
+    expect(results.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'rejected']);
+    expect(jobs[1]!.got).toEqual(['3/0']);
+    await queue.idle();
+    // What the last still wanted is not drawn.
+    expect(batches.flatMap(({ labels }) => labels)).toEqual([1, 3, 2, 2, 2, 2, 2, 2]);
+  });
+
+  it('tells a request at once that it was stopped, though another is being drawn', async () => {
+    let release = (): void => undefined;
+    const { queue, batches } = recordingQueue(2, () => new Promise((resolve) => (release = resolve)));
+    const stop = new AbortController();
+    const running = queue.run(job('a', 1, 1));
+    const queued = queue.run(job('b', 2, 1, stop.signal));
+    await expect.poll(() => batches.length).toBe(1);
+    stop.abort();
+    await expect(queued).rejects.toMatchObject({ code: 'cancelled' });
+    release();
+    await running;
+    await queue.idle();
+    expect(batches).toHaveLength(1);
+  });
+
   it('tells a failure to those of the batch alone, and goes on', async () => {
     const { queue } = recordingQueue(2, ({ condition }) =>
       condition['label']!.data[0] === 1 ? Promise.reject(new Error('out of memory')) : Promise.resolve(),

@@ -3,6 +3,7 @@
  * turns after each batch, so that a long one holds up nobody.
  */
 import { gatherRows, numRows, takeRows, type HostTree } from '@dimo/core';
+import { cancelled } from '../model/cancellation.js';
 import { throwIfAborted } from '../model/resident-model.js';
 import type { SampleKey } from '../model/draws.js';
 import { letMessagesIn } from './let-messages-in.js';
@@ -17,9 +18,9 @@ export interface Job<Result> {
   /** One row for all samples. */
   readonly nullCondition?: HostTree | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Called with each sample when it is drawn; in order. */
+  /** Called with each sample when it is drawn; in order. What it throws ends this request alone. */
   deliver(result: Result, sample: SampleKey): void;
-  /** Called after each step of a batch that has samples of this request. */
+  /** Called after each step of a batch that has samples of this request. What it throws ends this request alone. */
   onStep?(progress: { readonly step: number; readonly numSteps: number }): void;
 }
 
@@ -32,7 +33,8 @@ export interface Batch {
   readonly batchSize: number;
   /** Given when nobody wants any of the samples any more. */
   readonly signal: AbortSignal;
-  onStep(progress: { readonly step: number; readonly numSteps: number }): void;
+  /** Settles after messages and timers had their turn; whoever draws on this thread sees then who was stopped. */
+  onStep(progress: { readonly step: number; readonly numSteps: number }): Promise<void>;
 }
 
 /** Draws requests. */
@@ -49,8 +51,11 @@ interface Waiting<Request> {
   done: number;
   /** Samples of it in the running batch. */
   taken: number;
+  /** Given when nobody waits for it any more: it was stopped, or has failed. */
+  readonly over: AbortSignal;
   resolve(): void;
-  reject(error: unknown): void;
+  /** Ends it with an error, at once. */
+  fail(error: unknown): void;
 }
 
 /**
@@ -74,26 +79,15 @@ export function createQueue<Request extends Job<Result>, Result>(
   let waiting: Waiting<Request>[] = [];
   let running: Promise<void> | undefined;
 
-  /** Takes those out that nobody waits for any more. */
-  function dropAborted(): void {
-    waiting = waiting.filter(({ job, reject }) => {
-      try {
-        throwIfAborted(job.signal);
-        return true;
-      } catch (error) {
-        reject(error);
-        return false;
-      }
-    });
-  }
-
   async function drain(): Promise<void> {
     for (;;) {
       // Requests that are made at the same time are drawn together, and one can be stopped between two batches.
       await letMessagesIn();
-      dropAborted();
       const [first] = waiting;
-      if (!first) return;
+      if (!first) {
+        running = undefined;
+        return;
+      }
       await drawSome(first);
     }
   }
@@ -108,20 +102,21 @@ export function createQueue<Request extends Job<Result>, Result>(
       chosen.push(candidate);
     }
     waiting = waiting.filter((candidate) => !chosen.includes(candidate));
-    const { signal, stop } = whenAllAbort(chosen.map(({ job }) => job.signal));
+    const { signal, stop } = whenAllAbort(chosen.map(({ over }) => over));
     try {
       const results = await draw(batchOf(chosen, { batchSize: filledBatchSize(count, maximum), signal }), first.job);
       let at = 0;
-      for (const { job, done, taken } of chosen)
-        for (let i = done; i < done + taken; i++, at++)
-          if (!job.signal?.aborted) job.deliver(results[at]!, job.samples[i]!);
       for (const entry of chosen) {
-        entry.done += entry.taken;
-        if (entry.done === entry.job.samples.length && !entry.job.signal?.aborted) entry.resolve();
+        const { job, done, taken } = entry;
+        for (let i = done; i < done + taken; i++, at++)
+          unlessOver(entry, () => job.deliver(results[at]!, job.samples[i]!));
+        entry.done += taken;
+        if (entry.over.aborted) continue;
+        if (entry.done === job.samples.length) entry.resolve();
         else waiting.push(entry);
       }
     } catch (error) {
-      for (const { reject } of chosen) reject(error);
+      for (const { fail } of chosen) fail(error);
     } finally {
       stop();
     }
@@ -130,14 +125,44 @@ export function createQueue<Request extends Job<Result>, Result>(
   return {
     run(job) {
       return new Promise((resolve, reject) => {
-        waiting.push({ job, done: 0, taken: 0, resolve, reject });
-        running ??= drain().finally(() => (running = undefined));
+        throwIfAborted(job.signal);
+        const over = new AbortController();
+        const stopped = (): void => entry.fail(cancelled(job.signal));
+        const entry: Waiting<Request> = {
+          job,
+          done: 0,
+          taken: 0,
+          over: over.signal,
+          resolve() {
+            job.signal?.removeEventListener('abort', stopped);
+            resolve();
+          },
+          fail(error) {
+            job.signal?.removeEventListener('abort', stopped);
+            waiting = waiting.filter((other) => other !== entry);
+            reject(error);
+            over.abort();
+          },
+        };
+        job.signal?.addEventListener('abort', stopped);
+        waiting.push(entry);
+        running ??= drain();
       });
     },
     idle: async () => {
       while (running) await running;
     },
   };
+}
+
+/** Calls back for a request that somebody waits for; a callback that throws ends that request alone. */
+function unlessOver({ over, fail }: Waiting<unknown>, callBack: () => void): void {
+  if (over.aborted) return;
+  try {
+    callBack();
+  } catch (error) {
+    fail(error);
+  }
 }
 
 function batchOf<Request extends Job<never>>(
@@ -153,8 +178,9 @@ function batchOf<Request extends Job<never>>(
       : {}),
     batchSize,
     signal,
-    onStep(progress) {
-      for (const { job: own } of chosen) if (!own.signal?.aborted) own.onStep?.(progress);
+    async onStep(progress) {
+      for (const entry of chosen) unlessOver(entry, () => entry.job.onStep?.(progress));
+      await letMessagesIn();
     },
   };
 }
@@ -178,18 +204,18 @@ function joinTrees(trees: readonly HostTree[]): HostTree {
   );
 }
 
-/** A signal that is given when all of some are. One that is absent is never given. */
-function whenAllAbort(signals: readonly (AbortSignal | undefined)[]): { signal: AbortSignal; stop(): void } {
+/** A signal that is given when all of some are. */
+function whenAllAbort(signals: readonly AbortSignal[]): { signal: AbortSignal; stop(): void } {
   const all = new AbortController();
   const check = (): void => {
-    if (signals.every((signal) => signal?.aborted)) all.abort();
+    if (signals.every((signal) => signal.aborted)) all.abort();
   };
-  for (const signal of signals) signal?.addEventListener('abort', check);
+  for (const signal of signals) signal.addEventListener('abort', check);
   check();
   return {
     signal: all.signal,
     stop() {
-      for (const signal of signals) signal?.removeEventListener('abort', check);
+      for (const signal of signals) signal.removeEventListener('abort', check);
     },
   };
 }

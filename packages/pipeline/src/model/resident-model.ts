@@ -3,7 +3,6 @@
  * Commands, the server, the page's worker and applications all draw with this.
  */
 import {
-  DimoError,
   int32,
   numRows,
   OptionError,
@@ -22,8 +21,10 @@ import {
   type TeacherDefinition,
   compileDecoder,
 } from '@dimo/core';
+import { cancelled } from './cancellation.js';
 import { decoderBatchSize } from './decoder.js';
 import type { SampleKey } from './draws.js';
+import { inOrder } from './in-order.js';
 import { lastUsed } from './last-used.js';
 import { compileNetwork, type CompiledNetwork, type NetworkSettings } from './network.js';
 
@@ -131,6 +132,7 @@ export function residentModel(
   /** Conditions that were made before they were released stay valid. */
   let ready: TeacherDefinition = definition;
   let isDisposed = false;
+  let disposing: Promise<void> | undefined;
 
   function upload(tree: HostTree): Promise<DeviceTree> {
     const known = uploads.get(tree) ?? engine.upload(tree, { move });
@@ -266,16 +268,17 @@ export function residentModel(
     tokens: (request) => inTurn(() => tokens(request)),
     images: (drawn, batchSize) => inTurn(() => images(drawn, batchSize)),
     release: (part) => inTurn(() => releaseNow(part)),
-    async dispose() {
-      if (isDisposed) return;
+    dispose() {
       isDisposed = true;
-      await last;
-      for (const part of ['networks', 'decoder', 'conditions'] as const) await releaseNow(part);
+      disposing ??= last.then(() =>
+        inOrder((['networks', 'decoder', 'conditions'] as const).map((part) => () => releaseNow(part))),
+      );
+      return disposing;
     },
   };
 }
 
 /** @throws DimoError with code `cancelled` */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new DimoError('cancelled', 'stopped on request', { cause: signal.reason });
+  if (signal?.aborted) throw cancelled(signal);
 }
