@@ -5,19 +5,30 @@ import {
   gatherRows,
   OptionError,
   resolveSampler,
+  type ConditionSource,
   type Engine,
   type EngineInfo,
   type HostTensor,
+  type HostTree,
   type LoadedGenerator,
   type SamplerRegistry,
   type Teacher,
   type TeacherDefinition,
 } from '@dimo/core';
+import { unlessAborted } from '../model/cancellation.js';
 import { conditionsFor } from '../model/conditions.js';
+import { inOrder } from '../model/in-order.js';
 import type { NetworkSettings } from '../model/network.js';
 import { residentModel, throwIfAborted, type ResidentModel } from '../model/resident-model.js';
 import { imageAt, makePicture, type Picture, type SaveFile } from '../pictures/picture.js';
-import { checkGenerate, type GenerateOptions, type NetworkKind, type Prompts } from './options.js';
+import {
+  checkGenerate,
+  type DrawingProgress,
+  type GenerateOptions,
+  type GenerateRequest,
+  type NetworkKind,
+  type Prompts,
+} from './options.js';
 import { createQueue, type Job } from './queue.js';
 
 /** A model that can be called. */
@@ -25,8 +36,11 @@ export interface Generate {
   /**
    * Draws pictures. Calls at the same time share batches where their settings are equal, which changes no picture.
    *
-   * @param prompts - texts, or classes by name or id; taken in turn. @default every class once, or random ones
-   * @throws OptionError for a prompt or option that is not understood, before anything is drawn.
+   * @param prompts - texts, or classes by name or id; picture i takes prompt i, from the first again after the last.
+   *   @default the classes in turn, so that a count as large as there are classes draws each once; random conditions where
+   *   classes have no names
+   * @throws OptionError for a prompt or option that is not understood, before anything is drawn; if `onProgress` throws, with
+   *   what it threw as the cause.
    * @throws DimoError with code `cancelled` if the signal says so, `device` if the device fails.
    */
   (prompts?: Prompts, options?: GenerateOptions): Promise<Picture[]>;
@@ -42,7 +56,7 @@ export interface Generate {
   readonly engine: EngineInfo;
   /** One sentence: which engine was picked, and why. */
   readonly explanation: string;
-  /** Waits for what is being drawn and gives up everything; the engine too, unless it was given. */
+  /** Waits for calls that were made before and gives up everything; the engine too, unless it was given. */
   dispose(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -78,7 +92,9 @@ export async function createGenerate(parts: GenerateParts): Promise<Generate> {
   const { model, engine, samplers = builtInSamplers, batchSize = 8 } = parts;
   const kinds = (['generator', 'teacher'] as const).filter((kind) => parts[kind] !== undefined);
   const residents = new Map<NetworkKind, Promise<ResidentModel>>();
-  let isDisposed = false;
+  /** Calls that have not settled. */
+  const open = new Set<Promise<unknown>>();
+  let disposing: Promise<void> | undefined;
 
   /** The network's model; each has its own conditions and decoder, so that neither waits for the other's weights. */
   function resident(kind: NetworkKind): Promise<ResidentModel> {
@@ -101,10 +117,15 @@ export async function createGenerate(parts: GenerateParts): Promise<Generate> {
     throw new OptionError(`"${model}" makes tokens, not images; a pipeline draws images`, {
       hint: 'sample the tokens with compileOneStep or compileMultiStep of @dimo/core',
     });
+  const [, , channels] = decoder.imageShape;
+  if (channels !== 1 && channels !== 3 && channels !== 4)
+    throw new OptionError(`"${model}" makes images of ${channels} channels; a pipeline draws images of 1, 3 or 4`, {
+      hint: 'decode the tokens with openDecoder',
+    });
 
   const queue = createQueue<PictureJob, DrawnPicture>(batchSize, async (batch, { network }) => {
-    const { tokens: draw, images } = await resident(network.kind);
-    const { tokens, passes } = await draw({ ...batch, network });
+    const { tokens: drawTokens, images } = await resident(network.kind);
+    const { tokens, passes } = await drawTokens({ ...batch, network });
     throwIfAborted(batch.signal);
     const pixels = await images(tokens, batch.batchSize);
     return passes.map((count, i) => ({
@@ -114,22 +135,39 @@ export async function createGenerate(parts: GenerateParts): Promise<Generate> {
     }));
   });
 
-  async function start(
-    prompts: Prompts | undefined,
-    options: GenerateOptions,
-    deliver: (picture: Picture) => void,
-  ): Promise<void> {
-    if (isDisposed) throw new OptionError(`"${model}" was disposed`, { hint: 'make the pipeline again' });
-    const request = checkGenerate(prompts, options, { model, kinds, samplers });
-    const { signal, onProgress } = options;
-    const { network, count, seed, firstIndex, negativePrompt } = request;
-    throwIfAborted(signal);
+  /** Checks a call before anything else is done with what it was given. */
+  function check(prompts: Prompts | undefined, options: GenerateOptions): GenerateRequest {
+    if (disposing) throw new OptionError(`"${model}" was disposed`, { hint: 'make the pipeline again' });
+    return checkGenerate(prompts, options, { model, kinds, samplers });
+  }
+
+  /** Conditions of the network, ready to use; read and prepared when they are first needed. */
+  async function conditionsOf({ network, negativePrompt }: GenerateRequest): Promise<ConditionSource> {
     const ready = await resident(network.kind);
     if (network.kind === 'teacher') checkSampler(network, ready.definition, samplers, negativePrompt);
-    const source = (await ready.prepared()).conditions;
-    const { condition, labels } = await conditionsFor(source, count, { prompts: request.prompts, seed });
+    return (await ready.prepared()).conditions;
+  }
+
+  async function draw(
+    request: GenerateRequest,
+    { signal, onProgress }: GenerateOptions,
+    deliver: (picture: Picture) => void,
+  ): Promise<void> {
+    const { network, count, seed, firstIndex, negativePrompt } = request;
+    throwIfAborted(signal);
+    const source = await unlessAborted(conditionsOf(request), signal);
+    const { condition, labels } = await conditionsFor(source, count, { prompts: request.prompts, seed, firstIndex });
     const nullCondition = negativePrompt === undefined ? undefined : await source.parse([negativePrompt]);
     throwIfAborted(signal);
+    const classNames = classNamesOf(source, condition);
+    const report = (progress: DrawingProgress): void => {
+      try {
+        onProgress?.(progress);
+      } catch (error) {
+        const message = error instanceof Error ? error.message : String(error);
+        throw new OptionError(`generate: onProgress failed: ${message}`, { cause: error });
+      }
+    };
     let done = 0;
     await queue.run({
       key: JSON.stringify([network, nullCondition !== undefined]),
@@ -140,35 +178,42 @@ export async function createGenerate(parts: GenerateParts): Promise<Generate> {
       signal,
       deliver({ image, tokens, passes }, { index }) {
         const prompt = labels[index - firstIndex] ?? '';
-        const className = source.classNames?.[Number(prompt)] ?? source.classNames?.find((name) => name === prompt);
+        const className = classNames(index - firstIndex);
         const content = { image, tokens, passes, prompt, className, seed, index };
         deliver(makePicture(content, parts.saveFile));
         done++;
-        onProgress?.({ done, count, step: passes, numSteps: passes });
+        report({ done, count, step: passes, numSteps: passes });
       },
-      onStep: ({ step, numSteps }) => onProgress?.({ done, count, step, numSteps }),
+      onStep: ({ step, numSteps }) => report({ done, count, step, numSteps }),
     });
   }
 
-  const startSafely: typeof start = (...args) =>
-    start(...args).catch((error: unknown) => {
+  /** Draws; `dispose` waits for it from now on. */
+  function drawSafely(...args: Parameters<typeof draw>): Promise<void> {
+    const drawing = draw(...args).catch((error: unknown) => {
       throw asDimoError(error, `"${model}"`);
     });
+    open.add(drawing);
+    const close = (): unknown => open.delete(drawing);
+    drawing.then(close, close);
+    return drawing;
+  }
 
   async function call(prompts?: Prompts, options: GenerateOptions = {}): Promise<Picture[]> {
     const pictures: Picture[] = [];
-    await startSafely(prompts, options, (picture) => pictures.push(picture));
+    await drawSafely(check(prompts, options), options, (picture) => pictures.push(picture));
     return pictures;
   }
 
   async function* stream(prompts?: Prompts, options: GenerateOptions = {}): AsyncGenerator<Picture, void, undefined> {
+    const request = check(prompts, options);
     const stop = new AbortController();
     const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
     const ready: Picture[] = [];
     let failure: { readonly error: unknown } | undefined;
     let isDone = false;
     let wake = (): void => undefined;
-    const running = startSafely(prompts, { ...options, signal }, (picture) => {
+    const running = drawSafely(request, { ...options, signal }, (picture) => {
       ready.push(picture);
       wake();
     })
@@ -191,12 +236,18 @@ export async function createGenerate(parts: GenerateParts): Promise<Generate> {
     }
   }
 
-  async function dispose(): Promise<void> {
-    if (isDisposed) return;
-    isDisposed = true;
+  function dispose(): Promise<void> {
+    disposing ??= giveUp();
+    return disposing;
+  }
+
+  async function giveUp(): Promise<void> {
+    await Promise.allSettled(open);
     await queue.idle();
-    for (const known of residents.values()) await (await known.catch(() => undefined))?.dispose();
-    if (parts.ownsEngine) await engine.dispose();
+    await inOrder([
+      ...[...residents.values()].map((known) => async () => (await known.catch(() => undefined))?.dispose()),
+      ...(parts.ownsEngine ? [() => engine.dispose()] : []),
+    ]);
   }
 
   return Object.assign(call, {
@@ -224,6 +275,13 @@ function checkSampler(
     throw new OptionError('generate: a negative prompt has no effect without guidance, and the guidance scale is 1', {
       hint: 'set sampler.guidanceScale to another number, or leave the negative prompt out',
     });
+}
+
+/** Names of the classes that are drawn, by row: of the ids that the condition holds, however they were typed. */
+function classNamesOf({ classNames }: ConditionSource, condition: HostTree): (row: number) => string | undefined {
+  const [ids, ...more] = Object.values(condition);
+  const isClass = ids?.dtype === 'int32' && ids.shape.length === 1 && more.length === 0;
+  return (row) => (isClass ? classNames?.[Number(ids.data[row])] : undefined);
 }
 
 function tokenRow(tokens: HostTensor<'int32'>, row: number): HostTensor<'int32'> {

@@ -1,6 +1,7 @@
 /** What is asked of a pipeline, checked before anything is loaded or drawn. */
 import {
   checkSampling,
+  describeValue,
   OptionError,
   refuseUnknownKeys,
   requireInteger,
@@ -36,7 +37,7 @@ export interface GenerateOptions {
   readonly steps?: number | undefined;
   /** Asks the teacher: the name of a sampler, or its name and options. @default that of the teacher */
   readonly sampler?: string | SamplerSettings | undefined;
-  /** Divides the logits, > 0. @default what the model recommends */
+  /** Divides the logits, at least 1e-6. @default what the model recommends */
   readonly temperature?: number | undefined;
   /** Only the k most probable ids; 0 for all. */
   readonly topK?: number | undefined;
@@ -104,8 +105,7 @@ export function checkGenerate(
   requireInteger(firstIndex, 'generate: firstIndex', 0);
   if (negativePrompt !== undefined && typeof negativePrompt !== 'string')
     throw new OptionError(`generate: negativePrompt must be a text, got ${typeof negativePrompt}`);
-  if (signal !== undefined && typeof signal?.addEventListener !== 'function')
-    throw new OptionError('generate: signal must be an AbortSignal');
+  if (signal !== undefined && !isSignal(signal)) throw new OptionError('generate: signal must be an AbortSignal');
   if (options.onProgress !== undefined && typeof options.onProgress !== 'function')
     throw new OptionError('generate: onProgress must be a function');
   const network = networkOf(options, model, kinds);
@@ -124,7 +124,9 @@ function networkOf(options: GenerateOptions, model: string, kinds: readonly Netw
   const drawing = Object.fromEntries(
     Object.entries({ temperature, topK, topP }).filter(([, value]) => value !== undefined),
   );
+  for (const name of ['temperature', 'topP'] as const) requireNumber(drawing[name], name);
   checkSampling(drawing, 'generate');
+  requireTemperature(temperature, 'temperature');
   if (steps !== undefined) requireInteger(steps, 'generate: steps', 1);
   const asksTeacher = steps !== undefined || sampler !== undefined;
   if (asksTeacher && !kinds.includes('teacher'))
@@ -133,13 +135,17 @@ function networkOf(options: GenerateOptions, model: string, kinds: readonly Netw
       { hint: 'leave steps and sampler out, or load the folder of a teacher' },
     );
   if (!asksTeacher && kinds.includes('generator')) {
+    requireNumber(embeddingNoise, 'embeddingNoise');
     if (embeddingNoise !== undefined && !(embeddingNoise >= 0 && embeddingNoise <= 1))
       throw new OptionError(`generate: embeddingNoise must be a number in [0, 1], got ${String(embeddingNoise)}`);
     return { kind: 'generator', ...drawing, ...(embeddingNoise === undefined ? {} : { embeddingNoise }) };
   }
   if (embeddingNoise !== undefined)
     throw new OptionError('generate: embeddingNoise is for one-step generators; the teacher is asked');
-  if (sampler !== undefined && typeof sampler !== 'string') requireObject(sampler, 'generate: sampler');
+  if (sampler !== undefined && typeof sampler !== 'string') {
+    const { temperature: own } = requireObject(sampler, 'generate: sampler');
+    if (typeof own === 'number') requireTemperature(own, 'sampler.temperature');
+  }
   return {
     kind: 'teacher',
     sampler: {
@@ -150,13 +156,34 @@ function networkOf(options: GenerateOptions, model: string, kinds: readonly Netw
   };
 }
 
+function requireNumber(value: unknown, name: string): void {
+  if (value !== undefined && typeof value !== 'number')
+    throw new OptionError(`generate: ${name} must be a number, got ${describeValue(value)}`);
+}
+
+/** Logits divided by less overflow, and then every token is the first. */
+const lowestTemperature = 1e-6;
+
+function requireTemperature(temperature: number | undefined, name: string): void {
+  if (temperature !== undefined && temperature > 0 && temperature < lowestTemperature)
+    throw new OptionError(`generate: ${name} must be at least ${lowestTemperature}, got ${temperature}`, {
+      hint: 'topK: 1 takes the most probable token',
+    });
+}
+
+function isSignal(value: unknown): boolean {
+  const { addEventListener, aborted } = (value ?? {}) as Partial<AbortSignal>;
+  return typeof addEventListener === 'function' && typeof aborted === 'boolean';
+}
+
 function readPrompts(prompts: Prompts | undefined): string[] {
   const list: readonly unknown[] = prompts === undefined ? [] : Array.isArray(prompts) ? prompts : [prompts];
   if (Array.isArray(prompts) && list.length === 0)
     throw new OptionError('generate: there are no prompts; give one, or leave them out');
   if (list.length > maximumCount)
     throw new OptionError(`generate: at most ${maximumCount} prompts at once, got ${list.length}`);
-  return list.map((prompt, i) => {
+  // Holes of a list are no prompts either.
+  return Array.from(list, (prompt, i) => {
     const where = list.length > 1 ? `prompt ${i + 1}` : 'the prompt';
     if (typeof prompt === 'number' && Number.isInteger(prompt) && prompt >= 0) return String(prompt);
     if (typeof prompt !== 'string')
