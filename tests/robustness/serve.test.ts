@@ -137,6 +137,12 @@ describe('dimo serve', { timeout: 300_000 }, () => {
       [{ sampler: { numSteps: 1000 } }, /sampler.numSteps must be an integer from 1 to 256/],
       [{ steps: 2, sampler: { numSteps: 2 } }, /exclude each other/],
       [{ sampler: 'halton', model: 'mnist' }, /sampler is for teachers/],
+      [{ sampler: { name: 'theta-trapezoidal', numSteps: 256 } }, /takes 513 passes, at most 256/],
+      [{ sampler: { name: 'tau-leaping', numSteps: 256 } }, /takes 257 passes, at most 256/],
+      [{ sampler: { method: 'exponential-race' } }, /sampler.method is not for requests/],
+      [{ sampler: { reference: true } }, /sampler.reference is not for requests/],
+      [{ sampler: { temperature: 1e-9 } }, /sampler.temperature must be a number from 0.01 to 100/],
+      [{ sampler: { temperature: 101 } }, /sampler.temperature must be a number from 0.01 to 100/],
     ] as const) {
       const answer = await ask(body);
       expect([answer.status, answer.message]).toEqual([400, expect.stringMatching(message)]);
@@ -146,6 +152,23 @@ describe('dimo serve', { timeout: 300_000 }, () => {
     };
     expect([models[0]!.samplers, models[1]!.samplers]).toEqual([expect.arrayContaining(['halton']), undefined]);
     await other.close();
+    // A sampler without steps takes a pass for each of the 49 tokens.
+    const strict = await startServer({ models: [taught], port: 0, limits: { steps: 48 } });
+    for (const sampler of [
+      { name: 'entropy-bound', gamma: 0 },
+      { name: 'confidence-threshold', threshold: 1 },
+    ]) {
+      const response = await fetch(`${strict.address}/v1/images`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ classes: [3], sampler }),
+      });
+      expect([response.status, await response.text()]).toEqual([
+        400,
+        expect.stringMatching(/takes 49 passes, at most 48/),
+      ]);
+    }
+    await strict.close();
     await taught.dispose();
   });
 

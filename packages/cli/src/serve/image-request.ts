@@ -57,15 +57,39 @@ export function parseImageRequest(
     `an integer from 1 to ${samples}`,
   );
   const seed = number('seed', (x) => Number.isInteger(x) && x >= 0 && x < 2 ** 32, 'an integer from 0 to 4294967295');
-  const temperature = number('temperature', (x) => x >= 0.01 && x <= 100, 'a number from 0.01 to 100');
+  const temperature = number('temperature', isTemperature, 'a number from 0.01 to 100');
   return {
     model,
     texts,
     count: count ?? Math.max(1, texts.length),
     seed,
-    temperature: temperature === undefined ? undefined : Math.round(temperature * 100) / 100,
+    temperature: temperature === undefined ? undefined : rounded(temperature),
     sampler: readSampler(given.get('sampler'), given.get('steps'), limits),
   };
+}
+
+/** Options of a sampler that are left to whoever runs the server: a request with them costs many times as much. */
+const reservedOptions = ['method', 'reference'];
+
+/** A temperature that a request may ask for. */
+const isTemperature = (x: number): boolean => x >= 0.01 && x <= 100;
+
+/** Every other value is compiled anew. */
+const rounded = (temperature: number): number => Math.round(temperature * 100) / 100;
+
+/**
+ * Refuses what takes too long, by any sampler: some take a pass for each token, others two for each step.
+ *
+ * @param passes - most forward passes that a sample of the request takes.
+ * @param own - those of the model as it is served; a request may always take as many.
+ * @throws HttpProblem 400
+ */
+export function checkPasses(passes: number, own: number, { steps }: Pick<ServeLimits, 'steps'>): void {
+  const maximum = Math.max(steps, own);
+  if (!(passes <= maximum))
+    throw new HttpProblem(400, `the sampler asked for takes ${passes} passes, at most ${maximum} are allowed`, {
+      hint: 'ask for fewer steps, or another sampler',
+    });
 }
 
 /** A sampler by name, or with options; a number of steps alone is that of the teacher's own. */
@@ -84,6 +108,11 @@ function readSampler(
   if (entries.length > maximumSamplerOptions || !entries.every(([key, option]) => key.length <= 60 && isPlain(option)))
     throw new HttpProblem(400, 'sampler must have a few options that are numbers, true, false or short words');
   const given = new Map<string, unknown>(entries);
+  const reserved = reservedOptions.find((option) => given.has(option));
+  if (reserved !== undefined) throw new HttpProblem(400, `sampler.${reserved} is not for requests`);
+  const temperature = given.get('temperature');
+  if (temperature !== undefined && !(typeof temperature === 'number' && isTemperature(temperature)))
+    throw new HttpProblem(400, 'sampler.temperature must be a number from 0.01 to 100');
   if (steps !== undefined && given.has('numSteps'))
     throw new HttpProblem(400, 'steps and sampler.numSteps exclude each other');
   const numSteps = steps ?? given.get('numSteps');
@@ -95,7 +124,11 @@ function readSampler(
       400,
       `${steps === undefined ? 'sampler.numSteps' : 'steps'} must be an integer from 1 to ${maximum}`,
     );
-  return { ...Object.fromEntries(entries), ...(numSteps === undefined ? {} : { numSteps }) };
+  return {
+    ...Object.fromEntries(entries),
+    ...(temperature === undefined ? {} : { temperature: rounded(temperature) }),
+    ...(numSteps === undefined ? {} : { numSteps }),
+  };
 }
 
 function readClasses(value: unknown, maximum: number): string[] {

@@ -8,7 +8,7 @@ export interface ServeLimits {
   readonly samples: number;
   /** Pixels of all images of an answer. @default 2^26: 64 images of 1024 x 1024 */
   readonly pixels: number;
-  /** Steps of a teacher's sampler that a request may ask for. @default 256 */
+  /** Steps of a teacher's sampler, and forward passes of a sample, that a request may ask for. @default 256 */
   readonly steps: number;
   /** Characters of one prompt. @default 10000 */
   readonly promptLength: number;

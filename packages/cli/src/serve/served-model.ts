@@ -2,6 +2,8 @@
 import {
   builtInSamplers,
   OptionError,
+  resolveSampler,
+  sequenceLength,
   type Engine,
   type HostTensor,
   type SamplerRegistry,
@@ -40,6 +42,13 @@ export interface ServedModel {
   /** Samplers that requests may name; none for generators. */
   readonly samplers: readonly string[];
   /**
+   * Most forward passes that a sample takes.
+   *
+   * @param sampler - as in a request; undefined for that of the model as it is served.
+   * @throws OptionError for a sampler or option that there is not.
+   */
+  maximumPasses(sampler?: SamplerSettings): number;
+  /**
    * Generates; sample i depends on the seed and i alone. Ends early when the signal is given.
    *
    * @throws OptionError for a text or setting that the model does not understand.
@@ -77,6 +86,12 @@ export async function serveModel(
     classNames: generate.classNames,
     imageShape: generate.imageShape,
     samplers: found.kind === 'teacher' ? samplerNames(samplers) : [],
+    maximumPasses(sampler) {
+      if (found.kind === 'generator') return 1;
+      const { model, sampler: teachers } = found.teacher;
+      const resolved = resolveSampler(askedSampler(own, sampler), teachers, samplers);
+      return resolved.sampler.maximumPasses(resolved.options, sequenceLength(model.tokenSpace));
+    },
     generate: (request) => draw(generate, found.kind, own, request),
     dispose: () => generate.dispose(),
   };
@@ -94,9 +109,7 @@ async function* draw(
     });
   if (kind === 'generator' && sampler !== undefined)
     throw new OptionError(`sampler is for teachers; "${generate.model}" is a one-step generator`);
-  // Of another sampler than that of the server only its own options count.
-  const isOther = sampler?.name !== undefined && sampler.name !== own?.name;
-  const asked = kind === 'teacher' ? { sampler: isOther ? sampler : { ...own, ...sampler } } : {};
+  const asked = kind === 'teacher' ? { sampler: askedSampler(own, sampler) } : {};
   try {
     const options = { count, seed, temperature, signal, ...asked };
     for await (const picture of generate.stream(texts.length > 0 ? texts : undefined, options))
@@ -104,6 +117,12 @@ async function* draw(
   } catch (error) {
     if (!signal.aborted) throw error;
   }
+}
+
+/** Of another sampler than that of the server only its own options count. */
+function askedSampler(own: SamplerSettings | undefined, asked: SamplerSettings | undefined): SamplerSettings {
+  const isOther = asked?.name !== undefined && asked.name !== own?.name;
+  return isOther ? asked : { ...own, ...asked };
 }
 
 function samplerNames(samplers: SamplerRegistry = builtInSamplers): string[] {

@@ -16,7 +16,7 @@ import { encodeGrid, encodeImage, gridColumns } from '../images.js';
 import { checkRequest, loopbackHosts, type GuardSettings } from './guard.js';
 import { listen, listenError } from './listen.js';
 import { watchConnections, type Connections } from './connections.js';
-import { parseImageRequest } from './image-request.js';
+import { checkPasses, parseImageRequest } from './image-request.js';
 import { createJobQueue, type JobQueue } from './job-queue.js';
 import { defaultServeLimits, HttpProblem, type ServeLimits } from './limits.js';
 import type { PageHandler } from './page.js';
@@ -205,6 +205,7 @@ async function postImages(request: IncomingMessage, response: ServerResponse, co
   const wanted = parseImageRequest(body, limits);
   const model = wanted.model === undefined ? models[0]! : models.find(({ name }) => name === wanted.model);
   if (!model) throw new HttpProblem(404, `there is no such model; GET /v1/models lists those that are served`);
+  if (wanted.sampler) checkPasses(model.maximumPasses(wanted.sampler), model.maximumPasses(), limits);
   const [height, width] = model.imageShape;
   const asGrid = /^image\/png\b/i.test(request.headers.accept ?? '');
   // A grid is put together from images that are all in memory.
