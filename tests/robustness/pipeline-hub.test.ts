@@ -38,7 +38,7 @@ it('fetches no weights of a repository that holds no model', async () => {
     code: 'option',
     message: expect.stringContaining('holds no model') as string,
   });
-  expect(fetched()).toEqual(['config.json']);
+  expect(fetched()).toEqual([]);
 });
 
 it('fetches the files of a generator with their progress, and nothing beside them', async () => {
