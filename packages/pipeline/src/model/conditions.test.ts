@@ -55,7 +55,7 @@ describe('classes', () => {
       },
     };
     await expect(conditionsFor(wordy, 1, { seed: 0 })).rejects.toMatchObject({
-      hint: 'give a prompt: what to draw, such as "a red ball"',
+      hint: 'say what to generate, such as "a red ball"',
     });
   });
 });

@@ -59,7 +59,7 @@ async function drawConditions(
   } catch (error) {
     // Text models have nothing to draw from unless somebody writes it.
     if (!DimoError.isInstance(error) || error.code !== 'option') throw error;
-    throw new OptionError(error.message, { hint: 'give a prompt: what to draw, such as "a red ball"', cause: error });
+    throw new OptionError(error.message, { hint: 'say what to generate, such as "a red ball"', cause: error });
   }
 }
 
