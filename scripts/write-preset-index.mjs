@@ -34,7 +34,7 @@ const source = `/**
  * The files of the presets; written by scripts/write-preset-index.mjs. Each address is spelt out, because bundlers that
  * carry files along recognize them by this form.
  */
-import type { PresetFile } from './index.js';
+import type { PresetFile } from './preset-file.js';
 
 /** By preset, then by name in its folder. */
 export const presetFiles = { ${body.join('\n')} } satisfies Record<string, Record<string, PresetFile>>;

@@ -1,14 +1,8 @@
 /** Trained models as data: what each is, and where its files are, in Node and in browsers. */
 import { presetFiles } from './files.js';
+import type { PresetFile } from './preset-file.js';
 
-/** A file of a preset. */
-export interface PresetFile {
-  /** `file:` in Node; in browsers where the bundler or the server has put it. */
-  readonly url: string;
-  readonly bytes: number;
-  /** 64 lowercase hexadecimal digits. */
-  readonly sha256: string;
-}
+export type { PresetFile } from './preset-file.js';
 
 /** A trained teacher and the one-step generator that was distilled from it. */
 export interface Preset {
