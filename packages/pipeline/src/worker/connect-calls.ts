@@ -43,6 +43,8 @@ export interface Caller<M extends MethodTypes<M>> {
 interface Pending {
   resolve(result: unknown): void;
   reject(error: unknown): void;
+  /** Lets the signal go. */
+  release(): void;
   onEvent?: ((event: never) => void) | undefined;
 }
 
@@ -59,6 +61,7 @@ export function connectCalls<M extends MethodTypes<M>>(endpoint: MessageEndpoint
     if (data.dimo === 'event') call.onEvent?.(data.event as never);
     else if (data.dimo === 'result' || data.dimo === 'error') {
       pending.delete(data.id);
+      call.release();
       if (data.dimo === 'result') call.resolve(data.result);
       else call.reject(new WorkerError(data.error));
     }
@@ -71,15 +74,29 @@ export function connectCalls<M extends MethodTypes<M>>(endpoint: MessageEndpoint
       return new Promise((resolve, reject) => {
         if (failure) return reject(new WorkerError(failure));
         const cancel = (): void => endpoint.postMessage({ dimo: 'cancel', id }, []);
-        pending.set(id, { resolve: resolve as (result: unknown) => void, reject, onEvent });
-        endpoint.postMessage({ dimo: 'call', id, method, params }, []);
+        try {
+          endpoint.postMessage({ dimo: 'call', id, method, params }, []);
+        } catch (error) {
+          return reject(
+            new WorkerError({
+              code: 'option',
+              message: `${method}: what it was given cannot be sent to a worker: ${error instanceof Error ? error.message : String(error)}`,
+              hint: 'give plain data: no functions, no objects of the page',
+            }),
+          );
+        }
+        const release = (): void => signal?.removeEventListener('abort', cancel);
+        pending.set(id, { resolve: resolve as (result: unknown) => void, reject, release, onEvent });
         if (signal?.aborted) cancel();
         else signal?.addEventListener('abort', cancel, { once: true });
       });
     },
     fail(error) {
       failure = error;
-      for (const call of pending.values()) call.reject(new WorkerError(error));
+      for (const call of pending.values()) {
+        call.release();
+        call.reject(new WorkerError(error));
+      }
       pending.clear();
     },
   };

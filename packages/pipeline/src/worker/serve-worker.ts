@@ -65,6 +65,15 @@ export function serveWorker({ openEngine, teachers, openFolder, endpoint }: Serv
     await current?.then(({ engine }) => engine.dispose()).catch(() => undefined);
   }
 
+  /** The engine from now on; one that cannot be had is asked for anew the next time. */
+  function choose(choosing: NonNullable<typeof opened>): typeof choosing {
+    opened = choosing;
+    choosing.catch(() => {
+      if (opened === choosing) opened = undefined;
+    });
+    return choosing;
+  }
+
   function heldModel(id: number): HeldModel {
     const model = held.get(id);
     if (!model) throw new OptionError('this model was unloaded');
@@ -72,22 +81,21 @@ export function serveWorker({ openEngine, teachers, openFolder, endpoint }: Serv
   }
 
   async function resident(id: number): Promise<ResidentModel> {
-    const model = heldModel(id);
-    opened ??= openEngine('auto');
-    const { engine } = await opened;
-    model.resident ??= residentModel(engine, model.parts, { warmsUp: true });
-    return model.resident;
+    for (;;) {
+      const model = heldModel(id);
+      const current = opened ?? choose(openEngine('auto'));
+      const { engine } = await current;
+      // Meanwhile another engine may have been asked for, and this one given up.
+      if (opened !== current || held.get(id) !== model) continue;
+      model.resident ??= residentModel(engine, model.parts, { warmsUp: true });
+      return model.resident;
+    }
   }
 
   serveCalls<WorkerMethods>(endpoint ?? (globalThis as unknown as MessageEndpoint), {
     async openEngine({ name }) {
-      await dropEngine();
-      const choosing = openEngine(name);
-      opened = choosing;
-      choosing.catch(() => {
-        if (opened === choosing) opened = undefined;
-      });
-      const { engine, explanation } = await choosing;
+      // Calls that come meanwhile wait for the new one.
+      const { engine, explanation } = await choose(dropEngine().then(() => openEngine(name)));
       return { info: { ...engine.info }, explanation };
     },
     async load({ location }, { emit, signal }) {
