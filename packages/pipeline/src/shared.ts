@@ -2,7 +2,8 @@
 export type { Generate } from './generate/generate.js';
 export type { DrawingProgress, GenerateOptions, NetworkKind, Prompts } from './generate/options.js';
 export { createGenerate, type GenerateParts } from './generate/generate.js';
-export type { LoadingProgress, ModelPlace, Pipeline, PipelineOptions } from './hosts/pipeline.js';
+export type { LoadingProgress, PipelineOptions } from './hosts/host.js';
+export type { ModelPlace, Pipeline } from './hosts/pipeline.js';
 export { conditionsFor, parseClasses, type ConditionRequest, type NamedConditions } from './model/conditions.js';
 export { openDecoder, type OpenDecoder } from './model/decoder.js';
 export { samplingOf, type GeneratorSettings, type NetworkSettings } from './model/network.js';

@@ -12,7 +12,8 @@ import {
 } from '@dimo/backend-web';
 import { DimoError, escapeText, OptionError, sha256Hex, WeightError, type WeightSource } from '@dimo/core';
 import { findPreset, presets, type Preset } from '@dimo/presets';
-import { definePipeline, type OpeningContext, type Pipeline } from './pipeline.js';
+import type { OpeningContext } from './host.js';
+import { definePipeline, type Pipeline } from './pipeline.js';
 
 /** Makes a model of a preset or of a folder on a server callable, on the visitor's own device. See `Generate`. */
 export const pipeline: Pipeline<WebEngineOptions> = definePipeline<WebEngineOptions>({

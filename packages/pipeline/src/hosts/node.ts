@@ -15,7 +15,8 @@ import { stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readModelFolder } from '../model/read-model.js';
-import { definePipeline, type OpeningContext, type Pipeline } from './pipeline.js';
+import type { OpeningContext } from './host.js';
+import { definePipeline, type Pipeline } from './pipeline.js';
 
 /** Makes a model of a preset, folder, file, address or hub callable. See `Generate`. */
 export const pipeline: Pipeline<EngineOptions> = definePipeline<EngineOptions>({

@@ -12,7 +12,7 @@ import {
   type PluginRegistry,
 } from '@dimo/core';
 import { bundledTeachers } from '../teachers.js';
-import type { PipelineHost, PipelineOptions } from './pipeline.js';
+import type { PipelineHost, PipelineOptions } from './host.js';
 
 const knownKeys = ['engine', 'engineOptions', 'teachers', 'samplers', 'batchSize', 'presets', 'signal', 'onProgress'];
 

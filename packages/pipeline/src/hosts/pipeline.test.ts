@@ -8,7 +8,8 @@ import { describe, expect, it } from 'vitest';
 import { throwIfAborted } from '../model/resident-model.js';
 import { pipeline as browserPipeline } from './browser.js';
 import { pipeline } from './node.js';
-import { definePipeline, type LoadingProgress } from './pipeline.js';
+import type { LoadingProgress } from './host.js';
+import { definePipeline } from './pipeline.js';
 
 const untouched: WeightSource = {
   location: 'untouched',

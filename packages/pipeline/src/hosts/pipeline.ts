@@ -14,70 +14,8 @@ import { readModelFolder, type ModelFolder, type TeacherPlugins } from '../model
 import { throwIfAborted } from '../model/resident-model.js';
 import type { SaveFile } from '../pictures/picture.js';
 import { bundledTeachers } from '../teachers.js';
+import type { LoadingProgress, OpeningContext, PipelineHost, PipelineOptions } from './host.js';
 import { checkPipelineOptions } from './options.js';
-
-/** How loading goes. */
-export type LoadingProgress =
-  /** Bytes of a file that have arrived; `totalBytes` where somebody has said so. */
-  | {
-      readonly stage: 'files';
-      readonly file: string;
-      readonly loadedBytes: number;
-      readonly totalBytes: number | undefined;
-    }
-  /** An engine that is tried or measured. */
-  | { readonly stage: 'engine'; readonly engine: string };
-
-/** Options of `pipeline`. */
-export interface PipelineOptions<Options extends EngineOptions = EngineOptions> {
-  /** Name of an engine, `auto` for the fastest here, or an engine, which stays the caller's. @default 'auto' */
-  readonly engine?: string | Engine | undefined;
-  /** For the engine. */
-  readonly engineOptions?: Options | undefined;
-  /** Teachers beside those of this project. */
-  readonly teachers?: readonly TeacherPlugin[] | undefined;
-  /** Samplers beside those of core. */
-  readonly samplers?: readonly Sampler[] | undefined;
-  /** Pictures computed at once: 1, 2, 4, ... 256. @default 8 */
-  readonly batchSize?: number | undefined;
-  /** Browsers: address of a folder that has those of the presets in it. @default where the bundler has put their files */
-  readonly presets?: string | undefined;
-  /** Ends the loading with an error of code `cancelled`; once `pipeline` has resolved it has no effect. */
-  readonly signal?: AbortSignal | undefined;
-  /** Told until `pipeline` has resolved. */
-  readonly onProgress?: ((progress: LoadingProgress) => void) | undefined;
-}
-
-/** What a host is told while something is opened. */
-export interface OpeningContext {
-  readonly signal: AbortSignal;
-  readonly presets: string | undefined;
-  /** Those that the model can ask for. */
-  readonly teachers: TeacherPlugins;
-  onProgress(progress: LoadingProgress): void;
-}
-
-/** Where files and engines come from. */
-export interface PipelineHost<Options extends EngineOptions> {
-  /** Names of engines, without `auto`. */
-  readonly engines: readonly string[];
-  /** Names of the options that engines read here. */
-  readonly engineOptions: readonly (keyof Options & string)[];
-  /** Whether `presets` says where those are. */
-  readonly readsPresets: boolean;
-  openEngine(
-    name: string,
-    options: Options | undefined,
-    context: OpeningContext,
-  ): Promise<{ readonly engine: Engine; readonly explanation: string }>;
-  /** The files of a preset. */
-  openPreset(name: string, context: OpeningContext): Promise<WeightSource> | WeightSource;
-  /** The files at a place that is no preset. @throws OptionError if it can be none */
-  openPlace(place: string, context: OpeningContext): Promise<WeightSource> | WeightSource;
-  /** What a place can be, for messages. */
-  readonly places: string;
-  readonly saveFile: SaveFile;
-}
 
 /** Where a model is. */
 export type ModelPlace = string | URL | WeightSource;
