@@ -1,20 +1,11 @@
 /** The door: from the name of a model to a model that can be called. Node and browsers say where files and engines are. */
-import {
-  asTeacher,
-  OptionError,
-  type Engine,
-  type EngineOptions,
-  type Sampler,
-  type TeacherPlugin,
-  type WeightSource,
-} from '@dimo/core';
+import { asTeacher, OptionError, type EngineOptions, type WeightSource } from '@dimo/core';
 import { findPreset, presets } from '@dimo/presets';
 import { asDimoError, createGenerate, type Generate } from '../generate/generate.js';
 import { readModelFolder, type ModelFolder, type TeacherPlugins } from '../model/read-model.js';
 import { throwIfAborted } from '../model/resident-model.js';
-import type { SaveFile } from '../pictures/picture.js';
 import { bundledTeachers } from '../teachers.js';
-import type { LoadingProgress, OpeningContext, PipelineHost, PipelineOptions } from './host.js';
+import type { OpeningContext, PipelineHost, PipelineOptions } from './host.js';
 import { checkPipelineOptions } from './options.js';
 
 /** Where a model is. */
