@@ -249,6 +249,7 @@ function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<v
   });
 }
 
-function cancelled(url: string): DimoError {
+/** The error of a fetch that its signal has ended. */
+export function cancelled(url: string): DimoError {
   return new DimoError('cancelled', `${escapeText(url)}: fetching was stopped on request`, { path: url });
 }

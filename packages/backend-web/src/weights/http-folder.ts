@@ -1,6 +1,6 @@
 /** A model folder on a web server, read-only: what core's and the teachers' loaders take as their source. */
 import { DimoError, escapeText, OptionError, sha256Hex, WeightError, type WeightSource } from '@dimo/core';
-import { fetchFile, type FetchFileOptions } from './fetch-file.js';
+import { cancelled, fetchFile, type FetchFileOptions } from './fetch-file.js';
 import { browserFileCache, cacheKey, type FileCache } from './file-cache.js';
 import { checkFileName, manifestFileName, parseManifest, type ManifestEntry, type ModelManifest } from './manifest.js';
 
@@ -38,11 +38,16 @@ export interface HttpModelFolderOptions extends Pick<
 /** Files that a folder without a manifest is asked for. */
 const usualFiles = [
   'config.json',
+  'teacher.json',
+  'words.json',
   'model.safetensors',
   'decoder.safetensors',
   'transformer.safetensors',
   'tokenizer.safetensors',
 ];
+
+/** What tells that there is a model in a folder of its own, as in runs and beside a teacher. */
+const nestedDescriptions = ['generator/config.json', 'teacher/teacher.json'];
 
 /** A web folder, and what a page may want to do with it besides reading. */
 export interface HttpModelFolder extends WeightSource {
@@ -137,6 +142,12 @@ export function httpModelFolder(baseUrl: string | URL, options: HttpModelFolderO
     return new URL(name.split('/').map(encodeURIComponent).join('/'), base).href;
   }
 
+  /** Those of the names that the server has. */
+  async function present(names: readonly string[]): Promise<string[]> {
+    const answers = await Promise.all(names.map((name) => exists(addressOf(name), fetchOptions.signal)));
+    return names.filter((_, index) => answers[index]);
+  }
+
   async function lookUp(key: string): Promise<Uint8Array | undefined> {
     return kept?.get(key).catch(() => undefined); // a cache that fails is a cache that has nothing
   }
@@ -152,8 +163,12 @@ export function httpModelFolder(baseUrl: string | URL, options: HttpModelFolderO
       const known = await loadManifest();
       if (known) return Object.keys(known.files).sort();
       if (files) return [...files].sort();
-      const present = await Promise.all(usualFiles.map((name) => exists(addressOf(name), fetchOptions.signal)));
-      return usualFiles.filter((_, index) => present[index]);
+      const found = await present([...usualFiles, ...nestedDescriptions]);
+      const inside = found.flatMap((name) => {
+        const folder = nestedDescriptions.includes(name) ? `${name.split('/')[0]}/` : undefined;
+        return folder ? usualFiles.map((file) => folder + file).filter((file) => file !== name) : [];
+      });
+      return [...found, ...(await present(inside))];
     },
     read,
   };
@@ -191,5 +206,8 @@ async function exists(url: string, signal: AbortSignal | undefined): Promise<boo
 }
 
 async function head(url: string, signal: AbortSignal | undefined): Promise<Response | undefined> {
-  return fetch(url, { method: 'HEAD', signal: signal ?? null, cache: 'no-store' }).catch(() => undefined);
+  return fetch(url, { method: 'HEAD', signal: signal ?? null, cache: 'no-store' }).catch(() => {
+    if (signal?.aborted) throw cancelled(url);
+    return undefined;
+  });
 }

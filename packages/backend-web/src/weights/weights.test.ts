@@ -245,6 +245,28 @@ describe('httpModelFolder', () => {
     await expect(httpModelFolder(`${origin}/m/`, { integrity: 'manifest' }).list()).rejects.toThrow(/answers 404/);
   });
 
+  it('finds the folders of a teacher and of a run without a manifest', async () => {
+    const names = [
+      'teacher/teacher.json',
+      'teacher/words.json',
+      'generator/config.json',
+      'generator/model.safetensors',
+    ];
+    files = Object.fromEntries(names.map((name) => [`/run/${name}`, content]));
+    expect([...(await httpModelFolder(`${origin}/run/`).list())].sort()).toEqual([...names].sort());
+    expect([...(await httpModelFolder(`${origin}/run/teacher`).list())].sort()).toEqual(['teacher.json', 'words.json']);
+  });
+
+  it('stops listing on request, and finds no folder empty for that', async () => {
+    const controller = new AbortController();
+    fault = ({ method }) => {
+      if (method === 'HEAD') controller.abort();
+      return method === 'HEAD';
+    };
+    const folder = httpModelFolder(`${origin}/m/`, { signal: controller.signal });
+    await expect(folder.list()).rejects.toMatchObject({ code: 'cancelled' });
+  });
+
   it('keeps names inside the folder, and addresses to http', async () => {
     for (const name of ['../secret', '/etc/passwd', 'a//b', 'a\\b', '', 'http://elsewhere/x', 'a?b'])
       await expect(httpModelFolder(`${origin}/m/`).read(name), name).rejects.toMatchObject({ code: 'option' });
