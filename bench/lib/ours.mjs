@@ -1,13 +1,6 @@
 /** Our side of the training benchmark: a child process that trains as many steps as it is asked for. */
 import { createOnnxEngine } from '@dimo/backend-node';
-import {
-  distillationInputs,
-  drawDistillation,
-  float32,
-  randomStream,
-  runTraining,
-  writeSafetensors,
-} from '@dimo/core';
+import { distillationInputs, drawDistillation, float32, randomStream, runTraining, writeSafetensors } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { writeFileSync } from 'node:fs';
 import { serve } from './child.mjs';

@@ -14,7 +14,6 @@ import { conditionSpecs } from '../model/guidance.js';
 import { contractVersion, type Teacher, type TeacherDefinition } from '../model/model.js';
 import { compileMultiStep, sampleMultiStep } from '../sampling/multi-step.js';
 import { compileOneStep, sampleOneStep } from '../sampling/one-step.js';
-import { randomStream } from '../random/random.js';
 import { sampleStream } from '../random/sample-stream.js';
 import { gatherRows } from '../tensors/batches.js';
 import { int32, subtree } from '../tensors/tensors.js';
