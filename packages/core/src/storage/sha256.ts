@@ -6,7 +6,7 @@ import { DimoError } from '../errors.js';
  * @throws DimoError with code `backend-unavailable` where there is none: browsers keep it from pages of insecure origins.
  */
 export async function sha256Hex(bytes: Uint8Array): Promise<string> {
-  const { subtle } = (globalThis.crypto ?? {}) as { readonly subtle?: SubtleCrypto };
+  const { subtle } = (globalThis.crypto ?? {}) as { readonly subtle?: typeof crypto.subtle };
   if (!subtle)
     throw new DimoError('backend-unavailable', 'SHA-256: browsers offer Web Cryptography to secure pages alone', {
       hint: 'serve the page over https, or from localhost',
