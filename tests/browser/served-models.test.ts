@@ -19,7 +19,7 @@ const classes: ServedModel = {
   classNames: [hostile, 'black', 'white'],
   imageShape: [6, 5, 1],
   samplers: [],
-  maximumPasses: 1,
+  maximumPasses: () => 1,
   async *generate({ texts, count, seed }) {
     asked.push({ texts, seed });
     for (let index = 0; index < count; index++) {

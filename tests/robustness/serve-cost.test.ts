@@ -24,7 +24,7 @@ const slow: ServedModel = {
   classNames: undefined,
   imageShape: [2, 2, 1],
   samplers: [],
-  maximumPasses: 1,
+  maximumPasses: () => 1,
   async *generate({ signal, count }) {
     for (let index = 0; index < count && !signal.aborted; index++) {
       numComputed++;
