@@ -33,7 +33,7 @@ function wordsOf(line: string): string[] {
 const examples = [...commands].flatMap(([name, command]) =>
   // Behind variables of the environment, or within what a shell reads; others than `dimo` are not looked at.
   examplesOf(command).flatMap((line): [string, string][] => {
-    const own = /\bdimo [^)]*/.exec(line)?.[0];
+    const own = /\bdimo [^)|#>]*/.exec(line)?.[0].trim();
     return own === undefined ? [] : [[name, own]];
   }),
 );
