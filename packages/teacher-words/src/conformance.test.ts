@@ -1,5 +1,5 @@
 import '@tensorflow/tfjs-backend-cpu';
-import { eagerEngine } from '@dimo/core';
+import { eagerEngine, type RandomStream } from '@dimo/core';
 import { teacherChecks } from '@dimo/core/conformance';
 import { describe, it } from 'vitest';
 import { defineTeacher } from './definition.js';
@@ -32,8 +32,8 @@ describe('the teacher', () => {
   const prompts = ['red heart', 'blue cat', 'cat'];
   const conditions = {
     ...definition.conditions,
-    sample: (_: unknown, count: number) =>
-      definition.conditions.parse(Array.from({ length: count }, (_, i) => prompts[i % prompts.length]!)),
+    sample: (random: RandomStream, count: number) =>
+      definition.conditions.parse(Array.from(random.integers(count, prompts.length), (i) => prompts[i]!)),
   };
   for (const { name, run } of teacherChecks({ ...definition, conditions })) it(name, () => run(engine));
 });
