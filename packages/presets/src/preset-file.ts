@@ -1,4 +1,3 @@
-/** What is known of a file of a preset. */
 /** A file of a preset. */
 export interface PresetFile {
   /** `file:` in Node; in browsers where the bundler or the server has put it. */

@@ -5,15 +5,20 @@ import { describe, expect, it } from 'vitest';
 import {
   createDistillation,
   eagerEngine,
+  float32,
   OptionError,
   phaseProgram,
   randomStream,
+  resolveOptimizer,
   runTraining,
+  scalar,
   type DistillationExtras,
   type DistillationOptions,
+  type Phase,
   type PhaseProgramOptions,
   type Teacher,
 } from '../index.js';
+import { localRanks } from '../testing/local-ranks.js';
 import { tinyTeacher } from '../testing/tiny-model.js';
 
 function distillation(options: DistillationOptions = {}, extras: DistillationExtras = {}) {
@@ -90,7 +95,62 @@ describe('the calls of a step', () => {
   });
 });
 
+describe('a loss that is not finite, with gradients that are', () => {
+  /** A weight that is pulled to 0, and a loss that is given. */
+  const program = (accumulation: number, losses: readonly number[]) =>
+    phaseProgram({
+      name: 'toy',
+      numSteps: losses.length / accumulation,
+      batchSize: 1,
+      accumulation,
+      onNonFinite: 'skip',
+      initialWeights: () => ({ 'toy/w': float32([1], [1]) }),
+      phases: [
+        {
+          trains: { prefix: 'toy', parameters: { w: { dtype: 'float32', shape: [1] } } },
+          draw: ({ first }) => ({ loss: scalar(losses[first]!) }),
+          gradients: (state, inputs) => ({ gradients: { w: state['toy/w']! }, outputs: { loss: inputs['loss']! } }),
+          optimizer: resolveOptimizer({ beta1: 0 }),
+          learningRate: () => 0.1,
+        },
+      ],
+    });
+
+  it.each([
+    [1, [1, NaN, 1]],
+    [2, [1, 1, 1, NaN, 1, 1]],
+    [2, [1, 1, Infinity, 1, 1, 1]],
+  ])('skips the update, in %i micro-steps, and leaves nothing for the next', async (accumulation, losses) => {
+    const states: number[] = [];
+    const skipped: boolean[] = [];
+    const { counters } = await runTraining(program(accumulation, losses), {
+      engine: eagerEngine('cpu'),
+      async onStep(report) {
+        states.push((await report.snapshot()).state['toy/w']!.data[0]!);
+        skipped.push(report.skipped === true);
+      },
+    });
+    expect(skipped).toEqual([false, true, false]);
+    expect(counters).toEqual({ updates: 2, skipped: 1 });
+    expect(states[1]).toBe(states[0]);
+    expect(states[2]).toBeLessThan(states[1]!);
+  });
+});
+
 describe('refused are', () => {
+  it('shared batches without an exchange, and an exchange of a program that shares none', async () => {
+    const engine = eagerEngine('cpu');
+    const [exchange] = localRanks(1);
+    const shared = distillation({}, { shard: { rank: 0, ranks: 2 } });
+    await expect(runTraining(shared, { engine })).rejects.toThrow(/shared among 2 ranks, and no exchange/);
+    await expect(runTraining(distillation(), { engine, exchange: exchange! })).rejects.toThrow(/does not share/);
+  });
+
+  it('two phases of one name', () => {
+    const phase = { name: 'a' } as Phase;
+    expect(() => phaseProgram({ ...options, phases: [phase, phase] })).toThrow(/different names/);
+  });
+
   const options: PhaseProgramOptions = {
     name: 'toy',
     numSteps: 2,

@@ -115,3 +115,29 @@ describe('the signal and the listener of loading', () => {
     expect(failure).toMatchObject({ code: 'cancelled' });
   });
 });
+
+it('a generator of several passes is drawn in them, and not in one', async () => {
+  const preset = folderWeightSource(fileURLToPath(`${presetFolder(presets.mnist)}generator`));
+  // The bundled generator as if another algorithm had made it.
+  const several: WeightSource = {
+    location: preset.location,
+    list: () => preset.list(),
+    async read(file, maximumBytes) {
+      const bytes = await preset.read(file, maximumBytes);
+      if (file !== 'config.json') return bytes;
+      const { tokenInit: _, ...description } = JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>;
+      const sampler = { name: 'ancestral', numSteps: 3 };
+      return new TextEncoder().encode(JSON.stringify({ ...description, algorithm: 'other', sampler }));
+    },
+  };
+  const real = await createOnnxEngine({ threads: 1 });
+  try {
+    const generate = await pipeline(several, { engine: real });
+    const [picture] = await generate('3', { seed: 1 });
+    expect(picture).toMatchObject({ passes: 3, className: '3' });
+    expect((await generate('3', { seed: 1, steps: 2 }))[0]!.passes).toBe(2);
+    await generate.dispose();
+  } finally {
+    await real.dispose();
+  }
+});
