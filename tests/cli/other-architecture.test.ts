@@ -49,9 +49,9 @@ it('has the configuration of its own in its folder', { timeout: 180_000 }, async
   await expect(read()).rejects.toThrow(/holds a generator of the model "maskgit-h96-d1"/);
 });
 
-it('must see what its teacher sees, before anything is made', { timeout: 60_000 }, async () => {
+it('is checked before anything is made', { timeout: 60_000 }, async () => {
   for (const [setting, message] of [
-    ['transformer.codebookSize=32', /must have the teacher's token space and condition/],
+    ['transformer.codebookSize=32', /codebookSize must be the tokenizer's 64, got 32/],
     ['transformer.dept=1', /"dept"/],
   ] as const) {
     const { code, stderr } = await distil('never', setting);
