@@ -180,7 +180,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
     '--json': { with: ['--json'] },
     '--quiet': { with: ['--quiet'] },
   },
-  report: { '--out': { with: ['--out', '{own}/x.html'] } },
+  report: { '--out': { with: ['--out', '{own}/x.html'] }, '--json': seen('run-folders') },
   info: {
     '--config': { with: ['--config', '{shared}/seed.yaml'] },
     '--set': { with: ['--set', 'seed=3'] },
@@ -214,9 +214,18 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
     '--set': { asIn: 'sample' },
     '--plugin': { asIn: 'sample' },
     ...Object.fromEntries(
-      ['--model', '--host', '--port', '--allow-host', '--token', '--page', '--quiet', '--steps', '--sampler'].map(
-        (flag): [string, Row] => [flag, { seenIn: 'cli/serve-flags.test.ts' }],
-      ),
+      [
+        '--model',
+        '--host',
+        '--port',
+        '--allow-host',
+        '--token',
+        '--page',
+        '--quiet',
+        '--json',
+        '--steps',
+        '--sampler',
+      ].map((flag): [string, Row] => [flag, { seenIn: 'cli/serve-flags.test.ts' }]),
     ),
   },
   import: {

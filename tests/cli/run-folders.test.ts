@@ -67,6 +67,36 @@ describe('a run folder', { timeout: 300_000 }, () => {
     const wrong = await dimo('distill', ...plugin, ...cpu, '--teacher', at('run'), '--runs', folder);
     expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining('is a one-step generator, not a teacher')]);
     expect((await succeed('report', at('run', 'generator'))).stdout.trim()).toBe(at('run', 'report.html'));
+    expect(await json('report', at('run'), '--out', at('r.html'))).toEqual({ written: at('r.html') });
+    for (const [run, kind] of [
+      ['run', 'generator'],
+      ['taught', 'teacher'],
+    ] as const) {
+      const source = at(run, kind);
+      expect(await json('import', ...plugin, at(run))).toMatchObject({ kind, source });
+      await succeed('import', ...plugin, at(run), '--out', at(`imported-${run}`));
+      expect(JSON.parse(await readFile(at(`imported-${run}`, 'dimo.json'), 'utf8'))).toMatchObject({ kind, source });
+    }
+    const flags = [...plugin, ...cpu, '--count', '2', '--out', at('t.png')];
+    expect(await json('sample', ...flags, '--model', at('imported-run'))).toMatchObject({ count: 2 });
+  });
+
+  it('that is resumed after its last step keeps its verdict', async () => {
+    for (const [name, command] of [
+      ['run', ['distill']],
+      ['taught', ['train', 'teacher']],
+    ] as const) {
+      await cp(at(name), at(`${name}-again`), { recursive: true });
+      // The numbers behind it come from the log, which holds seven digits of them.
+      const verdict = async (): Promise<unknown> => {
+        const text = await readFile(at(`${name}-again`, 'health.json'), 'utf8');
+        return JSON.parse(text, (_, value: unknown) => (typeof value === 'number' ? Number(value.toFixed(4)) : value));
+      };
+      const before = await verdict();
+      expect(before).not.toMatchObject({ verdict: 'unknown' });
+      await succeed(...command, ...plugin, ...cpu, '--resume', at(`${name}-again`), '-q');
+      expect(await verdict()).toEqual(before);
+    }
   });
 
   it('without a result says where it stands and how to go on; an older result is told', async () => {

@@ -52,7 +52,10 @@ beforeAll(async () => {
       'localhost',
       '--allow-host',
       'my-machine.local',
-    ].concat(['--token', 'a-long-secret-token', '--page', folder, '--steps', '3', '--sampler', 'halton', '--quiet']),
+    ].concat(
+      ['--token', 'a-long-secret-token', '--page', folder, '--steps', '3', '--sampler', 'halton'],
+      ['--quiet', '--json'],
+    ),
     { cwd: tests },
   );
   await server.printed('http://');
@@ -70,6 +73,13 @@ describe('dimo serve', { timeout: 60_000 }, () => {
   it('--port 0 takes a free one, --host names the interface', () => {
     expect(port).toBeGreaterThan(0);
     expect(port).not.toBe(7860);
+  });
+
+  it('--json prints one line of JSON: where it is, and what it serves', () => {
+    const [line, ...more] = server.output().stdout.trim().split('\n');
+    const address = `http://localhost:${port}`;
+    expect(JSON.parse(line!)).toEqual({ address, models: [expect.any(String)], page: `${address}/` });
+    expect(more).toEqual([]);
   });
 
   it('--token is what clients must send', async () => {

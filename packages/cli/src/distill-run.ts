@@ -134,8 +134,8 @@ async function distillWith(given: DistillTask): Promise<DistillResult> {
         ['generator/tokenEntropy', 'entropy'],
         ['loss', 'loss'],
       ],
+      observe: (step, metrics) => health.observe(step, metrics),
       async onStep(report, tools) {
-        for (const warning of health.observe(report.step, report.metrics)) tools.note(warning);
         const { sampleEvery, numSteps } = config.distill;
         if ((sampleEvery > 0 && report.step % sampleEvery === 0) || report.step === numSteps)
           await samples.write(report, tools);

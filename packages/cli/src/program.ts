@@ -184,6 +184,7 @@ Environment:
     .option('--allow-host <name>', 'a further name that the Host header may hold; may be repeated', collect, [])
     .option('--token <text>', 'what clients must send as Authorization: Bearer <text>; better set DIMO_TOKEN')
     .option('--page <folder>', 'static files to serve beside the API (default: the page that comes with dimo)')
+    .option('--json', 'print the address and the models as one line of JSON, once they are served')
     .option('-q, --quiet', 'print no line per request')
     .addHelpText(
       'after',
@@ -205,6 +206,7 @@ Environment:
         allowedHosts: flags['allowHost'] as string[],
         token: text(flags['token']),
         page: text(flags['page']),
+        json: flags['json'] === true,
         quiet: flags['quiet'] === true,
       });
     });
@@ -245,10 +247,11 @@ Environment:
     .description('Write report.html of a run: table, sample grids, curves and settings in one file.')
     .argument('<run>', 'folder of a run')
     .option('-o, --out <file>', 'where to write it (default: report.html in the run)')
+    .option('--json', 'print what was written as JSON')
     .addHelpText('after', examples(['dimo report runs/mnist-one-step', 'dimo report runs/demo --out demo.html']))
     .action(async (run: string, options: Record<string, unknown>) => {
       const { report } = await import('./commands/report.js');
-      result.exitCode = await report({ run, out: text(options['out']) });
+      result.exitCode = await report({ run, out: text(options['out']), json: options['json'] === true });
     });
 
   program

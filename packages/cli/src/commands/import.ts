@@ -23,6 +23,7 @@ import { loadRegistry } from '../plugins.js';
 import { createProgress, formatBytes, type Progress } from '../run/progress.js';
 import { writeFileAtomically } from '../run/folder.js';
 import { interruptible } from '../run/interruptible.js';
+import { resolvePart } from '../run/parts.js';
 import { printError } from '../terminal.js';
 import { torchFilesByName } from '../torch-weights.js';
 
@@ -156,16 +157,17 @@ async function openFolder(
       path: what,
       hint: 'name a folder, or a repository as hf:owner/repository',
     });
-  const source = modelFolder(what);
+  const folder = await resolvePart(what, ['generator', 'teacher']);
+  const source = modelFolder(folder);
   const layout = await recognizeModel(source, registry, given);
   if (!layout) throw await unknownModelError(source, registry);
   return {
     layout,
     source,
-    place: resolve(what),
+    place: resolve(folder),
     async fetch() {
-      const behind = torchFilesByName(await folderWeightSource(what).list());
-      const sizes = layout.files.map(async (file) => (await stat(join(what, behind.get(file) ?? file))).size);
+      const behind = torchFilesByName(await folderWeightSource(folder).list());
+      const sizes = layout.files.map(async (file) => (await stat(join(folder, behind.get(file) ?? file))).size);
       return { bytes: (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0), downloaded: [] };
     },
   };

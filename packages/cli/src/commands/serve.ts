@@ -23,6 +23,7 @@ export interface ServeArguments {
   readonly token: string | undefined;
   /** Folder of static files. @default the page of this package */
   readonly page: string | undefined;
+  readonly json: boolean;
   readonly quiet: boolean;
 }
 
@@ -62,8 +63,10 @@ export async function serve(args: ServeArguments): Promise<number> {
       log: args.quiet ? undefined : printError,
     });
     if (!args.quiet) printError(explanation);
-    const names = models.map(({ name }) => name).join(', ');
-    print(`serving ${names} on ${server.address}${page ? `, with the page: ${server.address}/` : ''}`);
+    const names = models.map(({ name }) => name);
+    const { address } = server;
+    if (args.json) print(JSON.stringify({ address, models: names, ...(page ? { page: `${address}/` } : {}) }));
+    else print(`serving ${names.join(', ')} on ${address}${page ? `, with the page: ${address}/` : ''}`);
     await stopSignal();
     await server.close();
     for (const model of models) await model.dispose();

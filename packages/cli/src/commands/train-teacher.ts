@@ -110,7 +110,10 @@ async function train(session: TrainingSession, data: TeacherData, flags: Trainin
       ['maskedNll', 'nll'],
       ['learningRate', 'lr'],
     ],
-    onStep: ({ metrics }) => void losses.push(metrics['maskedNll'] ?? NaN),
+    observe(_step, metrics) {
+      losses.push(metrics['maskedNll'] ?? NaN);
+      return [];
+    },
   });
   const teacher: Teacher = {
     ...definition,

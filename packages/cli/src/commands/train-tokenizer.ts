@@ -103,8 +103,9 @@ async function train(
       ['squaredError', 'error'],
       ['perplexity', 'perplexity'],
     ],
-    onStep({ metrics }) {
+    observe(_step, metrics) {
       perplexity = metrics['perplexity'] ?? perplexity;
+      return [];
     },
   });
   const weights = tokenizerTrainingResult(result.state);

@@ -21,7 +21,7 @@ import type { DimoConfig } from '../config/schema.js';
 import { exitFailed, withExitCode } from '../failure.js';
 import { shellQuoted } from '../resume-command.js';
 import { printError } from '../terminal.js';
-import { openMetricsLog } from './metrics.js';
+import { openMetricsLog, readMetrics } from './metrics.js';
 import { createProgress, type Progress } from './progress.js';
 import { listenForStop } from './signals.js';
 import type { EventWriter, SummaryValue } from './tensorboard.js';
@@ -48,7 +48,13 @@ export interface TrainRun<Draws> {
   /** Metrics on the progress line: name in the metrics, and as shown. */
   readonly shown: readonly (readonly [metric: string, label: string])[];
   readonly maxSkipped?: number;
-  /** After each step: sample grids, health warnings. */
+  /**
+   * Watches the metrics of every step; those that a resumed run logged before come first.
+   *
+   * @returns warnings to show; those of steps before are not.
+   */
+  readonly observe?: (step: number, metrics: Readonly<Record<string, number>>) => readonly string[];
+  /** After each step: sample grids. */
   readonly onStep?: (report: StepReport, tools: StepTools) => void | Promise<void>;
 }
 
@@ -86,7 +92,11 @@ export async function trainRun<Draws>(task: TrainRun<Draws>): Promise<TrainRunRe
     await forgetHealth(run.path);
     const firstStep = from?.step ?? 0;
     if (from) lastSaved = `step-${firstStep}`;
-    const log = await openMetricsLog(join(run.path, 'metrics.jsonl'), firstStep);
+    const metricsPath = join(run.path, 'metrics.jsonl');
+    const log = await openMetricsLog(metricsPath, firstStep);
+    if (task.observe && firstStep > 0) {
+      for (const { step, ...metrics } of await readMetrics(metricsPath)) task.observe(step, numbersOf(metrics));
+    }
     const events = config.log.tensorboard ? (await import('./tensorboard.js')).createEventWriter(run.path) : undefined;
     const progress = createProgress({
       label: task.label,
@@ -142,6 +152,7 @@ export async function trainRun<Draws>(task: TrainRun<Draws>): Promise<TrainRunRe
           tools.note(
             `step ${step} was skipped: a loss or gradient was not finite (${counters['skipped'] ?? 1} so far)`,
           );
+        for (const warning of task.observe?.(step, metrics) ?? []) tools.note(warning);
         await task.onStep?.(report, tools);
         progress.update({ step, numbers: shownNumbers(task, metrics) });
         if (isCheckpointDue(config.checkpoint, step, performance.now() - savedAt)) await save(await report.snapshot());
@@ -192,6 +203,13 @@ async function saveAfterFailure(
   } catch (second) {
     return { failure: second instanceof Error ? second.message : String(second) };
   }
+}
+
+/** Without values that were not finite, which a log holds as text. */
+function numbersOf(line: Readonly<Record<string, unknown>>): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(line).filter((entry): entry is [string, number] => typeof entry[1] === 'number'),
+  );
 }
 
 function isCheckpointDue(rule: DimoConfig['checkpoint'], step: number, millisecondsSince: number): boolean {
