@@ -209,7 +209,7 @@ def use_device(device):
 
 
 def device_of(run):
-    return next(iter(run.teacher.values())).device
+    return next(iter(run.generator_adam.param_groups[0]["params"])).device
 
 
 def gemm_rate(size=1024, repeats=8):

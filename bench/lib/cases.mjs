@@ -2,10 +2,13 @@
 
 const common = { codes: 64, classes: 10, heads: 4 };
 
-/** Model and batch by name; `target` is the required ratio to PyTorch. */
+/**
+ * Model and batch by name; `target` is the required ratio to PyTorch's rate, `memory` the allowed ratio to its peak. Those
+ * that are `alone` are so large that one process runs after the other.
+ */
 export const cases = {
-  'h128-d4': { hidden: 128, depth: 4, mlp: 512, grid: 7, batch: 64, target: 1.5, ...common },
-  'h256-d6': { hidden: 256, depth: 6, mlp: 1024, grid: 8, batch: 32, target: 1.4, ...common },
+  'h128-d4': { hidden: 128, depth: 4, mlp: 512, grid: 7, batch: 64, target: 1.5, memory: 1.3, ...common },
+  'h256-d6': { hidden: 256, depth: 6, mlp: 1024, grid: 8, batch: 32, target: 1.4, memory: 1.3, ...common },
 };
 
 /** The class-conditional ImageNet model at 256 x 256: bench/webgpu.mjs --full-size. */
@@ -18,6 +21,12 @@ export const fullSize = {
   codes: 1024,
   classes: 1000,
   batch: 16,
+};
+
+/** For training on a CPU: the full-size model, and one of a third of its depth to try things with. */
+export const largeCases = {
+  full: { ...fullSize, batch: 2, target: 1, memory: 1.15, alone: true },
+  third: { ...fullSize, depth: 8, batch: 2, target: 1, memory: 1.15, alone: true },
 };
 
 /** A model that has all of the full one's parts and no size, to see that every line of a program runs. */

@@ -30,7 +30,7 @@ await serve({
     const made = benchDistillation({ model, batch, step, seed });
     distillation = made.distillation;
     writeFileSync(weights, writeSafetensors(made.weights));
-    return { info: engine.info };
+    return { info: engine.info, rss: process.memoryUsage.rss() };
   },
 
   /** Starts the loop with step 0 and saves that step's random numbers for the other side. */
@@ -55,6 +55,7 @@ await serve({
     const start = performance.now();
     training = runTraining(program, {
       engine,
+      moveState: true, // nobody else needs the weights
       onStep: (report) =>
         new Promise((resolve) => {
           proceed = resolve;
@@ -66,6 +67,8 @@ await serve({
       generator: metrics['generator/loss'],
       auxiliary: metrics['auxiliary/loss'],
       startSeconds: (performance.now() - start) / 1000,
+      rss: process.memoryUsage.rss(),
+      peakRss: peakRss(),
     };
   },
 
@@ -78,6 +81,7 @@ await serve({
       seconds: (performance.now() - start) / 1000,
       cpuSeconds: cpuSeconds() - cpu,
       losses: [metrics['generator/loss'], metrics['auxiliary/loss']],
+      rss: process.memoryUsage.rss(),
       peakRss: peakRss(),
     };
   },

@@ -5,6 +5,7 @@ import {
   int32,
   type Distillation,
   type DistillationDraws,
+  type DistillationExtras,
   type DistillationOptions,
   type HostTensor,
   type HostTree,
@@ -69,7 +70,7 @@ export interface DimoStepFixture {
 }
 
 /** Loads `dimo-step/<variant>`. */
-export function loadDimoStep(variant: string): DimoStepFixture {
+export function loadDimoStep(variant: string, extras: DistillationExtras = {}): DimoStepFixture {
   const folder = ['dimo-step', variant];
   const meta = loadJson<Meta>(...folder, 'meta.json');
   const { options, batch, grid } = meta;
@@ -84,6 +85,7 @@ export function loadDimoStep(variant: string): DimoStepFixture {
     finalParameters: loadTensors(...folder, 'params_final.safetensors'),
     distillation: createDistillation(teacher, optionsOf(meta), {
       trace: true,
+      ...extras,
       ...(isDistinct ? { models: { generator: { weights: generator }, auxiliary: { weights: auxiliary } } } : {}),
     }),
     draws: (step) => ({

@@ -8,7 +8,7 @@ export interface GraphCost {
   readonly matrixOperations: number;
   /** Bytes that all other operators read and write. */
   readonly otherBytes: number;
-  /** Most bytes that intermediate results take at one time, if each is released after its last use. */
+  /** Most bytes that intermediate results take at one time, if each is released after its last use; without outputs. */
   readonly peakBytes: number;
 }
 
@@ -18,7 +18,7 @@ export function graphCost(graph: TracedGraph): GraphCost {
   graph.nodes.forEach((node, index) => {
     for (const value of node.inputs) if (value) lastUse.set(value, index);
   });
-  for (const { value } of graph.outputs) lastUse.set(value, graph.nodes.length);
+  const outputs = new Set(graph.outputs.map(({ value }) => value));
   let matrixOperations = 0;
   let otherBytes = 0;
   let live = 0;
@@ -27,10 +27,11 @@ export function graphCost(graph: TracedGraph): GraphCost {
     const operations = matrixOperationsOf(node);
     if (operations > 0) matrixOperations += operations;
     else if (!isView(node)) for (const value of [...node.inputs, ...node.outputs]) otherBytes += bytesOf(value);
-    for (const value of node.outputs) live += bytesOf(value);
+    for (const value of node.outputs) if (!outputs.has(value)) live += bytesOf(value);
     peakBytes = Math.max(peakBytes, live);
     for (const value of new Set([...node.inputs, ...node.outputs]))
-      if (value?.source.kind === 'node' && (lastUse.get(value) ?? index) === index) live -= bytesOf(value);
+      if (value?.source.kind === 'node' && !outputs.has(value) && (lastUse.get(value) ?? index) === index)
+        live -= bytesOf(value);
   });
   return { matrixOperations, otherBytes, peakBytes };
 }

@@ -191,12 +191,17 @@ async function trainingEstimate({ definition, config, rates }: PlanRequest): Pro
       accumulation > 1 ? withPrefix(`${phase}Gradients`, trained(phase)) : {},
     );
   const calls = program.calls(0, program.initialCounters, await program.draw(0, true));
-  const work = Object.entries(program.functions)
-    .map(([name, fn]) => {
-      const inputs = specsOf(calls.find((call) => call.fn === name)!.inputs);
+  const scratch = program.scratch ?? {};
+  const held = { ...state, ...scratch };
+  const work = [...new Set(calls.map(({ fn }) => fn))]
+    .map((name) => {
+      const same = calls.filter(({ fn }) => fn === name);
+      const { inputs, state: names } = same[0]!;
+      const given = names ? Object.fromEntries(Object.entries(names).map(([own, of]) => [own, held[of]!])) : held;
       const rounds = name.startsWith('auxiliary') ? auxiliaryRounds : 1;
-      return { cost: workOf(fn, { state, inputs }), times: rounds * (name.endsWith('Gradients') ? accumulation : 1) };
+      const signature = { state: given, inputs: specsOf(inputs) };
+      return { cost: workOf(program.functions[name]!, signature, scratch), times: rounds * same.length };
     })
     .reduce((sum, { cost, times }) => addWork(sum, cost, times), noWork);
-  return estimate(work, rates, { batchSize: program.batchSize, heldBytes: bytesOfSpecs(Object.values(state)) });
+  return estimate(work, rates, { batchSize: program.batchSize, heldBytes: bytesOfSpecs(Object.values(held)) });
 }

@@ -30,20 +30,28 @@ export function addWork(a: WorkCost, b: WorkCost, times = 1): WorkCost {
   };
 }
 
-/** The cost of one run of a function. */
-export function workOf(fn: PureFunction, signature: FunctionSignature): WorkCost {
-  return traced(fn, signature).cost;
+/**
+ * The cost of one run of a function.
+ *
+ * @param scratch - what is written in place. @default nothing
+ */
+export function workOf(fn: PureFunction, signature: FunctionSignature, scratch: SpecTree = {}): WorkCost {
+  return traced(fn, signature, scratch).cost;
 }
 
 function traced(
   fn: PureFunction,
   signature: FunctionSignature,
+  scratch: SpecTree = {},
 ): { readonly cost: WorkCost; readonly outputs: SpecTree } {
   // Traced once: whether the function is pure is for the engine to find out that runs it.
   const graph = trace(fn, signature, { checkPurity: false });
   const ofRole = (role: 'output' | 'newState') => graph.outputs.filter((port) => port.role === role);
   return {
-    cost: { ...graphCost(graph), replacedBytes: bytesOfSpecs(ofRole('newState')) },
+    cost: {
+      ...graphCost(graph),
+      replacedBytes: bytesOfSpecs(ofRole('newState').filter(({ key }) => !Object.hasOwn(scratch, key))),
+    },
     outputs: Object.fromEntries(ofRole('output').map(({ key, dtype, shape }) => [key, { dtype, shape }])),
   };
 }

@@ -9,6 +9,7 @@ import type { EngineCheck, EngineCheckOptions } from './engine-check.js';
 import { halfChecks } from './half-checks.js';
 import { misuseChecks } from './misuse-checks.js';
 import { opChecks } from './op-checks.js';
+import { scratchChecks } from './scratch-checks.js';
 import { stateChecks } from './state-checks.js';
 import { trainingChecks } from './training-checks.js';
 
@@ -17,6 +18,7 @@ export function engineChecks(options: Partial<EngineCheckOptions> = {}): EngineC
   const resolved: EngineCheckOptions = { tolerance: 2e-5, isDeterministic: true, ...options };
   return [
     ...stateChecks(),
+    ...scratchChecks(),
     ...misuseChecks(resolved),
     ...halfChecks(),
     ...trainingChecks(resolved),

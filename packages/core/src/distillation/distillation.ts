@@ -42,6 +42,8 @@ export interface DistillationExtras {
   readonly trace?: boolean;
   /** See `PhaseProgramOptions.separateCalls`. @default false */
   readonly separateCalls?: boolean;
+  /** See `PhaseProgramOptions.groupedUpdate`. */
+  readonly groupedUpdate?: boolean;
   /** See `PhaseProgramOptions.shard`. */
   readonly shard?: Shard;
 }
@@ -58,7 +60,14 @@ export interface DistillationExtras {
 export function createDistillation(
   teacher: Teacher,
   options: DistillationOptions = {},
-  { models = {}, negativeCondition, trace = false, separateCalls = trace, shard }: DistillationExtras = {},
+  {
+    models = {},
+    negativeCondition,
+    trace = false,
+    separateCalls = trace,
+    groupedUpdate,
+    shard,
+  }: DistillationExtras = {},
 ): Distillation {
   const settings = resolveDistillation(options);
   const networks: DistillationNetworks = {
@@ -134,6 +143,7 @@ export function createDistillation(
         }),
       trace,
       separateCalls,
+      ...(groupedUpdate === undefined ? {} : { groupedUpdate }),
       ...(shard ? { shard } : {}),
     }),
   };

@@ -1,4 +1,5 @@
 /** Checks of host tensors and specifications that come from outside, before anything native sees them. */
+import type { FunctionSignature } from './engine.js';
 import { drawRecipeOf } from '../ops/drawn-tensor.js';
 import { DimoError, NonFiniteError, OptionError, ShapeError } from '../errors.js';
 import { escapeText } from '../text/escape-text.js';
@@ -53,6 +54,27 @@ export function checkHostTree(where: string, tree: unknown): asserts tree is Hos
     const wrong = array.findIndex((value: number) => value > 1);
     if (wrong >= 0) throw new ShapeError(`${what}: elements of a bool tensor are 0 or 1, got ${array[wrong]}`);
   }
+}
+
+/**
+ * The name in the device tree of each state tensor of a function.
+ *
+ * @param names - as given to `CompiledFunction.run`.
+ * @throws ShapeError if the names are not those of the signature, or two of them stand for one tensor.
+ */
+export function boundNames(
+  signature: FunctionSignature,
+  names: Readonly<Record<string, string>> | undefined,
+): Readonly<Record<string, string>> {
+  const own = Object.keys(signature.state);
+  if (!names) return Object.fromEntries(own.map((name) => [name, name]));
+  const missing = own.find((name) => !Object.hasOwn(names, name));
+  if (missing !== undefined) throw new ShapeError(`run: names: nothing stands for "${escapeText(missing)}"`);
+  if (Object.keys(names).length > own.length)
+    throw new ShapeError(`run: names: there are more than the ${own.length} tensors of the signature`);
+  if (new Set(Object.values(names)).size < own.length)
+    throw new ShapeError('run: names: two of them stand for one tensor');
+  return names;
 }
 
 function entriesOf(where: string, tree: unknown): [string, unknown][] {

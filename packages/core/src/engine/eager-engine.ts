@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
-import { checkHostTree, checkSpecTree } from './check-tensors.js';
+import { boundNames, checkHostTree, checkSpecTree } from './check-tensors.js';
 import { checkSubtree, checkTree } from '../tensors/check-tree.js';
 import type { CompiledFunction, DeviceTree, Engine, EngineInfo, FunctionSignature, PureFunction } from './engine.js';
 import { hasKernel } from '../ops/dispatch.js';
@@ -33,7 +33,10 @@ export interface EagerEngineHooks {
 
 /** A device tree of the eager engine; the tensors are visible to the engine's functions only. */
 interface EagerTree extends DeviceTree {
+  /** Scratch tensors are missing until they are written. */
   readonly tensors: TensorTree;
+  /** Of all tensors, scratch included. */
+  readonly allSpecs: SpecTree;
   commit(values: TensorTree): void;
 }
 
@@ -98,9 +101,11 @@ export function eagerEngine(backendName: string, info: EagerEngineInfo = {}, hoo
     }
   }
 
-  function makeTree(specs: SpecTree, tensors: TensorTree): EagerTree {
+  function makeTree(specs: SpecTree, scratch: SpecTree, tensors: TensorTree): EagerTree {
+    const allSpecs = { ...specs, ...scratch };
     const tree: EagerTree = {
       specs,
+      allSpecs,
       tensors,
       download: (names = Object.keys(specs)) =>
         enqueue(async () => {
@@ -115,7 +120,7 @@ export function eagerEngine(backendName: string, info: EagerEngineInfo = {}, hoo
         enqueue(async () => {
           requireTree('assign', tree);
           checkHostTree('assign', values);
-          checkSubtree('assign', specs, values);
+          checkSubtree('assign', allSpecs, values);
           tree.commit(onBackend(() => toTensors(values)));
         }),
       // In turn: a run that was begun before still reads and replaces the tensors.
@@ -143,12 +148,14 @@ export function eagerEngine(backendName: string, info: EagerEngineInfo = {}, hoo
       return hasKernel('DimoRandomNumbers', backendName);
     },
 
-    async upload(tree) {
+    async upload(tree, { scratch = {} } = {}) {
       requireLive('upload');
       checkHostTree('upload', tree);
+      checkSpecTree('upload: scratch', scratch);
       await prepare();
       return makeTree(
         specsOf(tree),
+        scratch,
         onBackend(() => toTensors(tree)),
       );
     },
@@ -161,7 +168,7 @@ export function eagerEngine(backendName: string, info: EagerEngineInfo = {}, hoo
       let isReleased = false;
       return {
         signature,
-        run: (state, inputs) => {
+        run: (state, inputs, names) => {
           // What is begun before is finished, so this is seen at the call.
           const wasReleased = isReleased;
           return enqueue(async () => {
@@ -170,12 +177,15 @@ export function eagerEngine(backendName: string, info: EagerEngineInfo = {}, hoo
             if (wasReleased) throw new DimoError('option', 'run: the compiled function has been disposed');
             checkHostTree('run: inputs', inputs);
             checkTree('run: inputs', signature.inputs, inputs);
-            checkTree('run: state', signature.state, pick(tree.specs, Object.keys(signature.state)));
-            const result = onBackend(() => compute(fn, signature, tree.tensors, inputs, backendName));
+            const bound = boundNames(signature, names);
+            checkTree('run: state', signature.state, pick(tree.allSpecs, bound));
+            const result = onBackend(() => compute(fn, signature, pick(tree.tensors, bound), inputs, backendName));
             try {
               const outputs = await readAll(Object.entries(result.outputs));
               hooks.beforeCommit?.();
-              tree.commit(result.state);
+              tree.commit(
+                Object.fromEntries(Object.entries(result.state).map(([name, value]) => [bound[name]!, value])),
+              );
               result.state = {};
               return outputs;
             } finally {
@@ -206,7 +216,7 @@ function compute(
 ): { state: TensorTree; outputs: TensorTree } {
   try {
     const [newState, outputs] = tf.tidy(() => {
-      const result = fn(pick(state, Object.keys(signature.state)), toTensors(inputs));
+      const result = fn(state, toTensors(inputs));
       checkSubtree('run: returned state', signature.state, specsOfTensors(result.state ?? {}));
       // A function may return what it was given: a clone makes every result a tensor of its own.
       const own = (tree: TensorTree) =>
@@ -262,6 +272,9 @@ function mapTree<A, B>(tree: Record<string, A>, map: (value: A) => B): Record<st
   return Object.fromEntries(Object.entries(tree).map(([name, value]) => [name, map(value)]));
 }
 
-function pick<T>(tree: Record<string, T>, names: readonly string[]): Record<string, T> {
-  return Object.fromEntries(names.flatMap((name) => (name in tree ? [[name, tree[name]!]] : [])));
+/** What `tree` has under other names. */
+function pick<T>(tree: Record<string, T>, names: Readonly<Record<string, string>>): Record<string, T> {
+  return Object.fromEntries(
+    Object.entries(names).flatMap(([name, held]) => (Object.hasOwn(tree, held) ? [[name, tree[held]!]] : [])),
+  );
 }

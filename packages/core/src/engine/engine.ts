@@ -35,6 +35,7 @@ export interface EngineInfo {
 
 /** Named tensors on an engine's device. Belongs to the engine that made it. */
 export interface DeviceTree {
+  /** Those that were uploaded; without scratch. */
   readonly specs: SpecTree;
   /** Copies tensors to the host; all of them, or those named. Never aliases device memory. */
   download(names?: readonly string[]): Promise<HostTree>;
@@ -50,10 +51,12 @@ export interface CompiledFunction {
    * Runs the function once. The state tensors that the function returns replace those of `state`, all of them or, if the
    * run fails, none.
    *
+   * @param names - name in the device tree of each state tensor of the signature: one compiled function serves several sets
+   *   of tensors of equal shapes. @default the same names
    * @throws ShapeError if an argument does not fit the signature.
    * @throws DimoError with code `device` if the device fails.
    */
-  run(state: DeviceTree, inputs: HostTree): Promise<HostTree>;
+  run(state: DeviceTree, inputs: HostTree, names?: Readonly<Record<string, string>>): Promise<HostTree>;
   dispose(): Promise<void>;
 }
 
@@ -64,6 +67,12 @@ export interface UploadOptions {
    * are large and needed nowhere else. @default false
    */
   readonly move?: boolean;
+  /**
+   * Further tensors, without values: what one function writes for another to read. They cost memory from the first write
+   * on, a function that does not read one writes it in place, and a run that fails leaves anything in them. Downloaded
+   * only by name. @default none
+   */
+  readonly scratch?: SpecTree;
 }
 
 /** Something that runs pure functions. */

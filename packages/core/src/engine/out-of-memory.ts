@@ -19,6 +19,7 @@ const allocationFailure = /alloc|out of memory|Invalid typed array length/i;
  */
 export function explainMemory(engine: Engine, program: TrainedProgram): Engine {
   let known = 0;
+  let hasScratch = false;
   const explained = async <T>(where: string, task: () => Promise<T>): Promise<T> => {
     try {
       return await task();
@@ -34,14 +35,17 @@ export function explainMemory(engine: Engine, program: TrainedProgram): Engine {
       return engine.makesRandomNumbers ?? false;
     },
     upload: (tree, options) => {
-      known = Math.max(known, bytesOf(tree));
+      const scratch = options?.scratch ?? {};
+      hasScratch = Object.keys(scratch).length > 0;
+      known = Math.max(known, bytesOf(tree) + bytesOf(scratch));
       return explained('the state', () => engine.upload(tree, options));
     },
     async compile(fn, signature) {
-      // New state is written beside the old one.
-      known = Math.max(known, 2 * bytesOf(signature.state) + bytesOf(signature.inputs));
+      // New state is written beside the old one, unless it is written in parts.
+      const copies = hasScratch ? 1 : 2;
+      known = Math.max(known, copies * bytesOf(signature.state) + bytesOf(signature.inputs));
       const compiled = await explained('a step', () => engine.compile(fn, signature));
-      return { ...compiled, run: (state, inputs) => explained('a step', () => compiled.run(state, inputs)) };
+      return { ...compiled, run: (...given) => explained('a step', () => compiled.run(...given)) };
     },
     dispose: () => engine.dispose(),
   };

@@ -3,13 +3,13 @@
  * Bias corrections and schedules are computed on the host in float64 and arrive as scalars, so that a step is a pure
  * function of its inputs.
  */
-import * as tf from '@tensorflow/tfjs-core';
-import type { Scalar, Tensor } from '@tensorflow/tfjs-core';
+import type { Tensor } from '@tensorflow/tfjs-core';
 import { requireInteger } from '../options/check-options.js';
 import { OptionError } from '../errors.js';
-import { adamUpdate } from '../ops/adam-update.js';
-import { globalNorm } from '../ops/global-norm.js';
 import { float32, scalar, type HostTree, type SpecTree, type TensorTree } from '../tensors/tensors.js';
+import { decideUpdate, updateParameters, type UpdateDecision, type UpdatedParameters } from './update.js';
+
+export { finiteFlag, replaceNonFinite } from './update.js';
 
 /** Settings of Adam or AdamW. */
 export interface OptimizerOptions {
@@ -113,22 +113,7 @@ export interface OptimizerStep {
 }
 
 /** Result of `applyOptimizer`. */
-export interface OptimizerStepResult {
-  readonly parameters: TensorTree;
-  readonly moments: TensorTree;
-  /** The moving average, if there is one: average + rate (parameter - average). */
-  readonly average: TensorTree;
-  /** float32 scalar: root of the sum of squares of all gradients, before clipping. */
-  readonly gradientNorm: Tensor;
-  /** float32 scalar: 1 if the update was made, 0 if not. */
-  readonly applied: Scalar;
-}
-
-/** float32 scalar 1 if `value` (a scalar) is neither NaN nor infinite, else 0. */
-export function finiteFlag(value: Tensor): Scalar {
-  // A comparison instead of tf.isFinite: not every engine has that kernel.
-  return tf.cast(tf.lessEqual(tf.abs(value), 3.4e38), 'float32') as Scalar;
-}
+export type OptimizerStepResult = UpdatedParameters & Pick<UpdateDecision, 'gradientNorm' | 'applied'>;
 
 /**
  * One update of all parameters: global norm, clipping as PyTorch's `clip_grad_norm_` (factor min(1, clipNorm / (norm +
@@ -139,64 +124,7 @@ export function applyOptimizer(
   options: ResolvedOptimizerOptions,
   policy: NonFinitePolicy,
 ): OptimizerStepResult {
-  const { parameters, moments, scalars } = step;
-  const gradientNorm = globalNorm(Object.values(step.gradients));
-  const checked = step.loss ? tf.add(gradientNorm, tf.abs(tf.reshape(step.loss, []))) : gradientNorm;
-  const applied = policy === 'reference' ? (tf.onesLike(gradientNorm) as Scalar) : finiteFlag(checked);
-  const clipFactor = (
-    options.clipNorm === undefined
-      ? tf.onesLike(gradientNorm)
-      : minimumOfOne(tf.div(options.clipNorm, tf.add(gradientNorm, 1e-6)))
-  ) as Scalar;
-  const coupledDecay = options.kind === 'adam' ? options.weightDecay : 0;
-  const scalesHere = policy === 'reference' || coupledDecay > 0;
-  const names = Object.keys(parameters);
-  const updated = adamUpdate(
-    names.map((name) => {
-      const parameter = parameters[name]!;
-      let gradient = step.gradients[name]!;
-      // Adam's own kernel scales the gradient; where something comes between, it is scaled here.
-      if (scalesHere) gradient = tf.mul(gradient, clipFactor);
-      if (policy === 'reference') gradient = replaceNonFinite(gradient);
-      if (coupledDecay > 0) gradient = tf.add(gradient, tf.mul(parameter, coupledDecay));
-      const [firstMoment, secondMoment] = [moments[`m/${name}`]!, moments[`v/${name}`]!];
-      const average = step.average?.weights[name];
-      return { parameter, gradient, firstMoment, secondMoment, ...(average ? { average } : {}) };
-    }),
-    {
-      gradientScale: scalesHere ? (tf.onesLike(clipFactor) as Scalar) : clipFactor,
-      stepSize: scalars['stepSize'] as Scalar,
-      rootCorrection: scalars['rootCorrection'] as Scalar,
-      decay: scalars['decay'] as Scalar,
-      apply: applied,
-      ...(step.average ? { averageRate: step.average.rate as Scalar } : {}),
-    },
-    { beta1: options.beta1, beta2: options.beta2, epsilon: options.epsilon },
-  );
-  const newParameters: TensorTree = {};
-  const newMoments: TensorTree = {};
-  const average: TensorTree = {};
-  names.forEach((name, i) => {
-    const result = updated[i]!;
-    newParameters[name] = result.parameter;
-    newMoments[`m/${name}`] = result.firstMoment;
-    newMoments[`v/${name}`] = result.secondMoment;
-    if (result.average) average[name] = result.average;
-  });
-  return { parameters: newParameters, moments: newMoments, average, gradientNorm, applied };
-}
-
-/** min(1, x) that keeps NaN, which `tf.minimum` does not on every backend. */
-function minimumOfOne(x: Tensor): Tensor {
-  return tf.where(tf.greater(x, 1), tf.onesLike(x), x);
-}
-
-/** PyTorch's nan_to_num with the official code's arguments: NaN to 0, +-infinity to +-1e5. */
-export function replaceNonFinite(gradient: Tensor): Tensor {
-  const zeros = tf.zerosLike(gradient);
-  const isNumber = tf.equal(gradient, gradient);
-  const numbers = tf.where(isNumber, gradient, zeros);
-  const tooLarge = tf.greater(numbers, 3.4e38);
-  const tooSmall = tf.less(numbers, -3.4e38);
-  return tf.where(tooLarge, tf.fill(gradient.shape, 1e5), tf.where(tooSmall, tf.fill(gradient.shape, -1e5), numbers));
+  const decision = decideUpdate(Object.values(step.gradients), step.loss, options, policy);
+  const { gradientNorm, applied } = decision;
+  return { ...updateParameters(step, decision, options, policy), gradientNorm, applied };
 }

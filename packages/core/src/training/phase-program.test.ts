@@ -14,6 +14,7 @@ import {
   scalar,
   type DistillationExtras,
   type DistillationOptions,
+  type HostTree,
   type Phase,
   type PhaseProgramOptions,
   type Teacher,
@@ -93,6 +94,102 @@ describe('the calls of a step', () => {
     await expect(running).rejects.toThrow('cannot be compiled');
     expect(saved).toEqual([0]);
   });
+});
+
+describe('an update in groups of tensors', () => {
+  const engine = eagerEngine('cpu');
+  const settings: Record<string, DistillationOptions> = {
+    'one after another': {},
+    'phases that rest': { auxiliaryRounds: 2 },
+    'micro-steps': { accumulation: 2 },
+    'clipping, decoupled decay': { generatorOptimizer: { kind: 'adamw', weightDecay: 0.1, clipNorm: 1e-3 } },
+    'coupled decay, the policy of the reference': {
+      auxiliaryOptimizer: { weightDecay: 0.1, clipNorm: 1e-3 },
+      onNonFinite: 'reference',
+    },
+  };
+
+  it.each(Object.entries(settings))('gives the same numbers bit for bit: %s', async (_, options) => {
+    const run = async (groupedUpdate: boolean) => {
+      const metrics: unknown[] = [];
+      const onStep = (report: { readonly metrics: unknown }): void => void metrics.push(report.metrics);
+      return { ...(await runTraining(distillation(options, { groupedUpdate }), { engine, onStep })), metrics };
+    };
+    expect(await run(true)).toEqual(await run(false));
+  });
+
+  it('gives the same numbers to ranks that share the batches', async () => {
+    const run = async (groupedUpdate: boolean) =>
+      Promise.all(
+        localRanks(2).map((exchange, rank) =>
+          runTraining(distillation({}, { groupedUpdate, shard: { rank, ranks: 2 } }), {
+            engine: eagerEngine('cpu'),
+            exchange,
+          }),
+        ),
+      );
+    const [first, second] = await run(true);
+    expect(first).toEqual(second);
+    expect(first).toEqual((await run(false))[0]);
+  });
+
+  it("keeps nothing in snapshots that others do not: they continue each other's checkpoints, and leak nothing", async () => {
+    const whole = await runTraining(distillation(), { engine });
+    const half = await runTraining(distillation({}, { groupedUpdate: true }), { engine, until: 1 });
+    await tf.setBackend('cpu');
+    const before = tf.memory().numTensors;
+    expect((await runTraining(distillation(), { engine, from: half })).state).toEqual(whole.state);
+    const other = await runTraining(distillation(), { engine, until: 1 });
+    const grouped = distillation({}, { groupedUpdate: true });
+    expect((await runTraining(grouped, { engine, from: other })).state).toEqual(whole.state);
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
+  it('is decided before the first group: a step that is not finite changes nothing', async () => {
+    const program = distillation({ onNonFinite: 'skip' }, { groupedUpdate: true });
+    const initial = program.initialState();
+    const [name, weight] = Object.entries(initial).find(([key]) => key.startsWith('teacher/'))!;
+    const state = { ...initial, [name]: float32(weight.shape, new Float32Array(weight.data.length).fill(NaN)) };
+    const from = { step: 0, counters: program.initialCounters, state };
+    const { counters, state: after } = await runTraining(program, { engine, from, until: 1 });
+    expect(counters).toMatchObject({ generatorUpdates: 0, auxiliaryUpdates: 1, skipped: 1 });
+    const ofGenerator = (tree: HostTree) => Object.entries(tree).filter(([key]) => /^(generator|ema)/.test(key));
+    expect(ofGenerator(after)).toEqual(ofGenerator(state));
+  });
+
+  it('compiles one function for all groups of as many tensors of one shape, and by default is that of large models', () => {
+    const program = (blocks: number, width: number) => {
+      const parameters = Object.fromEntries(
+        Array.from({ length: blocks }, (_, i) => [`block.${i}`, { dtype: 'float32', shape: [width, width] } as const]),
+      );
+      return phaseProgram({ ...toy, phases: [{ ...toyPhase, trains: { prefix: 'toy', parameters } }] });
+    };
+    expect(program(12, 1024).scratch).toBeUndefined();
+    const large = program(21, 1024);
+    // Two matrices of 4 MiB each.
+    const [pair, one] = ['trainUpdate/2 of 1024x1024', 'trainUpdate/1 of 1024x1024'];
+    expect(Object.keys(large.functions)).toEqual(['trainGradients', pair, one]);
+    const calls = large.calls(0, large.initialCounters, { train: [{}] });
+    expect(calls.map(({ fn }) => fn)).toEqual(['trainGradients', ...new Array<string>(10).fill(pair), one]);
+    const updated = calls.flatMap(({ state = {} }) => Object.entries(state).filter(([own]) => /^parameter/.test(own)));
+    expect(updated.map(([, name]) => name)).toEqual(Array.from({ length: 21 }, (_, i) => `toy/block.${i}`));
+  });
+
+  const toyPhase: Phase = {
+    trains: { prefix: 'toy', parameters: {} },
+    draw: () => ({}),
+    gradients: () => ({ gradients: {}, outputs: {} }),
+    optimizer: resolveOptimizer(),
+    learningRate: () => 0.1,
+  };
+  const toy: PhaseProgramOptions = {
+    name: 'toy',
+    numSteps: 1,
+    batchSize: 1,
+    phases: [],
+    initialWeights: () => ({}),
+    onNonFinite: 'throw',
+  };
 });
 
 describe('a loss that is not finite, with gradients that are', () => {

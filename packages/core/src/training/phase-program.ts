@@ -7,10 +7,19 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { PureFunction } from '../engine/engine.js';
 import { assert, NonFiniteError, OptionError } from '../errors.js';
 import { requireInteger } from '../options/check-options.js';
-import { float32, scalar, subtree, withPrefix, type HostTree, type TensorTree } from '../tensors/tensors.js';
+import { float32, scalar, sizeOf, subtree, withPrefix, type HostTree, type TensorTree } from '../tensors/tensors.js';
+import {
+  decisionScratch,
+  gradientScratch,
+  groupCalls,
+  groupFunctions,
+  scratchSpecs,
+  type GroupedUpdate,
+} from './grouped-update.js';
 import { applyOptimizer, initialMoments, optimizerScalars, type NonFinitePolicy } from './optimizer.js';
 import type { Phase } from './phase.js';
 import type { Counters, StepCall, StepResult, TrainingProgram } from './training.js';
+import { decideUpdate, type UpdateDecision } from './update.js';
 
 /** Arguments of `phaseProgram`. */
 export interface PhaseProgramOptions {
@@ -37,6 +46,12 @@ export interface PhaseProgramOptions {
    * @default false
    */
   readonly separateCalls?: boolean;
+  /**
+   * Whether the update is made in groups of tensors after the gradients, which needs memory for a second copy of a group and
+   * not of all that changes; large models are no slower for it. The numbers are the same. @default by the size of what is
+   * trained
+   */
+  readonly groupedUpdate?: boolean;
   /** Whether gradients are handed out, as `gradient/<p>`. @default false */
   readonly trace?: boolean;
 }
@@ -64,6 +79,9 @@ const isActive = ({ every = 1 }: Phase, step: number): boolean => step % every =
 
 /** Name of the function that runs all phases. */
 const mergedName = 'step';
+
+/** Bytes of trained parameters from which on the update is made in groups. */
+const groupedFrom = 2 ** 26;
 
 /**
  * A training program of phases.
@@ -94,9 +112,10 @@ export function phaseProgram(options: PhaseProgramOptions): TrainingProgram<Phas
     );
   // Gradients and update are apart where something comes between them.
   const isApart = accumulation > 1 || shard.ranks > 1;
-  const isMerged = !isApart && !separateCalls && phases.length > 1 && phases.every(({ every = 1 }) => every === 1);
-  const context: ProgramContext = { phases, isApart, isMerged, trace, onNonFinite };
-  const callsPerPhase = isApart ? accumulation + 1 : 1;
+  const { groupedUpdate: isGrouped = bytesTrained(phases) >= groupedFrom } = options;
+  const isMerged =
+    !isApart && !isGrouped && !separateCalls && phases.length > 1 && phases.every(({ every = 1 }) => every === 1);
+  const context: ProgramContext = { phases, isApart, isGrouped, isMerged, trace, onNonFinite };
 
   return {
     name,
@@ -104,6 +123,9 @@ export function phaseProgram(options: PhaseProgramOptions): TrainingProgram<Phas
     batchSize: samplesPerStep,
     ranks: shard.ranks,
     functions: programFunctions(context),
+    ...(isGrouped
+      ? { scratch: Object.assign({}, ...phases.map((phase) => scratchSpecs(groupedUpdate(context, phase)))) }
+      : {}),
     initialState: () => initialState(context, options.initialWeights()),
     initialCounters: { ...Object.fromEntries(phases.map((phase) => [counterOf(phase), 0])), skipped: 0 },
     async draw(step, onDevice = false) {
@@ -122,7 +144,7 @@ export function phaseProgram(options: PhaseProgramOptions): TrainingProgram<Phas
       return inputs;
     },
     calls(step, counters, inputs) {
-      const calls = phases.flatMap((phase) => phaseCalls(phase, { step, counters, inputs, isApart }));
+      const calls = phases.flatMap((phase) => phaseCalls(context, phase, { step, counters, inputs }));
       if (!isMerged) return calls;
       return [
         {
@@ -133,9 +155,12 @@ export function phaseProgram(options: PhaseProgramOptions): TrainingProgram<Phas
     },
     finish(step, counters, outputs) {
       const active = phases.filter((phase) => isActive(phase, step));
-      const results = active.map((phase, i) =>
-        isMerged ? [subtree(keyOf(phase), outputs[0]!)] : outputs.slice(i * callsPerPhase, (i + 1) * callsPerPhase),
-      );
+      let next = 0;
+      const results = active.map((phase) => {
+        if (isMerged) return [subtree(keyOf(phase), outputs[0]!)];
+        const count = numCalls(context, phase, accumulation);
+        return outputs.slice(next, (next += count));
+      });
       return finishStep({ name, step, counters, policy: onNonFinite, phases: active, results });
     },
   };
@@ -144,9 +169,31 @@ export function phaseProgram(options: PhaseProgramOptions): TrainingProgram<Phas
 interface ProgramContext {
   readonly phases: readonly Phase[];
   readonly isApart: boolean;
+  readonly isGrouped: boolean;
   readonly isMerged: boolean;
   readonly trace: boolean;
   readonly onNonFinite: NonFinitePolicy;
+}
+
+function bytesTrained(phases: readonly Phase[]): number {
+  const shapes = phases.flatMap(({ trains }) => Object.values(trains.parameters).map(({ shape }) => shape));
+  return shapes.reduce((sum, shape) => sum + 4 * sizeOf(shape), 0);
+}
+
+function groupedUpdate({ isApart, onNonFinite }: ProgramContext, phase: Phase): GroupedUpdate {
+  const { trains, average, optimizer } = phase;
+  return {
+    name: `${keyOf(phase)}Update`,
+    parameters: trains.parameters,
+    prefixes: {
+      parameters: trains.prefix,
+      moments: optimizerPrefix(phase),
+      ...(average ? { average: average.prefix } : {}),
+    },
+    ...(isApart ? { sums: gradientPrefix(phase) } : {}),
+    optimizer,
+    policy: onNonFinite,
+  };
 }
 
 function initialState({ phases, isApart }: ProgramContext, weights: HostTree): HostTree {
@@ -164,15 +211,18 @@ function initialState({ phases, isApart }: ProgramContext, weights: HostTree): H
 }
 
 function programFunctions(context: ProgramContext): TrainingProgram['functions'] {
-  const { phases, isApart, isMerged } = context;
+  const { phases, isApart, isGrouped, isMerged } = context;
   if (isMerged) return { [mergedName]: mergedFunction(context) };
   const functions: Record<string, PureFunction> = {};
   for (const phase of phases) {
     const key = keyOf(phase);
-    if (isApart) {
-      functions[`${key}Gradients`] = gradientFunction(context, phase);
-      functions[`${key}Update`] = updateFunction(context, phase);
-    } else functions[key] = phaseFunction(context, phase);
+    if (isApart) functions[`${key}Gradients`] = gradientFunction(context, phase);
+    if (isGrouped) {
+      const [before, fn] = isApart ? [`${key}Decision`, decisionFunction] : [`${key}Gradients`, decidedGradients];
+      functions[before] = fn(context, phase);
+      Object.assign(functions, groupFunctions(groupedUpdate(context, phase)));
+    } else if (isApart) functions[`${key}Update`] = updateFunction(context, phase);
+    else functions[key] = phaseFunction(context, phase);
   }
   return functions;
 }
@@ -187,6 +237,49 @@ function phaseFunction({ trace, onNonFinite }: ProgramContext, phase: Phase): Pu
     const traced = trace ? withPrefix('gradient', gradients) : {};
     return { state: update.state, outputs: { ...outputs, ...update.outputs, ...traced } };
   };
+}
+
+/** Gradients, kept for the groups of an update, and whether it is made. */
+function decidedGradients(context: ProgramContext, phase: Phase): PureFunction {
+  return (state, inputs) => {
+    const { gradients, outputs, state: besides = {} } = phase.gradients(state, inputs);
+    const decision = decide(context, phase, gradients, outputs['loss']);
+    const isApplied = tf.greater(decision.applied, 0);
+    const changed = Object.entries(besides).map(([name, value]) => [name, tf.where(isApplied, value, state[name]!)]);
+    const traced = context.trace ? withPrefix('gradient', gradients) : {};
+    return {
+      state: {
+        ...gradientScratch(groupedUpdate(context, phase), gradients),
+        ...decisionScratch(decision),
+        ...(Object.fromEntries(changed) as TensorTree),
+      },
+      outputs: { ...outputs, ...decisionOutputs(decision), ...traced },
+    };
+  };
+}
+
+/** Whether the update by the sums of the gradients is made. */
+function decisionFunction(context: ProgramContext, phase: Phase): PureFunction {
+  return (state) => {
+    const decision = decide(context, phase, subtree(gradientPrefix(phase), state), state[lossSum(phase)]);
+    return {
+      state: { ...decisionScratch(decision), [lossSum(phase)]: tf.scalar(0) },
+      outputs: decisionOutputs(decision),
+    };
+  };
+}
+
+function decide(
+  { onNonFinite }: ProgramContext,
+  { optimizer }: Phase,
+  gradients: TensorTree,
+  loss: tf.Tensor | undefined,
+): UpdateDecision {
+  return decideUpdate(Object.values(gradients), loss, optimizer, onNonFinite);
+}
+
+function decisionOutputs({ gradientNorm, applied }: UpdateDecision): TensorTree {
+  return { gradientNorm, applied };
 }
 
 /** Adds the gradients of a micro-step to their sums. */
@@ -271,16 +364,26 @@ function updated(
   };
 }
 
+/** The number of calls of a phase that does not rest. */
+function numCalls(context: ProgramContext, phase: Phase, accumulation: number): number {
+  const groups = context.isGrouped ? groupCalls(groupedUpdate(context, phase), {}).length : 0;
+  return (context.isApart ? accumulation + 1 : 1) + groups;
+}
+
 function phaseCalls(
+  context: ProgramContext,
   phase: Phase,
-  { step, counters, inputs, isApart }: { step: number; counters: Counters; inputs: PhaseInputs; isApart: boolean },
+  { step, counters, inputs }: { step: number; counters: Counters; inputs: PhaseInputs },
 ): StepCall[] {
+  const { isApart, isGrouped } = context;
   const microSteps = inputs[keyOf(phase)] ?? [];
   if (microSteps.length === 0) return [];
   const updates = counters[counterOf(phase)] ?? 0;
   const scalars = withPrefix('optimizer', optimizerScalars(phase.optimizer, phase.learningRate(step), updates));
   if (phase.average) scalars['averageRate'] = scalar(1 - phase.average.decay(updates));
   const key = keyOf(phase);
+  const groups = isGrouped ? groupCalls(groupedUpdate(context, phase), scalars) : [];
+  if (!isApart && isGrouped) return [{ fn: `${key}Gradients`, inputs: microSteps[0]! }, ...groups];
   if (!isApart) return [{ fn: key, inputs: { ...microSteps[0]!, ...scalars } }];
   const sums = [
     lossSum(phase),
@@ -292,7 +395,7 @@ function phaseCalls(
       inputs: values,
       contributes: { state: i === microSteps.length - 1 ? sums : [] },
     })),
-    { fn: `${key}Update`, inputs: scalars },
+    ...(isGrouped ? [{ fn: `${key}Decision`, inputs: {} }, ...groups] : [{ fn: `${key}Update`, inputs: scalars }]),
   ];
 }
 

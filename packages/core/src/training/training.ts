@@ -7,7 +7,7 @@ import { requireInteger } from '../options/check-options.js';
 import type { CompiledFunction, DeviceTree, Engine, PureFunction } from '../engine/engine.js';
 import { DimoError, NonFiniteError, OptionError } from '../errors.js';
 import { explainMemory } from '../engine/out-of-memory.js';
-import { scalar, specsOf, type HostTree } from '../tensors/tensors.js';
+import { scalar, specsOf, type HostTree, type SpecTree } from '../tensors/tensors.js';
 
 /**
  * Version of what a seed gives: raised when a training draws other numbers from the same seed, so that a checkpoint of before
@@ -23,6 +23,11 @@ export interface StepCall {
   /** Key in `TrainingProgram.functions`. */
   readonly fn: string;
   readonly inputs: HostTree;
+  /**
+   * What the function is given of the state and the scratch, by its own names for them. @default everything, under the
+   * names that it has
+   */
+  readonly state?: Readonly<Record<string, string>>;
   /**
    * Set where the call computes this rank's part of a sum over the ranks of a data-parallel run: of its scalar outputs,
    * and of the named tensors of the state, which are whole sums once all ranks have made this call.
@@ -60,8 +65,10 @@ export interface TrainingProgram<Draws = unknown> {
   readonly ranks?: number;
   /** Compiled for the shapes of the first inputs that each is called with. */
   readonly functions: Readonly<Record<string, PureFunction>>;
-  /** Everything on the device: weights, moments. Every function may use all of it. */
+  /** Everything on the device: weights, moments. */
   initialState(): HostTree;
+  /** What the calls of a step hand each other on the device beside the state; holds nothing between steps. @default none */
+  readonly scratch?: SpecTree;
   readonly initialCounters: Counters;
   /**
    * Random numbers and data of a step. The numbers depend on the step alone, so they can be made ahead of time.
@@ -111,6 +118,11 @@ export interface TrainingOptions {
   readonly onFailure?: (snapshot: () => Promise<TrainingSnapshot>, error: unknown) => void | Promise<void>;
   /** Adds up what the ranks of a data-parallel run contribute. @default this process is the only rank */
   readonly exchange?: RankExchange;
+  /**
+   * The memory of the first state may move to the device: what it was made of, the weights of a teacher for one, must not be
+   * used afterwards. @default false
+   */
+  readonly moveState?: boolean;
   /** Stops with `NonFiniteError` after this many skipped steps in a row. @default 10 */
   readonly maxSkippedInARow?: number;
 }
@@ -131,26 +143,28 @@ export async function runTraining<Draws>(
   program: TrainingProgram<Draws>,
   options: TrainingOptions,
 ): Promise<TrainingResult> {
-  const { onStep, onFailure, signal, exchange, maxSkippedInARow = 10 } = options;
+  const { onStep, onFailure, signal, exchange, moveState = false, maxSkippedInARow = 10 } = options;
   checkOptions(program, options);
   const engine = explainMemory(options.engine, program);
   const until = Math.min(options.until ?? program.numSteps, program.numSteps);
   let { step, counters } = options.from ?? { step: 0, counters: program.initialCounters };
-  const initial = options.from?.state ?? program.initialState();
   const compiled = new Map<string, CompiledFunction>();
-  const state = await engine.upload(initial);
+  const { scratch = {} } = program;
+  // Nothing here holds on to the first state, which may be large.
+  const state = await engine.upload(options.from?.state ?? program.initialState(), { move: moveState, scratch });
   // False from the first call of a step that has changed the state until the step is counted.
   let isWholeStep = true;
   const snapshot = async (): Promise<TrainingSnapshot> => ({ step, counters, state: await state.download() });
   try {
-    const specs = specsOf(initial);
+    const specs = { ...state.specs, ...scratch };
     /** What a call runs, compiled for the inputs of the first call of its function. */
-    const functionOf = async ({ fn, inputs }: StepCall): Promise<CompiledFunction> => {
+    const functionOf = async ({ fn, inputs, state: names }: StepCall): Promise<CompiledFunction> => {
       const known = compiled.get(fn);
       if (known) return known;
       const pure = program.functions[fn];
       if (!pure) throw new DimoError('internal', `training step calls "${fn}", which the program does not define`);
-      const made = await engine.compile(pure, { state: specs, inputs: specsOf(inputs) });
+      const bound = names && Object.fromEntries(Object.entries(names).map(([own, name]) => [own, specs[name]!]));
+      const made = await engine.compile(pure, { state: bound ?? specs, inputs: specsOf(inputs) });
       compiled.set(fn, made);
       return made;
     };
@@ -236,7 +250,7 @@ async function runCalls(
   const outputs: HostTree[] = [];
   for (const call of calls) {
     const fn = await functionOf(call);
-    const made = await fn.run(state, call.inputs);
+    const made = await fn.run(state, call.inputs, call.state);
     onChange();
     if (!exchange || !call.contributes) outputs.push(made);
     else {

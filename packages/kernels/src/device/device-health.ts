@@ -76,8 +76,8 @@ export function watchDevice(device: WatchedDevice, onLost: () => void, engineNam
         get makesRandomNumbers() {
           return engine.makesRandomNumbers ?? false;
         },
-        async upload(values) {
-          const tree = await checked(() => engine.upload(values));
+        async upload(values, options) {
+          const tree = await checked(() => engine.upload(values, options));
           const guarded = guardTree(tree);
           inner.set(guarded, tree);
           return guarded;
@@ -86,7 +86,7 @@ export function watchDevice(device: WatchedDevice, onLost: () => void, engineNam
           const compiled = await checked(() => engine.compile(fn, signature));
           return {
             signature: compiled.signature,
-            run: (state, inputs) => checked(() => compiled.run(inner.get(state) ?? state, inputs)),
+            run: (state, ...given) => checked(() => compiled.run(inner.get(state) ?? state, ...given)),
             dispose: () => compiled.dispose(),
           };
         },

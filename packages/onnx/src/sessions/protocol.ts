@@ -43,7 +43,15 @@ export interface CopyModel {
 export interface HostOperations {
   /** Keeps state on a provider's device from now on, once that is known to work. */
   reside: { request: { readonly residence: Residence }; response: undefined };
-  upload: { request: { readonly tree: number; readonly tensors: WireTree }; response: undefined };
+  upload: {
+    request: {
+      readonly tree: number;
+      readonly tensors: WireTree;
+      /** Tensors that hold nothing yet; see `UploadOptions.scratch` of core. */
+      readonly scratch: SpecTree;
+    };
+    response: undefined;
+  };
   assign: { request: { readonly tree: number; readonly tensors: HostTree }; response: undefined };
   download: { request: { readonly tree: number; readonly names: readonly string[] }; response: WireTree };
   /** Makes float32 tensors of tensors held as float16. `values` is the number of each bit pattern. */
@@ -61,7 +69,16 @@ export interface HostOperations {
     };
     response: { readonly inputs: readonly SessionPort[]; readonly outputs: readonly SessionPort[] };
   };
-  run: { request: { readonly fn: number; readonly tree: number; readonly inputs: HostTree }; response: HostTree };
+  run: {
+    request: {
+      readonly fn: number;
+      readonly tree: number;
+      readonly inputs: HostTree;
+      /** Name in the tree of each state tensor of the function. */
+      readonly names: Readonly<Record<string, string>>;
+    };
+    response: HostTree;
+  };
   releaseFunction: { request: { readonly fn: number }; response: undefined };
   /** Releases everything. */
   close: { request: object; response: undefined };

@@ -3,6 +3,7 @@
  * sessions and state is asked of a session host, on this thread or on another.
  */
 import {
+  boundNames,
   checkHostTree,
   checkSpecTree,
   checkSubtree,
@@ -21,6 +22,7 @@ import {
 } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { LoweringOptions } from '../builder.js';
+import { graphCost } from '../cost.js';
 import { emitModel } from '../emit.js';
 import { trace } from '../trace.js';
 import { float16Values, hostTreeOf, wireTree } from './half-state.js';
@@ -31,7 +33,10 @@ import { portSpecs, prefixes, type HostOperation, type HostOperations } from './
  *
  * @param halves - float32 inputs that are fed as float16, by port name: the value is that times 2^-exponent.
  */
-export type ModelBytes = (halves: Readonly<Record<string, number>>) => Uint8Array;
+export type ModelBytes = ((halves: Readonly<Record<string, number>>) => Uint8Array) & {
+  /** What the intermediate results of a run take at one time. @default not known */
+  readonly intermediateBytes?: number;
+};
 
 /** Turns a pure function into an ONNX model. */
 export type ModelEmitter = (fn: PureFunction, signature: FunctionSignature) => ModelBytes | Promise<ModelBytes>;
@@ -52,8 +57,9 @@ export interface SessionEngineOptions {
   readonly info: EngineInfo;
   readonly host: SessionHostCalls;
   readonly emit: ModelEmitter;
-  /** Session options of onnxruntime for every graph. */
-  readonly sessionOptions: Readonly<Record<string, unknown>>;
+  /** Session options of onnxruntime for every graph, or for one by what its intermediate results take. */
+  readonly sessionOptions:
+    Readonly<Record<string, unknown>> | ((intermediateBytes: number) => Readonly<Record<string, unknown>>);
   /** Whether state is kept on another device, which computes with float32: 16 bits are then widened on the way. */
   readonly isResident: boolean;
   /** Throws if a tensor is larger than the device can take. */
@@ -63,6 +69,8 @@ export interface SessionEngineOptions {
 /** A device tree at the host. */
 interface TreeState {
   readonly id: number;
+  /** Of all tensors, scratch included. */
+  readonly specs: SpecTree;
   /** Tensors held as float16, with their exponents. */
   readonly halves: Map<string, number>;
 }
@@ -73,7 +81,10 @@ export function tracingEmitter(lowering: LoweringOptions = {}): ModelEmitter {
     // While another backend starts (asynchronously), tfjs refuses every op on any backend, the tracer's included.
     await (tf.engine() as unknown as { pendingBackendInit?: Promise<boolean> | null }).pendingBackendInit;
     const graph = trace(fn, signature, lowering);
-    return (halves) => emitModel(graph, { halves });
+    const { peakBytes } = graphCost(graph);
+    return Object.assign((halves: Readonly<Record<string, number>>) => emitModel(graph, { halves }), {
+      intermediateBytes: peakBytes,
+    });
   };
 }
 
@@ -107,13 +118,14 @@ export function sessionEngine(options: SessionEngineOptions): Engine {
       async download(names = Object.keys(specs)) {
         const { id } = stateOf(tree, 'download');
         for (const name of names)
-          if (!Object.hasOwn(specs, name)) throw new DimoError('shape', `download: the tree has no tensor "${name}"`);
+          if (!Object.hasOwn(state.specs, name))
+            throw new DimoError('shape', `download: the tree has no tensor "${name}"`);
         return hostTreeOf(await host.call('download', { tree: id, names }));
       },
       async assign(values) {
         const { id } = stateOf(tree, 'assign');
         checkHostTree('assign', values);
-        checkSubtree('assign', specs, values);
+        checkSubtree('assign', state.specs, values);
         widen(state, Object.keys(values));
         const { tensors, transfer } = detachedCopy(values);
         await host.call('assign', { tree: id, tensors }, transfer);
@@ -133,16 +145,19 @@ export function sessionEngine(options: SessionEngineOptions): Engine {
     async upload(values, options) {
       requireLive('upload');
       checkHostTree('upload', values);
-      checkSpecs('upload', specsOf(values));
+      const { scratch = {} } = options ?? {};
+      checkSpecTree('upload: scratch', scratch);
       const id = nextTree++;
       const specs = specsOf(values);
+      const allSpecs = { ...specs, ...scratch };
+      checkSpecs('upload', allSpecs);
       // Other devices compute with float32: 16 bits are widened here, once, and not in every run.
       const { tensors, transfer } = isResident ? detachedCopy(values) : wireTree(values, options);
       const halves = new Map(
         Object.entries(tensors).flatMap(([name, tensor]) => ('bits' in tensor ? [[name, tensor.exponent]] : [])),
       );
-      await host.call('upload', { tree: id, tensors }, transfer);
-      return makeTree({ id, halves }, specs);
+      await host.call('upload', { tree: id, tensors, scratch }, transfer);
+      return makeTree({ id, halves, specs: allSpecs }, specs);
     },
 
     async compile(fn, signature): Promise<CompiledFunction> {
@@ -151,6 +166,8 @@ export function sessionEngine(options: SessionEngineOptions): Engine {
       checkSpecTree('compile: inputs', signature.inputs);
       checkSpecs('compile', { ...signature.state, ...signature.inputs });
       const bytes = await emit(fn, signature);
+      const given =
+        typeof sessionOptions === 'function' ? sessionOptions(bytes.intermediateBytes ?? 0) : sessionOptions;
       const ids = new Map<string, number>();
       /** Posts the model for a set of 16-bit tensors. */
       const build = (halves: Readonly<Record<string, number>>) => {
@@ -158,30 +175,36 @@ export function sessionEngine(options: SessionEngineOptions): Engine {
         const model = bytes(halves).slice();
         const id = nextFunction++;
         ids.set(JSON.stringify(halves), id);
-        return host.call('compile', { fn: id, model, sessionOptions }, [model.buffer as ArrayBuffer]);
+        return host.call('compile', { fn: id, model, sessionOptions: given }, [model.buffer as ArrayBuffer]);
       };
       const ports = await build({});
       const newState = portSpecs(ports.outputs, prefixes.newState);
       checkSubtree('compile: state that the function returns', signature.state, newState);
       const readState = Object.keys(portSpecs(ports.inputs, prefixes.state));
+      const usedState = [...new Set([...readState, ...Object.keys(newState)])];
       let isReleased = false;
       return {
         signature,
-        async run(state, inputs): Promise<HostTree> {
+        async run(state, inputs, boundTo): Promise<HostTree> {
           const tree = stateOf(state, 'run');
           if (isReleased) throw new DimoError('option', 'run: the compiled function has been disposed');
           checkHostTree('run: inputs', inputs);
           checkTree('run: inputs', signature.inputs, inputs);
-          checkTree('run: state', signature.state, pick(state.specs, Object.keys(signature.state)));
-          widen(tree, Object.keys(newState)); // what changes is float32 from now on
-          const held = readState.filter((name) => tree.halves.has(name));
-          const halves = Object.fromEntries(held.map((name) => [prefixes.state + name, tree.halves.get(name)!]));
+          const names = boundNames(signature, boundTo);
+          checkTree('run: state', signature.state, pick(tree.specs, names));
+          const heldBy = (name: string) => names[name]!;
+          widen(tree, Object.keys(newState).map(heldBy)); // what changes is float32 from now on
+          const held = readState.filter((name) => tree.halves.has(heldBy(name)));
+          const halves = Object.fromEntries(
+            held.map((name) => [prefixes.state + name, tree.halves.get(heldBy(name))!]),
+          );
           const key = JSON.stringify(halves);
           const building = ids.has(key) ? undefined : build(halves);
           building?.catch(() => ids.delete(key));
           const { tensors, transfer } = detachedCopy(inputs);
+          const sent = Object.fromEntries(usedState.map((name) => [name, heldBy(name)]));
           // Posted before anything is awaited, so that runs keep the order of their calls.
-          const result = host.call('run', { fn: ids.get(key)!, tree: tree.id, inputs: tensors }, transfer);
+          const result = host.call('run', { fn: ids.get(key)!, tree: tree.id, inputs: tensors, names: sent }, transfer);
           result.catch(() => {});
           await building;
           return result;
@@ -219,6 +242,9 @@ function detachedCopy(tree: HostTree): { tensors: HostTree; transfer: ArrayBuffe
   return { tensors, transfer };
 }
 
-function pick(tree: SpecTree, names: readonly string[]): SpecTree {
-  return Object.fromEntries(names.flatMap((name) => (Object.hasOwn(tree, name) ? [[name, tree[name]!]] : [])));
+/** What `tree` has under other names. */
+function pick(tree: SpecTree, names: Readonly<Record<string, string>>): SpecTree {
+  return Object.fromEntries(
+    Object.entries(names).flatMap(([name, held]) => (Object.hasOwn(tree, held) ? [[name, tree[held]!]] : [])),
+  );
 }

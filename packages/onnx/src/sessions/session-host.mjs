@@ -4,9 +4,10 @@
  * JavaScript, so that a worker can load the same file from the sources and from the built package; its types are in
  * session-host.d.mts.
  *
- * In place (onnxruntime-node on the CPU): each state tensor has two buffers: a run reads one and writes the other, and only
- * when it has succeeded do they change places. So a failed run leaves the state as it was, and nothing is allocated per
- * step. Otherwise a run returns new tensors, which replace the old ones when it has succeeded.
+ * In place (onnxruntime-node on the CPU): a run writes new state into spare buffers, and only when it has succeeded do they
+ * take the places of those that hold the state, which are the spare ones of runs to come. So a failed run leaves the state
+ * as it was, nothing is allocated per step, and functions that change the state in parts need spare buffers for one part.
+ * Otherwise a run returns new tensors, which replace the old ones when it has succeeded.
  *
  * With a residence (WebGPU), state lives in buffers of the provider. `getData` of such a tensor ends the process
  * (onnxruntime-node 1.30), and so does disposing it after the sessions are gone: values are copied by sessions, and
@@ -14,9 +15,13 @@
  */
 
 /** @import { DType, HostTensor } from '@dimo/core' */
-/** @import { HalfWire, HostOperation, HostOperations, Residence, SessionPort, HostFailure } from './protocol.js' */
+/** @import { HalfWire, HostOperation, HostOperations, Residence, SessionPort, HostFailure, WireTree } from './protocol.js' */
 /** @import { RuntimeMetadata, RuntimeSession as InferenceSession, RuntimeTensor as Tensor, SessionHost, SessionHostOptions, SessionRuntime } from './session-host.mjs' */
-/** `current` is float32 times 2^-exponent where it is float16. @typedef {{ shape: readonly number[], current: Tensor, spare: Tensor | undefined, exponent: number }} StateTensor */
+/**
+ * `current` is float32 times 2^-exponent where it is float16; a scratch tensor has none until it is written. Memory that is
+ * shared holds another tensor too.
+ * @typedef {{ dtype: DType, shape: readonly number[], current: Tensor | undefined, exponent: number, isScratch: boolean, isShared: boolean }} StateTensor
+ */
 /** @typedef {Record<string, Tensor>} Tensors */
 
 const arrays = { float32: Float32Array, int32: Int32Array, bool: Uint8Array };
@@ -61,17 +66,16 @@ const bitsOf = (source) => /** @type {Uint16Array} */ (source.data);
 
 /** @param {Map<string, StateTensor>} state */
 function disposeTree(state) {
-  for (const { current } of state.values()) if (isResident(current)) current.dispose();
+  for (const { current } of state.values()) if (current && isResident(current)) current.dispose();
 }
 
 /**
  * Gives the memory of released tensors back now. The garbage collector would do so some day: it does not see that the next
  * function to be run needs gigabytes outside of its heap. A message to a port that is closed is dropped with all it holds.
- * @param {Map<string, StateTensor>} state
+ * @param {readonly HostTensor['data'][]} arrays
  */
-function freeMemory(state) {
-  const tensors = [...state.values()].flatMap(({ current, spare }) => (spare ? [current, spare] : [current]));
-  const buffers = new Set(tensors.map(({ data }) => /** @type {Float32Array} */ (data).buffer));
+function freeMemory(arrays) {
+  const buffers = new Set(arrays.map(({ buffer }) => buffer));
   const large = [...buffers].filter((buffer) => buffer instanceof ArrayBuffer && buffer.byteLength >= worthFreeing);
   if (large.length === 0) return;
   const { port1, port2 } = new MessageChannel();
@@ -80,11 +84,35 @@ function freeMemory(state) {
   port1.close();
 }
 
+/**
+ * onnxruntime-node (1.30) returns a copy of every output, also of those that it has written where it was told to.
+ * @param {Tensors} results @param {Tensors} fetches
+ */
+function freeCopies(results, fetches) {
+  const written = new Set(Object.values(fetches).map((value) => dataOf(value).buffer));
+  freeMemory(Object.values(results).flatMap((value) => (written.has(dataOf(value).buffer) ? [] : [dataOf(value)])));
+}
+
 /** @param {StateTensor} slot @param {Tensor} value */
 function replace(slot, value) {
   const old = slot.current;
   slot.current = value;
-  if (isResident(old)) old.dispose();
+  slot.isShared = false;
+  if (old && isResident(old)) old.dispose();
+}
+
+/** The elements of a tensor on the host. @param {Tensor} tensor */
+const dataOf = (tensor) => /** @type {HostTensor['data']} */ (tensor.data);
+
+/** Buffers that several tensors of a tree share. @param {WireTree} tensors */
+function sharedBuffers(tensors) {
+  const seen = new Set();
+  const shared = new Set();
+  for (const wired of Object.values(tensors)) {
+    const { buffer } = 'bits' in wired ? wired.bits : wired.data;
+    (seen.has(buffer) ? shared : seen).add(buffer);
+  }
+  return shared;
 }
 
 /** @param {SessionRuntime} ort @param {SessionHostOptions} [options] @returns {SessionHost} */
@@ -98,17 +126,34 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
   /** Copying sessions by direction, type and rank. @type {Map<string, InferenceSession>} */
   const copiers = new Map();
 
+  /** Memory that holds no state now, by type and number of elements. @type {Map<string, HostTensor['data'][]>} */
+  const spares = new Map();
+
+  /** @param {DType} dtype @param {readonly number[]} shape */
+  const spareKey = (dtype, shape) => `${dtype} ${sizeOf(shape)}`;
+
+  /** A tensor to write into. @param {StateTensor} slot */
+  const takeSpare = ({ dtype, shape }) => tensor(dtype, shape, spares.get(spareKey(dtype, shape))?.pop());
+
+  /** @param {StateTensor} slot @param {Tensor} value */
+  function giveSpare({ dtype, shape }, value) {
+    const key = spareKey(dtype, shape);
+    const known = spares.get(key);
+    if (known) known.push(dataOf(value));
+    else spares.set(key, [dataOf(value)]);
+  }
+
   /** @param {DType} dtype @param {readonly number[]} shape @param {HostTensor['data']} [data] @returns {Tensor} */
   function tensor(dtype, shape, data = new arrays[dtype](sizeOf(shape))) {
     return new ort.Tensor(dtype, /** @type {any} */ (data), shape);
   }
 
-  /** @param {HostTensor | HalfWire} wired @returns {StateTensor} */
-  function stateTensor(wired) {
-    const { shape } = wired;
-    if ('bits' in wired)
-      return { shape, current: float16Tensor(ort, wired.bits, shape), spare: undefined, exponent: wired.exponent };
-    return { shape, current: tensor(wired.dtype, shape, wired.data), spare: undefined, exponent: 0 };
+  /** @param {HostTensor | HalfWire} wired @param {boolean} isShared @returns {StateTensor} */
+  function stateTensor(wired, isShared) {
+    const { dtype, shape } = wired;
+    const [current, exponent] =
+      'bits' in wired ? [float16Tensor(ort, wired.bits, shape), wired.exponent] : [tensor(dtype, shape, wired.data), 0];
+    return { dtype, shape, current, exponent, isScratch: false, isShared };
   }
 
   /**
@@ -154,6 +199,13 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
     return tree;
   }
 
+  /** What a tensor holds. @param {Map<string, StateTensor>} state @param {string} name */
+  function valueOf(state, name) {
+    const { current } = /** @type {StateTensor} */ (state.get(name));
+    if (!current) throw new Error(`the scratch tensor "${name}" is read before it is written`);
+    return current;
+  }
+
   /** @param {number} id */
   function sessionOf(id) {
     const session = sessions.get(id);
@@ -163,44 +215,53 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
 
   /**
    * Runs into buffers made before.
-   * @param {InferenceSession} session @param {Map<string, StateTensor>} state @param {Tensors} feeds
+   * @param {InferenceSession} session @param {(name: string) => StateTensor} slotOf @param {Tensors} feeds
    * @returns {Promise<Tensors>}
    */
-  async function runInPlace(session, state, feeds) {
+  async function runInPlace(session, slotOf, feeds) {
     /** @type {Tensors} */
     const fetches = {};
-    /** @type {StateTensor[]} */
+    /** @type {{ slot: StateTensor, written: Tensor }[]} */
     const replaced = [];
     for (const { name, dtype, shape } of describe(session.outputMetadata)) {
       if (name.startsWith('n:')) {
-        const slot = /** @type {StateTensor} */ (state.get(name.slice(2)));
-        slot.spare ??= tensor(dtype, slot.shape);
-        fetches[name] = slot.spare;
-        replaced.push(slot);
+        const slot = slotOf(name);
+        const isWrittenOver = slot.isScratch && slot.current && !Object.hasOwn(feeds, `s:${name.slice(2)}`);
+        const written = isWrittenOver ? /** @type {Tensor} */ (slot.current) : takeSpare(slot);
+        fetches[name] = written;
+        if (!isWrittenOver) replaced.push({ slot, written });
       } else fetches[name] = tensor(dtype, shape); // written in place, then handed to the other thread without a copy
     }
-    await session.run(feeds, fetches);
-    beforeCommit();
-    for (const slot of replaced) [slot.current, slot.spare] = [/** @type {Tensor} */ (slot.spare), slot.current];
+    try {
+      freeCopies(await session.run(feeds, fetches), fetches);
+      beforeCommit();
+    } catch (error) {
+      for (const { slot, written } of replaced) giveSpare(slot, written);
+      throw error;
+    }
+    for (const { slot, written } of replaced) {
+      if (slot.current && !slot.isShared) giveSpare(slot, slot.current);
+      replace(slot, written);
+    }
     return fetches;
   }
 
   /**
    * Runs into buffers that the provider makes.
-   * @param {InferenceSession} session @param {Map<string, StateTensor>} state @param {Tensors} feeds
+   * @param {InferenceSession} session @param {(name: string) => StateTensor} slotOf @param {Tensors} feeds
    * @returns {Promise<Tensors>}
    */
-  async function runIntoNew(session, state, feeds) {
+  async function runIntoNew(session, slotOf, feeds) {
     const results = await session.run(feeds);
     const replacing = session.outputNames.filter((name) => name.startsWith('n:'));
-    const valueOf = (/** @type {string} */ name) => /** @type {Tensor} */ (results[name]);
+    const resultOf = (/** @type {string} */ name) => /** @type {Tensor} */ (results[name]);
     try {
       beforeCommit();
     } catch (error) {
-      for (const name of replacing) if (isResident(valueOf(name))) valueOf(name).dispose();
+      for (const name of replacing) if (isResident(resultOf(name))) resultOf(name).dispose();
       throw error;
     }
-    for (const name of replacing) replace(/** @type {StateTensor} */ (state.get(name.slice(2))), valueOf(name));
+    for (const name of replacing) replace(slotOf(name), resultOf(name));
     return results;
   }
 
@@ -216,13 +277,17 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
       return undefined;
     },
 
-    async upload({ tree, tensors }) {
+    async upload({ tree, tensors, scratch }) {
+      /** @type {Map<string, StateTensor>} */
       const state = new Map();
       trees.set(tree, state);
+      for (const [name, { dtype, shape }] of Object.entries(scratch))
+        state.set(name, { dtype, shape, current: undefined, exponent: 0, isScratch: true, isShared: false });
+      const shared = sharedBuffers(tensors);
       try {
         for (const [name, wired] of Object.entries(tensors)) {
-          const slot = stateTensor(wired);
-          slot.current = await copyTo(slot.current, 'gpu-buffer');
+          const slot = stateTensor(wired, shared.has(('bits' in wired ? wired.bits : wired.data).buffer));
+          slot.current = await copyTo(/** @type {Tensor} */ (slot.current), 'gpu-buffer');
           state.set(name, slot);
         }
       } catch (error) {
@@ -237,6 +302,7 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
       for (const [name, { dtype, shape, data }] of Object.entries(tensors)) {
         const slot = /** @type {StateTensor} */ (state.get(name));
         if (residence) replace(slot, await copyTo(tensor(dtype, shape, data), 'gpu-buffer'));
+        else if (slot.isShared || !slot.current) replace(slot, tensor(dtype, shape, data));
         else /** @type {any} */ (slot.current.data).set(data);
       }
       return undefined;
@@ -247,7 +313,8 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
       /** @type {[string, HostTensor | HalfWire][]} */
       const entries = [];
       for (const name of names) {
-        const { shape, current, exponent } = /** @type {StateTensor} */ (state.get(name));
+        const { shape, exponent } = /** @type {StateTensor} */ (state.get(name));
+        const current = valueOf(state, name);
         if (current.type === 'float16') {
           entries.push([name, { dtype: 'float32', shape, bits: bitsOf(current).slice(), exponent }]);
         } else entries.push([name, toHost(await copyTo(current, 'cpu'))]);
@@ -261,10 +328,10 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
         const slot = /** @type {StateTensor} */ (state.get(name));
         const scale = 2 ** -slot.exponent;
         const wide = Float32Array.from(
-          bitsOf(slot.current),
+          bitsOf(valueOf(state, name)),
           (pattern) => /** @type {number} */ (values[pattern]) * scale,
         );
-        slot.current = tensor('float32', slot.shape, wide);
+        replace(slot, tensor('float32', slot.shape, wide));
         slot.exponent = 0;
       }
       return undefined;
@@ -272,9 +339,12 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
 
     releaseTree({ tree }) {
       const state = trees.get(tree) ?? new Map();
-      disposeTree(state);
-      if (inPlace) freeMemory(state);
       trees.delete(tree);
+      disposeTree(state);
+      if (!inPlace) return undefined;
+      const held = [...state.values()].flatMap(({ current }) => (current ? [dataOf(current)] : []));
+      freeMemory([...held, ...[...spares.values()].flat()]);
+      spares.clear();
       return undefined;
     },
 
@@ -285,21 +355,23 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
       return { inputs: describe(session.inputMetadata), outputs: describe(session.outputMetadata) };
     },
 
-    async run({ fn, tree, inputs }) {
+    async run({ fn, tree, inputs, names }) {
       const session = sessionOf(fn);
       const state = treeOf(tree);
+      const heldBy = (/** @type {string} */ port) => /** @type {string} */ (names[port.slice(2)]);
       /** @type {Record<string, Tensor>} */
       const feeds = {};
       for (const name of session.inputNames) {
         const key = name.slice(2);
         if (name.startsWith('s:')) {
-          feeds[name] = /** @type {StateTensor} */ (state.get(key)).current;
+          feeds[name] = valueOf(state, heldBy(name));
           continue;
         }
         const { dtype, shape, data } = /** @type {HostTensor} */ (inputs[key]);
         feeds[name] = tensor(dtype, shape, data);
       }
-      const results = await (inPlace ? runInPlace : runIntoNew)(session, state, feeds);
+      const slotOf = (/** @type {string} */ port) => /** @type {StateTensor} */ (state.get(heldBy(port)));
+      const results = await (inPlace ? runInPlace : runIntoNew)(session, slotOf, feeds);
       const outputs = session.outputNames.filter((name) => name.startsWith('o:'));
       // fromEntries, not assignment: a tensor may be called `__proto__`.
       return Object.fromEntries(
