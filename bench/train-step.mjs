@@ -139,11 +139,9 @@ function torchSide({ model, batch, files }, style) {
 /** Steps of each in turns: by round and contender. */
 async function roundsOf(contenders) {
   const rounds = [];
-  const memory = process.env.BENCH_DEBUG;
   for (let round = -1; round < given.rounds; round++) {
     const measured = [];
     for (const side of contenders) measured.push(await side.ask({ command: 'run', steps: given.steps }));
-    if (memory) console.log(measured);
     // The first round warms caches and allocators.
     if (round >= 0) rounds.push(measured);
   }

@@ -81,7 +81,6 @@ await serve({
       seconds: (performance.now() - start) / 1000,
       cpuSeconds: cpuSeconds() - cpu,
       losses: [metrics['generator/loss'], metrics['auxiliary/loss']],
-      rss: process.memoryUsage.rss(),
       peakRss: peakRss(),
     };
   },

@@ -25,10 +25,11 @@ export interface OnnxEngineOptions extends EngineOptions {
 }
 
 /**
- * Graphs whose intermediate results take more bytes give that memory back after each run: an arena would keep it, and up to
- * twice as much, beside the state and beside the arenas of other graphs. Smaller ones are faster with their arena.
+ * Bytes of intermediate results from which on a graph is run with little memory rather than fast: some results are computed
+ * twice instead of kept for the backward pass, and the memory is given back after each run, where an arena would keep it, and
+ * up to twice as much, beside the state and beside the arenas of other graphs.
  */
-const withoutArena = 2 ** 28;
+const largeResults = 2 ** 28;
 
 /**
  * Makes an engine that runs traced graphs on onnxruntime.
@@ -49,6 +50,7 @@ export async function createOnnxEngine(options: OnnxEngineOptions = {}): Promise
   const residence = isResident ? (await loading).residenceOn(provider.executionProviders) : undefined;
   const { versions } = await loadRuntime(worker, provider, residence);
   const device = await provider.describe(threads);
+  const recomputesFrom = provider.backend === 'cpu' ? largeResults : Infinity;
   const sessionOptions = (intermediateBytes: number) => ({
     executionProviders: provider.executionProviders,
     intraOpNumThreads: threads,
@@ -58,9 +60,15 @@ export async function createOnnxEngine(options: OnnxEngineOptions = {}): Promise
     logSeverityLevel: 4, // errors are thrown, so onnxruntime need not print them as well
     // Planned memory patterns nearly double the resident memory of two training graphs and save no measurable time.
     enableMemPattern: false,
-    enableCpuMemArena: intermediateBytes < withoutArena,
-    // Spinning threads wait for work at full power, which costs more than waking them.
-    extra: { session: { intra_op: { allow_spinning: '0' } } },
+    enableCpuMemArena: intermediateBytes < recomputesFrom,
+    extra: {
+      // Spinning threads wait for work at full power, which costs more than waking them.
+      session: { intra_op: { allow_spinning: '0' } },
+      // What is computed twice to save memory would be merged again.
+      ...(intermediateBytes < recomputesFrom
+        ? {}
+        : { optimization: { disable_specified_optimizers: 'CommonSubexpressionElimination' } }),
+    },
     ...options.sessionOptions,
   });
 
@@ -68,7 +76,7 @@ export async function createOnnxEngine(options: OnnxEngineOptions = {}): Promise
   return sessionEngine({
     info: { name, versions, ...device },
     host: worker,
-    emit: options.emit ?? tracingEmitter(provider.backend === 'webgpu' ? webgpuLowering : {}),
+    emit: options.emit ?? tracingEmitter(provider.backend === 'webgpu' ? webgpuLowering : {}, recomputesFrom),
     sessionOptions,
     isResident,
   });

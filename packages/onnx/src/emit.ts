@@ -121,7 +121,12 @@ function graphOf(graph: TracedGraph, options: EmitOptions): GraphProto {
     if (scale) literals.push(scale);
     return casts;
   });
-  const nodes = [...widened, ...graph.nodes.map((node, index) => nodeOf(node, index, used, nameOf))];
+  // For the same reason before the others, although they read what those make: onnxruntime takes nodes in any order.
+  const ordered = [
+    ...graph.nodes.filter(({ isRepeated }) => isRepeated),
+    ...graph.nodes.filter(({ isRepeated }) => !isRepeated),
+  ];
+  const nodes = [...widened, ...ordered.map((node, index) => nodeOf(node, index, used, nameOf))];
   const copied = graph.outputs.filter((port) => names.get(port.value) !== portName(port));
   copied.forEach((port, index) => (copies[index]!.input = [nameOf(port.value)]));
 

@@ -57,6 +57,8 @@ export interface GraphNode {
   readonly outputs: readonly Value[];
   /** Outputs from this index on may be left out when nobody reads them. */
   readonly numRequiredOutputs: number;
+  /** True for a node that computes again what another has computed, to be run just before its result is read. */
+  readonly isRepeated?: boolean;
 }
 
 /** What an input or output of the graph means to the traced function. */

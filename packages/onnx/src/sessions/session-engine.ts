@@ -24,6 +24,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { LoweringOptions } from '../builder.js';
 import { graphCost } from '../cost.js';
 import { emitModel } from '../emit.js';
+import { recomputeResults } from '../passes/recompute.js';
 import { trace } from '../trace.js';
 import { float16Values, hostTreeOf, wireTree } from './half-state.js';
 import { portSpecs, prefixes, type HostOperation, type HostOperations } from './protocol.js';
@@ -75,13 +76,18 @@ interface TreeState {
   readonly halves: Map<string, number>;
 }
 
-/** The tracer of this package. */
-export function tracingEmitter(lowering: LoweringOptions = {}): ModelEmitter {
+/**
+ * The tracer of this package.
+ *
+ * @param recomputeFrom - bytes of intermediate results from which on some are computed twice instead of kept. @default never
+ */
+export function tracingEmitter(lowering: LoweringOptions = {}, recomputeFrom = Infinity): ModelEmitter {
   return async (fn, signature) => {
     // While another backend starts (asynchronously), tfjs refuses every op on any backend, the tracer's included.
     await (tf.engine() as unknown as { pendingBackendInit?: Promise<boolean> | null }).pendingBackendInit;
-    const graph = trace(fn, signature, lowering);
-    const { peakBytes } = graphCost(graph);
+    const traced = trace(fn, signature, lowering);
+    const { peakBytes } = graphCost(traced);
+    const graph = peakBytes >= recomputeFrom ? recomputeResults(traced) : traced;
     return Object.assign((halves: Readonly<Record<string, number>>) => emitModel(graph, { halves }), {
       intermediateBytes: peakBytes,
     });
