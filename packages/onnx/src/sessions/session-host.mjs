@@ -15,7 +15,7 @@
  */
 
 /** @import { DType, HostTensor } from '@dimo/core' */
-/** @import { HalfWire, HostOperation, HostOperations, Residence, SessionPort, HostFailure, WireTree } from './protocol.js' */
+/** @import { HalfWire, HostOperation, HostOperations, Residence, SessionPort, HostFailure } from './protocol.js' */
 /** @import { RuntimeMetadata, RuntimeSession as InferenceSession, RuntimeTensor as Tensor, SessionHost, SessionHostOptions, SessionRuntime } from './session-host.mjs' */
 /**
  * `current` is float32 times 2^-exponent where it is float16; a scratch tensor has none until it is written. Memory that is
@@ -24,10 +24,9 @@
  */
 /** @typedef {Record<string, Tensor>} Tensors */
 
-const arrays = { float32: Float32Array, int32: Int32Array, bool: Uint8Array };
+import { dataOf, freeCopies, freeMemory, sharedBuffers } from './host-memory.mjs';
 
-/** Bytes of a buffer that is given back as soon as it is released. */
-const worthFreeing = 2 ** 20;
+const arrays = { float32: Float32Array, int32: Int32Array, bool: Uint8Array };
 
 /** @param {readonly number[]} shape */
 const sizeOf = (shape) => shape.reduce((product, length) => product * length, 1);
@@ -69,50 +68,12 @@ function disposeTree(state) {
   for (const { current } of state.values()) if (current && isResident(current)) current.dispose();
 }
 
-/**
- * Gives the memory of released tensors back now. The garbage collector would do so some day: it does not see that the next
- * function to be run needs gigabytes outside of its heap. A message to a port that is closed is dropped with all it holds.
- * @param {readonly HostTensor['data'][]} arrays
- */
-function freeMemory(arrays) {
-  const buffers = new Set(arrays.map(({ buffer }) => buffer));
-  const large = [...buffers].filter((buffer) => buffer instanceof ArrayBuffer && buffer.byteLength >= worthFreeing);
-  if (large.length === 0) return;
-  const { port1, port2 } = new MessageChannel();
-  port2.close();
-  port1.postMessage(null, /** @type {ArrayBuffer[]} */ (large));
-  port1.close();
-}
-
-/**
- * onnxruntime-node (1.30) returns a copy of every output, also of those that it has written where it was told to.
- * @param {Tensors} results @param {Tensors} fetches
- */
-function freeCopies(results, fetches) {
-  const written = new Set(Object.values(fetches).map((value) => dataOf(value).buffer));
-  freeMemory(Object.values(results).flatMap((value) => (written.has(dataOf(value).buffer) ? [] : [dataOf(value)])));
-}
-
 /** @param {StateTensor} slot @param {Tensor} value */
 function replace(slot, value) {
   const old = slot.current;
   slot.current = value;
   slot.isShared = false;
   if (old && isResident(old)) old.dispose();
-}
-
-/** The elements of a tensor on the host. @param {Tensor} tensor */
-const dataOf = (tensor) => /** @type {HostTensor['data']} */ (tensor.data);
-
-/** Buffers that several tensors of a tree share. @param {WireTree} tensors */
-function sharedBuffers(tensors) {
-  const seen = new Set();
-  const shared = new Set();
-  for (const wired of Object.values(tensors)) {
-    const { buffer } = 'bits' in wired ? wired.bits : wired.data;
-    (seen.has(buffer) ? shared : seen).add(buffer);
-  }
-  return shared;
 }
 
 /** @param {SessionRuntime} ort @param {SessionHostOptions} [options] @returns {SessionHost} */
