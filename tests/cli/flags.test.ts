@@ -235,6 +235,15 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
       ['--out', '--teacher', '--json', '--quiet'].map((flag): [string, Row] => [flag, seen('import')]),
     ),
   },
+  export: {
+    '--plugin': { asIn: 'info' },
+    '--config': { asIn: 'info' },
+    ...Object.fromEntries(
+      ['--to', '--out', '--float', '--batch', '--weights-file', '--operators', '--set', '--json', '--quiet'].map(
+        (flag): [string, Row] => [flag, seen('export')],
+      ),
+    ),
+  },
   doctor: {
     '--json': { with: ['--json'] },
     '--no-bench': { seenIn: 'cli/flags.test.ts' },

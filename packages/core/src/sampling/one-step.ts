@@ -6,7 +6,7 @@ import { checkConditions } from '../model/check-conditions.js';
 import { requireInteger } from '../options/check-options.js';
 import { checkHostTree, checkSpecTree, checkValues } from '../engine/check-tensors.js';
 import { checkTree } from '../tensors/check-tree.js';
-import type { DeviceTree, Engine } from '../engine/engine.js';
+import type { DeviceTree, Engine, PureFunction } from '../engine/engine.js';
 import { OptionError } from '../errors.js';
 import { forwardPass } from '../model/forward-pass.js';
 import { conditionSpecs } from '../model/guidance.js';
@@ -78,6 +78,59 @@ export interface OneStepSampler {
   dispose(): Promise<void>;
 }
 
+/** One pass of a generator as a pure function: for engines, and for files that other programs run. */
+export interface OneStepFunction {
+  /** Output `tokens`, int32 [batch, L]. */
+  readonly fn: PureFunction;
+  /**
+   * `condition/<name>`, `initialTokens`, `time/<name>`, `tokenDraws`, and with embedding noise `embeddingNoise` and the
+   * scalar `embeddingNoiseScale`.
+   */
+  inputs(batchSize: number): SpecTree;
+}
+
+/**
+ * One pass of a generator, from numbers that are drawn to tokens.
+ *
+ * @throws OptionError for a wrong token initialization or sampling option.
+ */
+export function oneStepFunction(
+  model: MaskedDiffusionModel,
+  { tokenInit, sampling = {}, state = modelState(model) }: Omit<CompileOneStepOptions, 'batchSize'>,
+): OneStepFunction {
+  checkSampling(sampling);
+  checkTokenInit(tokenInit);
+  return {
+    fn(stateTensors, given) {
+      const normal = given['embeddingNoise'] as Tensor3D | undefined;
+      const noise = normal && tf.mul<Tensor3D>(normal, tokenInit.noiseDeviation);
+      const logits = forwardPass(model, state.weights(stateTensors), {
+        tokens: given['initialTokens'] as Tensor2D,
+        condition: subtree('condition', given),
+        time: subtree('time', given),
+        ...(noise ? { embeddingNoise: { noise, scale: given['embeddingNoiseScale'] as Scalar } } : {}),
+      });
+      return { outputs: { tokens: sampleTokens(logits, given['tokenDraws']!, model.tokenSpace, sampling) } };
+    },
+    inputs(batchSize) {
+      const row = [batchSize, sequenceLength(model.tokenSpace)];
+      const draws = tokenDrawSpec(model.tokenSpace, sampling);
+      return {
+        ...conditionSpecs(model, batchSize),
+        initialTokens: { dtype: 'int32', shape: row },
+        ...timeSpecs(model, batchSize),
+        tokenDraws: { ...draws, shape: [batchSize, ...draws.shape] },
+        ...(tokenInit.embeddingNoise > 0
+          ? {
+              embeddingNoise: { dtype: 'float32', shape: [...row, model.embeddingWidth] },
+              embeddingNoiseScale: { dtype: 'float32', shape: [] },
+            }
+          : {}),
+      };
+    },
+  };
+}
+
 /**
  * Compiles a generator.
  *
@@ -90,38 +143,10 @@ export async function compileOneStep(
 ): Promise<OneStepSampler> {
   const { batchSize, tokenInit, sampling = {}, state = modelState(model) } = options;
   requireInteger(batchSize, 'one-step generator: batchSize');
-  checkSampling(sampling);
-  checkTokenInit(tokenInit);
-  const length = sequenceLength(model.tokenSpace);
+  const oneStep = oneStepFunction(model, { tokenInit, sampling, state });
   const hasNoise = tokenInit.embeddingNoise > 0;
-  const row = [batchSize, length];
-  const draws = tokenDrawSpec(model.tokenSpace, sampling);
-  const inputs: SpecTree = {
-    ...conditionSpecs(model, batchSize),
-    initialTokens: { dtype: 'int32', shape: row },
-    ...timeSpecs(model, batchSize),
-    tokenDraws: { ...draws, shape: [batchSize, ...draws.shape] },
-    ...(hasNoise
-      ? {
-          embeddingNoise: { dtype: 'float32', shape: [...row, model.embeddingWidth] },
-          embeddingNoiseScale: { dtype: 'float32', shape: [] },
-        }
-      : {}),
-  };
-  const compiled = await engine.compile(
-    (stateTensors, given) => {
-      const normal = given['embeddingNoise'] as Tensor3D | undefined;
-      const noise = normal && tf.mul<Tensor3D>(normal, tokenInit.noiseDeviation);
-      const logits = forwardPass(model, state.weights(stateTensors), {
-        tokens: given['initialTokens'] as Tensor2D,
-        condition: subtree('condition', given),
-        time: subtree('time', given),
-        ...(noise ? { embeddingNoise: { noise, scale: given['embeddingNoiseScale'] as Scalar } } : {}),
-      });
-      return { outputs: { tokens: sampleTokens(logits, given['tokenDraws']!, model.tokenSpace, sampling) } };
-    },
-    { state: state.specs, inputs },
-  );
+  const inputs = oneStep.inputs(batchSize);
+  const compiled = await engine.compile(oneStep.fn, { state: state.specs, inputs });
   return {
     batchSize,
     model,
