@@ -2,7 +2,7 @@
 import { createRegistry, definePlugin, int32, type Dataset, type TeacherPlugin } from '@dimo/core';
 import { maskgitTeacher } from '@dimo/teacher-maskgit';
 import { expect, it } from 'vitest';
-import { loadConfig } from './config/load.js';
+import { loadConfig } from '../config/load.js';
 import { withArchitectures } from './resolved-architectures.js';
 
 const empty = { count: 0, pixels: new Uint8Array(), labels: int32([0], []) };

@@ -18,8 +18,8 @@ import {
 } from '@dimo/core';
 import { encodeImages } from '@dimo/teacher-maskgit';
 import { splitSource } from '@dimo/eval';
-import type { DimoConfig } from './config/schema.js';
-import { generatorSettings } from './sampler-asked.js';
+import type { DimoConfig } from '../config/schema.js';
+import { generatorSettings } from '../models/sampler-asked.js';
 import { openDecoder, residentModel, samplingOf, type ModelParts, type NetworkSettings } from '@dimo/pipeline';
 
 /** Draws samples; sample i depends on the seed and i alone. */

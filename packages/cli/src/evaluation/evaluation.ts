@@ -22,19 +22,13 @@ import {
   type EvaluationRow,
   type FeatureExtractor,
 } from '@dimo/eval';
-import { didYouMean } from './config/nearest.js';
-import type { DimoConfig } from './config/schema.js';
-import { evaluationConditions, type EvaluationConditions } from './evaluation-conditions.js';
-import {
-  firstImages,
-  generatorMethod,
-  realMethods,
-  teacherMethods,
-  type EvaluationMethod,
-} from './evaluation-methods.js';
-import { promptPage, type PromptPage } from './evaluation-page.js';
-import { loadJudge, loadReference, type LoadedJudge } from './evaluation-reference.js';
-import { encodeGrid } from './images.js';
+import { didYouMean } from '../config/nearest.js';
+import type { DimoConfig } from '../config/schema.js';
+import { evaluationConditions, type EvaluationConditions } from './conditions.js';
+import { firstImages, generatorMethod, realMethods, teacherMethods, type EvaluationMethod } from './methods.js';
+import { promptPage, type PromptPage } from './page.js';
+import { loadJudge, loadReference, type LoadedJudge } from './reference.js';
+import { encodeGrid } from '../output/images.js';
 
 /** What is evaluated. */
 export interface EvaluationTask {

@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 import { findTeacher, presetLocation } from './models.js';
-import { loadRegistry } from './plugins.js';
+import { loadRegistry } from '../project/plugins.js';
 
 it('a preset is found by name and by folder, with and without its plugin', async () => {
   const registry = await loadRegistry([], fileURLToPath(new URL('.', import.meta.url)));

@@ -1,17 +1,17 @@
 /** What the training commands share: a new or a resumed run, its engine, and the end of it. */
 import type { RunFolder } from '@dimo/backend-node';
 import { OptionError, type Engine } from '@dimo/core';
-import type { DimoConfig } from './config/schema.js';
-import { exitFailed, exitOk } from './failure.js';
-import { healthLine, type Health } from './health.js';
-import type { TrainingFlags } from './flags.js';
-import { openExistingRun, openNewRun, readRunConfig, writeRunConfig } from './run/folder.js';
-import { writeHealth } from './run/health-file.js';
-import { writeResult, type TrainRunResult } from './run/train-run.js';
-import { openEngine, openProject, type Project } from './session.js';
-import { resumeCommand } from './resume-command.js';
-import { print, printError, printJson } from './terminal.js';
-import { formatDuration } from './run/progress.js';
+import type { DimoConfig } from '../config/schema.js';
+import { exitFailed, exitOk } from '../output/failure.js';
+import { healthLine, type Health } from '../run/health.js';
+import type { TrainingFlags } from '../flags/flags.js';
+import { openExistingRun, openNewRun, readRunConfig, writeRunConfig } from '../run/folder.js';
+import { writeHealth } from '../run/health-file.js';
+import { writeResult, type TrainRunResult } from '../run/train-run.js';
+import { openEngine, openProject, type Project } from '../project/session.js';
+import { resumeCommand } from '../flags/resume-command.js';
+import { print, printError, printJson } from '../output/terminal.js';
+import { formatDuration } from '../run/progress.js';
 
 /** Everything a training command works with. */
 export interface TrainingSession {

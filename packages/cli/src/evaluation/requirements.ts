@@ -1,8 +1,8 @@
 /** What an evaluation needs, checked before anything is computed for it. */
 import { checkTexts, OptionError, type Dataset, type PluginRegistry, type TeacherDefinition } from '@dimo/core';
-import type { DimoConfig } from './config/schema.js';
-import { cutNote } from './distillation-conditions.js';
-import { evaluationClasses, readPagePrompts } from './evaluation-conditions.js';
+import type { DimoConfig } from '../config/schema.js';
+import { cutNote } from '../training/distillation-conditions.js';
+import { evaluationClasses, readPagePrompts } from './conditions.js';
 import { selectMetrics } from './evaluation.js';
 
 /** Parts of the inception score; each needs a sample. */

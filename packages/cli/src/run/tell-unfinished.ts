@@ -1,6 +1,6 @@
 /** Says of runs whose results are used that they have not come to their end. */
-import { unfinishedNote } from './run/parts.js';
-import { printError } from './terminal.js';
+import { unfinishedNote } from './parts.js';
+import { printError } from '../output/terminal.js';
 
 /**
  * Prints a line for each folder that is an unfinished run.

@@ -2,10 +2,10 @@
 import { folderWeightSource } from '@dimo/backend-node';
 import { DimoError, type Dataset, type PluginRegistry } from '@dimo/core';
 import { defineTokenizer, readTokenizer, tokenizerConfigFor } from '@dimo/teacher-maskgit';
-import { mergedSections } from './config/load.js';
-import type { DimoConfig } from './config/schema.js';
+import { mergedSections } from '../config/load.js';
+import type { DimoConfig } from '../config/schema.js';
 import { trainedTeacherPlugin } from './models.js';
-import { resolvePart } from './run/parts.js';
+import { resolvePart } from '../run/parts.js';
 
 /**
  * The configuration with the complete keys of `train.tokenizer.config` and `train.teacher.config`, sizes as they follow

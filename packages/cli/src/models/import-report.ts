@@ -4,8 +4,8 @@ import { escapeText, type InspectedModel, type InspectedPart } from '@dimo/core'
 import { join } from 'node:path';
 import { importFileName } from './imported-model.js';
 import type { ModelLayout } from './model-layout.js';
-import { formatBytes } from './run/progress.js';
-import { print, printError, printJson } from './terminal.js';
+import { formatBytes } from '../run/progress.js';
+import { print, printError, printJson } from '../output/terminal.js';
 
 /** A finished import. */
 export interface ImportOutcome {

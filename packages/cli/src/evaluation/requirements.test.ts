@@ -2,9 +2,9 @@
 import { int32, type Dataset, type TeacherDefinition } from '@dimo/core';
 import { imageMetrics, intraClassVariance } from '@dimo/eval';
 import { describe, expect, it } from 'vitest';
-import { checkConfig } from './config/check.js';
-import { evaluationClasses } from './evaluation-conditions.js';
-import { checkEvaluation } from './evaluation-requirements.js';
+import { checkConfig } from '../config/check.js';
+import { evaluationClasses } from './conditions.js';
+import { checkEvaluation } from './requirements.js';
 
 const numClasses = 3;
 const labels = Int32Array.from({ length: 60 }, (_, i) => i % numClasses);

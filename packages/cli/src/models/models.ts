@@ -21,12 +21,12 @@ import {
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { didYouMean, didYouMeanPath } from './config/nearest.js';
-import type { DimoConfig } from './config/schema.js';
+import { didYouMean, didYouMeanPath } from '../config/nearest.js';
+import type { DimoConfig } from '../config/schema.js';
 import { modelFolder, openSource, readImport, type ImportedModel } from './imported-model.js';
 import { recognizeModel } from './model-layout.js';
-import { loadRegistry } from './plugins.js';
-import { isRunFolder, partOfRun, withoutPart } from './run/parts.js';
+import { loadRegistry } from '../project/plugins.js';
+import { isRunFolder, partOfRun, withoutPart } from '../run/parts.js';
 
 /** A teacher and where it came from. */
 export interface FoundTeacher {

@@ -20,7 +20,7 @@ import {
 } from '@dimo/core';
 import { z } from 'zod';
 import type { TokenizerTrainingOptions } from '@dimo/teacher-maskgit';
-import type { DimoConfig } from './config/schema.js';
+import type { DimoConfig } from '../config/schema.js';
 
 /** Options of a distillation by `dimo`. */
 export function distillationOptions({ distill, seed }: Pick<DimoConfig, 'distill' | 'seed'>): DistillationOptions {

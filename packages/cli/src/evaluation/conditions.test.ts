@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { evaluationConditions, readPagePrompts } from './evaluation-conditions.js';
+import { evaluationConditions, readPagePrompts } from './conditions.js';
 
 /** Prompts as their lengths. */
 const prompts: ConditionSource = {

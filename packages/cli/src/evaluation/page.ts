@@ -1,8 +1,8 @@
 /** The page of prompts in a report: a grid for each prompt, a row for each method. */
 import { float32, type ConditionSource, type HostTensor } from '@dimo/core';
-import { readPagePrompts, type PagePrompt } from './evaluation-conditions.js';
-import { encodeGrid } from './images.js';
-import type { Sampler } from './evaluation-methods.js';
+import { readPagePrompts, type PagePrompt } from './conditions.js';
+import { encodeGrid } from '../output/images.js';
+import type { Sampler } from './methods.js';
 
 /** Pictures of a prompt by each method. */
 const picturesPerPrompt = 8;

@@ -5,9 +5,9 @@
 import tab from '@bomb.sh/tab';
 import type { Command } from 'commander';
 import { CommanderError } from 'commander';
-import { configFlags, type ConfigFlag } from './flags.js';
+import { configFlags, type ConfigFlag } from '../flags/flags.js';
 import { buildProgram, everyCommand } from './program.js';
-import { print, printError } from './terminal.js';
+import { print, printError } from '../output/terminal.js';
 
 const shells = ['bash', 'zsh', 'fish', 'powershell'];
 

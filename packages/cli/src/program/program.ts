@@ -1,8 +1,8 @@
 /** The commands, their flags and their help. Each command's work is imported when it runs. */
 import { Command, Option } from 'commander';
-import { addConfigFlags, collect, typedSettings, type ConfiguredCommand, type TrainingFlags } from './flags.js';
-import { cleanText, widthOf } from './terminal.js';
-import { version } from './version.js';
+import { addConfigFlags, collect, typedSettings, type ConfiguredCommand, type TrainingFlags } from '../flags/flags.js';
+import { cleanText, widthOf } from '../output/terminal.js';
+import { version } from '../version.js';
 
 /** Receives the exit code of the command that ran. */
 export interface ProgramResult {
@@ -37,7 +37,7 @@ export function buildProgram(result: ProgramResult): Command {
     .option('-q, --quiet', 'print only the result')
     .addHelpText('after', examples(['dimo demo', 'dimo demo --quick', 'dimo demo --engine wasm --seed 1']))
     .action(async (options: Record<string, unknown>, command: Command) => {
-      const { demo } = await import('./commands/demo.js');
+      const { demo } = await import('../commands/demo.js');
       const flags = allOptions(command, options);
       result.exitCode = await demo({ ...trainingFlags('demo', flags), quick: flags['quick'] === true });
     });
@@ -56,7 +56,7 @@ export function buildProgram(result: ProgramResult): Command {
       examples(['dimo train tokenizer --dataset mnist', 'dimo train tokenizer --dataset fashion-mnist --name fashion']),
     )
     .action(async (options: Record<string, unknown>, command: Command) => {
-      const { trainTokenizer } = await import('./commands/train-tokenizer.js');
+      const { trainTokenizer } = await import('../commands/train-tokenizer.js');
       result.exitCode = await trainTokenizer(trainingFlags('train tokenizer', allOptions(command, options)));
     });
   trainingOptions(configured(train, 'teacher', 'train teacher'))
@@ -69,7 +69,7 @@ export function buildProgram(result: ProgramResult): Command {
       ]),
     )
     .action(async (options: Record<string, unknown>, command: Command) => {
-      const { trainTeacher } = await import('./commands/train-teacher.js');
+      const { trainTeacher } = await import('../commands/train-teacher.js');
       result.exitCode = await trainTeacher(trainingFlags('train teacher', allOptions(command, options)));
     });
 
@@ -84,7 +84,7 @@ export function buildProgram(result: ProgramResult): Command {
       ]),
     )
     .action(async (options: Record<string, unknown>, command: Command) => {
-      const { distill } = await import('./commands/distill.js');
+      const { distill } = await import('../commands/distill.js');
       result.exitCode = await distill(trainingFlags('distill', allOptions(command, options)));
     });
 
@@ -109,7 +109,7 @@ export function buildProgram(result: ProgramResult): Command {
       ]),
     )
     .action(async (prompts: string[], options: Record<string, unknown>, command: Command) => {
-      const { sample } = await import('./commands/sample.js');
+      const { sample } = await import('../commands/sample.js');
       const flags = allOptions(command, options);
       result.exitCode = await sample({
         typed: typedSettings('sample', flags),
@@ -164,7 +164,7 @@ Environment:
 `,
     )
     .action(async (what: string, options: Record<string, unknown>) => {
-      const { importModel } = await import('./commands/import.js');
+      const { importModel } = await import('../commands/import.js');
       result.exitCode = await importModel({
         what,
         out: text(options['out']),
@@ -196,7 +196,7 @@ Environment:
       ]),
     )
     .action(async (options: Record<string, unknown>, command: Command) => {
-      const { serve } = await import('./commands/serve.js');
+      const { serve } = await import('../commands/serve.js');
       const flags = allOptions(command, options);
       result.exitCode = await serve({
         typed: typedSettings('serve', flags),
@@ -229,7 +229,7 @@ Environment:
       ]),
     )
     .action(async (options: Record<string, unknown>, command: Command) => {
-      const { evaluate } = await import('./commands/eval.js');
+      const { evaluate } = await import('../commands/eval.js');
       const flags = allOptions(command, options);
       result.exitCode = await evaluate({
         typed: typedSettings('eval', { ...flags, teacher: text(flags['teacher']) }),
@@ -250,7 +250,7 @@ Environment:
     .option('--json', 'print what was written as JSON')
     .addHelpText('after', examples(['dimo report runs/mnist-one-step', 'dimo report runs/demo --out demo.html']))
     .action(async (run: string, options: Record<string, unknown>) => {
-      const { report } = await import('./commands/report.js');
+      const { report } = await import('../commands/report.js');
       result.exitCode = await report({ run, out: text(options['out']), json: options['json'] === true });
     });
 
@@ -262,7 +262,7 @@ Environment:
     .option('--plugin <package|path>', 'adds a plugin; may be repeated', collect, [])
     .addHelpText('after', examples(['dimo doctor', 'dimo doctor --json']))
     .action(async (options: Record<string, unknown>) => {
-      const { doctor } = await import('./commands/doctor.js');
+      const { doctor } = await import('../commands/doctor.js');
       result.exitCode = await doctor({
         json: options['json'] === true,
         bench: options['bench'] !== false,
@@ -296,7 +296,7 @@ Environment:
       ]),
     )
     .action(async (what: string, options: Record<string, unknown>) => {
-      const { info } = await import('./commands/info.js');
+      const { info } = await import('../commands/info.js');
       result.exitCode = await info({
         what,
         typed: typedSettings('demo', options),

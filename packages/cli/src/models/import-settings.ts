@@ -1,6 +1,6 @@
 /** `--set` of `dimo import`: settings of a model that its files do not hold. */
 import { OptionError } from '@dimo/core';
-import { readYamlValue } from './config/yaml-source.js';
+import { readYamlValue } from '../config/yaml-source.js';
 
 /**
  * The settings as one object.

@@ -1,6 +1,6 @@
 /** Datasets by name, and the tokens and conditions that teachers are trained on. */
 import { OptionError, type Dataset, type PluginRegistry, type TokenDataset, type TokenDecoder } from '@dimo/core';
-import { didYouMean } from './config/nearest.js';
+import { didYouMean } from '../config/nearest.js';
 import type { Project } from './session.js';
 
 /** Loads a dataset of images. @throws OptionError if no plugin has one of that name. */

@@ -23,21 +23,21 @@ import {
   type Teacher,
 } from '@dimo/core';
 import { dirname, join, resolve } from 'node:path';
-import type { DimoConfig } from './config/schema.js';
+import type { DimoConfig } from '../config/schema.js';
 import {
   distillationConditions,
   readDistillationPrompts,
   type DistillationConditions,
 } from './distillation-conditions.js';
 import { configuredDistillation, warmupNote } from './distillation-settings.js';
-import { watchHealth, type FinalSamples, type Health } from './health.js';
-import { findTeacher, type FoundTeacher } from './models.js';
-import { folderInRun, writeFileAtomically } from './run/folder.js';
-import { runEndOf } from './run/health-file.js';
-import { sharedFileBytes, sharedFolderName, writeSharedFile } from './run/shared-files.js';
-import { trainRun, writeResult, type StepTools, type TrainRunResult } from './run/train-run.js';
+import { watchHealth, type FinalSamples, type Health } from '../run/health.js';
+import { findTeacher, type FoundTeacher } from '../models/models.js';
+import { folderInRun, writeFileAtomically } from '../run/folder.js';
+import { runEndOf } from '../run/health-file.js';
+import { sharedFileBytes, sharedFolderName, writeSharedFile } from '../run/shared-files.js';
+import { trainRun, writeResult, type StepTools, type TrainRunResult } from '../run/train-run.js';
 import { conditionsFor, openDecoder } from '@dimo/pipeline';
-import { version } from './version.js';
+import { version } from '../version.js';
 
 /** What a distillation needs. */
 export interface DistillTask {
@@ -198,7 +198,7 @@ function sampleWriter(
         await writeFileAtomically(`${base}.json`, `${JSON.stringify(named)}\n`);
         return;
       }
-      const { encodeGrid, gridColumns } = await import('./images.js');
+      const { encodeGrid, gridColumns } = await import('../output/images.js');
       const grid = encodeGrid(await decoder.images(tokens), gridColumns(count, conditions.numDifferent));
       await writeFileAtomically(`${base}.png`, grid.png);
       tools.summary(report.step, [{ tag: 'samples', ...grid }]);

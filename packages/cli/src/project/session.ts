@@ -1,11 +1,11 @@
 /** What every working command starts with: the configuration, the plugins it names, an engine. */
 import type { ChosenEngine } from '@dimo/backend-node';
 import { OptionError, type PluginRegistry } from '@dimo/core';
-import { refuseIneffective } from './config/ineffective.js';
-import { loadConfig, type LoadedConfig } from './config/load.js';
-import { didYouMean } from './config/nearest.js';
-import type { DimoConfig } from './config/schema.js';
-import type { TypedSettings } from './flags.js';
+import { refuseIneffective } from '../config/ineffective.js';
+import { loadConfig, type LoadedConfig } from '../config/load.js';
+import { didYouMean } from '../config/nearest.js';
+import type { DimoConfig } from '../config/schema.js';
+import type { TypedSettings } from '../flags/flags.js';
 import { loadRegistry, type BuiltInPlugin } from './plugins.js';
 
 /** A loaded project. */

@@ -2,7 +2,7 @@
  * Health of a distillation: the auxiliary model must be able to follow the generator, and the generator must keep its
  * diversity. Both fail silently: accuracy and a calm average look best exactly when modes are being lost.
  */
-import { formatNumber } from './run/progress.js';
+import { formatNumber } from './progress.js';
 
 /** How a training ended. `unknown`: too little of it was seen to tell. */
 export type HealthVerdict = 'good' | 'doubtful' | 'destroyed' | 'unknown';

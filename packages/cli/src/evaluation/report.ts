@@ -4,12 +4,12 @@ import { isAbsentFile, pathInside, readFileChecked } from '@dimo/backend-node';
 import { escapeText, OptionError } from '@dimo/core';
 import { readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { evaluationFileName, pluginCells, readEvaluation } from './evaluation-files.js';
-import { healthLine } from './health.js';
-import { readRunConfig, writeFileAtomically } from './run/folder.js';
-import { readHealth } from './run/health-file.js';
-import { readMetrics, type MetricsLine } from './run/metrics.js';
-import { version } from './version.js';
+import { evaluationFileName, pluginCells, readEvaluation } from './files.js';
+import { healthLine } from '../run/health.js';
+import { readRunConfig, writeFileAtomically } from '../run/folder.js';
+import { readHealth } from '../run/health-file.js';
+import { readMetrics, type MetricsLine } from '../run/metrics.js';
+import { version } from '../version.js';
 
 /** Bytes of a picture that is put into a report. */
 const maximumPictureBytes = 2 ** 26;

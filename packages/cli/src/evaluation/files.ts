@@ -5,8 +5,8 @@ import { formatTable, type EvaluationRow } from '@dimo/eval';
 import { readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Evaluation, PluginRow } from './evaluation.js';
-import { formatNumber } from './run/progress.js';
-import { writeFileAtomically } from './run/folder.js';
+import { formatNumber } from '../run/progress.js';
+import { writeFileAtomically } from '../run/folder.js';
 
 /** Content of `eval.json`. */
 export interface EvaluationFile {

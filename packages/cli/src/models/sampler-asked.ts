@@ -1,8 +1,8 @@
 /** How a person asks for samples to be drawn. */
 import type { SamplerSettings } from '@dimo/core';
 import type { GeneratorSettings } from '@dimo/pipeline';
-import type { DimoConfig } from './config/schema.js';
-import type { Project } from './session.js';
+import type { DimoConfig } from '../config/schema.js';
+import type { Project } from '../project/session.js';
 
 /** Sampler and options that go before the teacher's own: a teacher knows better how many steps it needs than any default. */
 export function samplerAsked({ config, given }: Pick<Project, 'config' | 'given'>): SamplerSettings {

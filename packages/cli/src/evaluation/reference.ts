@@ -16,10 +16,10 @@ import {
   type FeatureExtractor,
 } from '@dimo/eval';
 import { fileURLToPath } from 'node:url';
-import type { DimoConfig } from './config/schema.js';
+import type { DimoConfig } from '../config/schema.js';
 import { cached } from './content-cache.js';
-import { interruptible } from './run/interruptible.js';
-import { createProgress, type ProgressOptions } from './run/progress.js';
+import { interruptible } from '../run/interruptible.js';
+import { createProgress, type ProgressOptions } from '../run/progress.js';
 
 /** What making them needs. */
 export interface ReferenceContext {

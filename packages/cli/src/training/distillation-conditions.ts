@@ -16,7 +16,7 @@ import {
   type Teacher,
   type TextLine,
 } from '@dimo/core';
-import type { DimoConfig } from './config/schema.js';
+import type { DimoConfig } from '../config/schema.js';
 
 /** A teacher whose conditions are ready, and what its guidance leads away from. */
 export interface DistillationConditions {

@@ -3,9 +3,9 @@
  * answers at once; everything heavy is imported by the command that needs it.
  */
 import { CommanderError } from 'commander';
-import { exitCodeOf, printFailure } from './failure.js';
+import { exitCodeOf, printFailure } from '../output/failure.js';
 import { buildProgram } from './program.js';
-import { ignoreClosedPipes } from './terminal.js';
+import { ignoreClosedPipes } from '../output/terminal.js';
 
 /**
  * Runs one command line in this process.
