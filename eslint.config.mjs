@@ -153,6 +153,18 @@ export default tseslint.config(
   },
   ...folderOrder('core', coreFolders, [noNodeModules]),
   ...folderOrder('cli', cliFolders),
+  {
+    // `dimo --help` reads these files: what a command does is imported when it runs.
+    files: ['packages/cli/src/commands/*.flags.ts'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        {
+          patterns: [{ regex: '^(?!commander$|\\.\\./flags/)', message: 'Import the work of a command when it runs.' }],
+        },
+      ],
+    },
+  },
 );
 
 /** Rules by folder: no import from a folder that stands above it, nor what `patterns` refuses in the whole package. */

@@ -10,7 +10,7 @@ import { evaluateModels } from '../evaluation/evaluation.js';
 import { evaluationFileName, evaluationText, writeEvaluation } from '../evaluation/files.js';
 import { exitOk } from '../output/failure.js';
 import { healthLine } from '../run/health.js';
-import type { TrainingFlags } from '../flags/flags.js';
+import type { TrainingFlags } from '../flags/training-flags.js';
 import { writeReport } from '../evaluation/report.js';
 import { openNewRun, writeRunConfig } from '../run/folder.js';
 import { writeHealth } from '../run/health-file.js';

@@ -1,6 +1,6 @@
 /** `dimo distill`: a teacher into a generator of one step, or of few. */
 import { checkDistillation, distillRun, type DistillInputs, type DistillResult } from '../training/distill-run.js';
-import type { TrainingFlags } from '../flags/flags.js';
+import type { TrainingFlags } from '../flags/training-flags.js';
 import { shellQuoted } from '../flags/resume-command.js';
 import { tellUnfinished } from '../run/tell-unfinished.js';
 import { printError } from '../output/terminal.js';

@@ -26,7 +26,7 @@ import type { DimoConfig } from '../config/schema.js';
 import { findTokenDataset, requireDataset } from '../project/datasets.js';
 import { teacherTrainingOptions, warmupNote } from '../training/distillation-settings.js';
 import { trainedTeacherPlugin } from '../models/models.js';
-import type { TrainingFlags } from '../flags/flags.js';
+import type { TrainingFlags } from '../flags/training-flags.js';
 import { teacherHealth, type Health } from '../run/health.js';
 import { folderInRun, writeFileAtomically } from '../run/folder.js';
 import { runEndOf } from '../run/health-file.js';

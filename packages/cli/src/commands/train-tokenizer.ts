@@ -13,7 +13,7 @@ import { splitSource } from '@dimo/eval';
 import { join } from 'node:path';
 import { requireDataset } from '../project/datasets.js';
 import { tokenizerTrainingOptions, warmupNote } from '../training/distillation-settings.js';
-import type { TrainingFlags } from '../flags/flags.js';
+import type { TrainingFlags } from '../flags/training-flags.js';
 import { tokenizerHealth, type Health } from '../run/health.js';
 import { folderInRun, writeFileAtomically } from '../run/folder.js';
 import { runEndOf } from '../run/health-file.js';

@@ -179,19 +179,6 @@ export interface TypedSettings {
   readonly plugins: readonly string[];
 }
 
-/** Options that training commands share. */
-export interface TrainingFlags {
-  readonly typed: TypedSettings;
-  /** Folder of a run to continue. */
-  readonly resume: string | undefined;
-  /** Keys that may differ from the run that is continued. */
-  readonly resumeOverride: readonly string[];
-  readonly quiet: boolean;
-  readonly json: boolean;
-  /** Exit with 1 if the result is destroyed. */
-  readonly strictHealth: boolean;
-}
-
 /** Reads the configuration flags that were given. */
 export function typedSettings(name: ConfiguredCommand, options: Readonly<Record<string, unknown>>): TypedSettings {
   const settings: { path: string; text: string; where: string }[] = [];

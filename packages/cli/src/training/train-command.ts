@@ -4,7 +4,7 @@ import { OptionError, type Engine } from '@dimo/core';
 import type { DimoConfig } from '../config/schema.js';
 import { exitFailed, exitOk } from '../output/failure.js';
 import { healthLine, type Health } from '../run/health.js';
-import type { TrainingFlags } from '../flags/flags.js';
+import type { TrainingFlags } from '../flags/training-flags.js';
 import { openExistingRun, openNewRun, readRunConfig, writeRunConfig } from '../run/folder.js';
 import { writeHealth } from '../run/health-file.js';
 import { writeResult, type TrainRunResult } from '../run/train-run.js';
