@@ -94,7 +94,7 @@ function isTokenizer(path: string): boolean {
 }
 
 async function tokenizerFacts(folder: string): Promise<Facts> {
-  const { readTokenizer } = await import('@dimo/teacher-maskgit');
+  const { readTokenizer } = await import('@dimo/tokenizers');
   const { tokenizer, config } = await readTokenizer(folderWeightSource(folder));
   const { name, imageShape, grid, codebookSize, parameters } = tokenizer;
   return {

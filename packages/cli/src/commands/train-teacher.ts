@@ -169,7 +169,7 @@ async function checkInputs(
   const tokenData = await findTokenDataset(config.dataset, registry);
   if (tokenData) return checkTokenData(config, { plugin, given, tokenData });
   const dataset = await requireDataset(config.dataset, registry);
-  const { encodeImages, readTokenizer } = await import('@dimo/teacher-maskgit');
+  const { encodeImages, readTokenizer } = await import('@dimo/tokenizers');
   const source = config.train.teacher.tokenizer;
   if (source === undefined)
     throw new OptionError('train teacher: a dataset of images needs a tokenizer', {

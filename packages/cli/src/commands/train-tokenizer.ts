@@ -8,7 +8,7 @@ import {
   tokenizerTrainingProgram,
   tokenizerTrainingResult,
   type DefinedTokenizer,
-} from '@dimo/teacher-maskgit';
+} from '@dimo/tokenizers';
 import { splitSource } from '@dimo/eval';
 import { join } from 'node:path';
 import { requireDataset } from '../project/datasets.js';

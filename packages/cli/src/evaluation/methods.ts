@@ -16,7 +16,7 @@ import {
   type Teacher,
   type TeacherDefinition,
 } from '@dimo/core';
-import { encodeImages } from '@dimo/teacher-maskgit';
+import { encodeImages } from '@dimo/tokenizers';
 import { splitSource } from '@dimo/eval';
 import type { DimoConfig } from '../config/schema.js';
 import { generatorSettings } from '../models/sampler-asked.js';

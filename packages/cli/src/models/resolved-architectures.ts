@@ -1,7 +1,7 @@
 /** The architectures that a configuration leads to, for `dimo info config`: with the defaults of tokenizer and teacher. */
 import { folderWeightSource } from '@dimo/backend-node';
 import { DimoError, type Dataset, type PluginRegistry } from '@dimo/core';
-import { defineTokenizer, readTokenizer, tokenizerConfigFor } from '@dimo/teacher-maskgit';
+import { defineTokenizer, readTokenizer, tokenizerConfigFor } from '@dimo/tokenizers';
 import { mergedSections } from '../config/load.js';
 import type { DimoConfig } from '../config/schema.js';
 import { trainedTeacherPlugin } from './models.js';

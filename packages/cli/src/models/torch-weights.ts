@@ -37,7 +37,7 @@ export function withTorchWeights(source: WeightSource): WeightSource {
 
   async function convert(name: string): Promise<Uint8Array> {
     if (name.endsWith('.json')) return convertIndex(name);
-    const { openTorchWeights } = await import('@dimo/teacher-maskgit');
+    const { openTorchWeights } = await import('@dimo/core/weight-files');
     const opened = await openTorchWeights(source, name);
     try {
       return writeSafetensors(await opened.read(Object.keys(opened.specs)));

@@ -19,7 +19,7 @@ import {
   type TeacherTrainingOptions,
 } from '@dimo/core';
 import { z } from 'zod';
-import type { TokenizerTrainingOptions } from '@dimo/teacher-maskgit';
+import type { TokenizerTrainingOptions } from '@dimo/tokenizers';
 import type { DimoConfig } from '../config/schema.js';
 
 /** Options of a distillation by `dimo`. */

@@ -4,7 +4,7 @@
  * have made becomes an opaque value: it is not made, and nothing reads it. Names that only a file with a program in it has
  * (refused-globals.ts) are refused, so that the file is known for what it is. There is no switch to turn this off.
  */
-import { escapeText } from '@dimo/core';
+import { escapeText } from '../../text/escape-text.js';
 import { PickleInput } from './pickle-input.js';
 import { opcodeNames, refusedOpcodes } from './pickle-opcodes.js';
 import {

@@ -14,7 +14,7 @@ import {
   type ParameterList,
   type SpecTree,
 } from '@dimo/core';
-import { codebookName } from '../tokenizer/tokenizer.js';
+import { codebookName } from '../tokenizer.js';
 
 /** Size of a Taming VQModel. */
 export interface VqganConfig {

@@ -1,5 +1,6 @@
 /** The bytes of a pickle, taken from the front with every length checked. */
-import { escapeText, WeightError } from '@dimo/core';
+import { WeightError } from '../../errors.js';
+import { escapeText } from '../../text/escape-text.js';
 
 /** The bytes at hand end before the pickle does: it is cut off, or more of the file has to be read. */
 export class PickleCutOff extends WeightError {}

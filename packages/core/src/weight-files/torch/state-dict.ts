@@ -1,15 +1,8 @@
 /** State dicts in torch files: bare, or inside a trainer's checkpoint. */
-import {
-  bytesAsWeightFile,
-  escapeText,
-  openWeightFile,
-  sizeOf,
-  WeightError,
-  type HostTree,
-  type SpecTree,
-  type WeightFile,
-  type WeightSource,
-} from '@dimo/core';
+import { WeightError } from '../../errors.js';
+import { bytesAsWeightFile, openWeightFile, type WeightFile, type WeightSource } from '../../storage/weight-source.js';
+import { sizeOf, type HostTree, type SpecTree } from '../../tensors/tensors.js';
+import { escapeText } from '../../text/escape-text.js';
 import {
   isReadable,
   PickleDict,

@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { encodeImages } from './encode-images.js';
 import { patchVqTokenizer } from './patch-vq.js';
 import { tokenizerTrainingProgram, tokenizerTrainingResult } from './training.js';
-import { vqganTokenizer } from '../vqgan/vqgan.js';
+import { vqganTokenizer } from './vqgan/vqgan.js';
 
 beforeAll(() => tf.setBackend('cpu'));
 

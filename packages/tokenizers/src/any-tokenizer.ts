@@ -1,7 +1,7 @@
 /** Tokenizers by configuration. */
 import { describeValue, OptionError, requireObject, type PlainObject } from '@dimo/core';
-import { vqganTokenizer } from '../vqgan/vqgan.js';
-import { resolveVqgan, type VqganConfig } from '../vqgan/config.js';
+import { vqganTokenizer } from './vqgan/vqgan.js';
+import { resolveVqgan, type VqganConfig } from './vqgan/config.js';
 import { patchVqTokenizer, resolvePatchVq, type PatchVqConfig } from './patch-vq.js';
 import type { Tokenizer } from './tokenizer.js';
 

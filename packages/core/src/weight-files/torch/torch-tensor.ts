@@ -1,5 +1,7 @@
 /** Elements of the tensors in a torch file. */
-import { escapeText, NonFiniteError, sizeOf, WeightError, type DType, type HostTensor } from '@dimo/core';
+import { NonFiniteError, WeightError } from '../../errors.js';
+import { sizeOf, type DType, type HostTensor } from '../../tensors/tensors.js';
+import { escapeText } from '../../text/escape-text.js';
 import { elementSizes, isReadable, type TensorReference, type TorchDType } from './pickle-values.js';
 import type { ByteRange } from './zip.js';
 

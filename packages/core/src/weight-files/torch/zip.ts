@@ -4,7 +4,9 @@
  * (compression, encryption, overlaps, links, doubled or climbing names, headers that disagree) is refused: what the
  * directory shows before any entry is read, what an entry's own header shows before its content is used.
  */
-import { escapeText, WeightError, type WeightFile } from '@dimo/core';
+import { WeightError } from '../../errors.js';
+import type { WeightFile } from '../../storage/weight-source.js';
+import { escapeText } from '../../text/escape-text.js';
 import { crc32 } from './crc32.js';
 
 /** Bytes from `begin` to before `end`. */

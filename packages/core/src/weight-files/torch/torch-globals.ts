@@ -1,5 +1,5 @@
 /** The few names in torch's files that mean something here: storages, tensors, dictionaries. All others make opaque values. */
-import { escapeText } from '@dimo/core';
+import { escapeText } from '../../text/escape-text.js';
 import type { Refuse } from './pickle-input.js';
 import {
   elementSizeOf,

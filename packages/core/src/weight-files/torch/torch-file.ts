@@ -2,7 +2,10 @@
  * Files of `torch.save`: a zip archive (since PyTorch 1.6), or the older stream of pickles followed by the storages. The
  * content decides which, not the name. Read part by part: a storage that no one asks for costs nothing.
  */
-import { describeForeignFile, escapeText, WeightError, type WeightFile } from '@dimo/core';
+import { WeightError } from '../../errors.js';
+import { describeForeignFile } from '../../storage/foreign-file.js';
+import type { WeightFile } from '../../storage/weight-source.js';
+import { escapeText } from '../../text/escape-text.js';
 import { PickleCutOff } from './pickle-input.js';
 import { pickleLimits, readPickle, type PickleResult } from './pickle.js';
 import { elementSizeOf, PickleDict, PickleList, type PickleValue, type StorageReference } from './pickle-values.js';

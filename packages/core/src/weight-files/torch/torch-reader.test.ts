@@ -2,7 +2,9 @@
  * Robustness of the reader of torch files. Laws: a hostile file ends as one DimoError; nothing in a file is executed;
  * whatever is read agrees with the bytes; nothing is allocated by an unchecked number.
  */
-import { bytesAsWeightFile, DimoError, randomStream } from '@dimo/core';
+import { DimoError } from '../../errors.js';
+import { randomStream } from '../../random/random.js';
+import { bytesAsWeightFile } from '../../storage/weight-source.js';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { crc32 } from './crc32.js';

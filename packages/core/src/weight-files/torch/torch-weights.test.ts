@@ -1,5 +1,5 @@
 /** What torch files hold besides plain tensors: other data, other types, views, other formats. */
-import { DimoError } from '@dimo/core';
+import { DimoError } from '../../errors.js';
 import { describe, expect, it } from 'vitest';
 import { openTorchWeights, readTorchStateDict, requireTensors } from './state-dict.js';
 import { bytesOf, integer, stateDict, tensor, text, torchZip, zip } from './test-support/torch-writer.js';

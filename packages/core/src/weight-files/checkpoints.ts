@@ -1,30 +1,16 @@
 /**
- * Weight files of other programs: the public checkpoints of MaskGIT and of its VQGAN, or files made from them. What a
- * file holds is read from its tensors, never from its name or place.
+ * Weight files of other programs: the public checkpoints of a model's parts, or files made from them. What a file holds is
+ * read from its tensors, never from its name or place.
  */
-import {
-  checkWeights,
-  DimoError,
-  escapeText,
-  fitNames,
-  fittedSpecs,
-  openSafetensors,
-  openWeightFile,
-  OptionError,
-  prefixesOf,
-  requireObject,
-  refuseUnknownKeys,
-  describeValue,
-  sizeOf,
-  tensorsUnder,
-  WeightError,
-  type HostTree,
-  type InspectedPart,
-  type PlainObject,
-  type SpecTree,
-  type WeightSource,
-} from '@dimo/core';
-import { codebookName } from './tokenizer/tokenizer.js';
+import { DimoError, OptionError, WeightError } from '../errors.js';
+import { requireObject, refuseUnknownKeys, describeValue, type PlainObject } from '../options/check-options.js';
+import type { InspectedPart } from '../storage/inspected-part.js';
+import { openSafetensors } from '../storage/safetensors-file.js';
+import { fitNames, fittedSpecs, prefixesOf, tensorsUnder } from '../storage/weight-names.js';
+import { openWeightFile, type WeightSource } from '../storage/weight-source.js';
+import { checkWeights } from '../storage/weights.js';
+import { sizeOf, type HostTree, type SpecTree } from '../tensors/tensors.js';
+import { escapeText } from '../text/escape-text.js';
 import { openTorchWeights, readTorchSpecs, requireTensors } from './torch/state-dict.js';
 
 /** Where the weights of a part are. */
@@ -35,12 +21,16 @@ export interface Checkpoint {
   readonly prefix?: string;
 }
 
-/** The parts of a teacher that have weights. */
-export const checkpointParts = ['transformer', 'tokenizer'] as const;
-/** A part of a teacher that has weights. */
-export type CheckpointPart = (typeof checkpointParts)[number];
-/** Where the weights are, by part. */
-export type Checkpoints = Readonly<Partial<Record<CheckpointPart, Checkpoint>>>;
+/** A part of a model that has weights, as checkpoints hold it. */
+export interface CheckpointPart {
+  /** In words, for messages: `the transformer of MaskGIT`. */
+  readonly description: string;
+  /** Tensors that tell it. */
+  readonly anchors: readonly string[];
+}
+
+/** What is known of where the weights are, by part. */
+export type Checkpoints = Readonly<Record<string, Partial<Checkpoint>>>;
 
 /** A checkpoint and the tensors of the part, under their own names. */
 export interface FoundCheckpoint extends Required<Checkpoint> {
@@ -49,29 +39,22 @@ export interface FoundCheckpoint extends Required<Checkpoint> {
   readonly alternatives: readonly string[];
 }
 
-/** Tensors that tell a part. */
-const anchors: Readonly<Record<CheckpointPart, readonly string[]>> = {
-  transformer: ['tok_emb.weight', 'pos_emb', 'transformer.layers.0.0.norm.weight'],
-  tokenizer: [codebookName, 'encoder.conv_in.weight', 'decoder.conv_out.weight'],
-};
-
-/** In words, for messages. */
-const partNames: Readonly<Record<CheckpointPart, string>> = {
-  transformer: 'the transformer of MaskGIT',
-  tokenizer: 'its VQGAN',
-};
-
 const torchFile = /\.(?:pth|pt|bin|ckpt)$/;
 const weightFile = /\.(?:pth|pt|bin|ckpt|safetensors)$/;
 /** Files are looked for at most two folders down, and no more of them. */
 const maximumFolders = 2;
 const maximumFiles = 32;
 
-/** Checks `checkpoint` of a configuration. @throws OptionError */
-export function readCheckpoints(value: unknown, where: string): Checkpoints {
+/**
+ * Checks where a configuration says that checkpoints are: `{ transformer: 'file' }` or `{ transformer: { file, prefix } }`.
+ *
+ * @param parts - names of the parts that there are.
+ * @throws OptionError
+ */
+export function readCheckpoints(value: unknown, parts: readonly string[], where: string): Checkpoints {
   if (value === undefined) return {};
   const given = requireObject(value, where);
-  refuseUnknownKeys(given, checkpointParts, where);
+  refuseUnknownKeys(given, parts, where);
   return Object.fromEntries(
     Object.entries(given).map(([part, entry]) => {
       const checkpoint: PlainObject =
@@ -82,35 +65,37 @@ export function readCheckpoints(value: unknown, where: string): Checkpoints {
         throw new OptionError(`${where}.${part}.file must be the name of a file, got ${describeValue(file)}`);
       if (prefix !== undefined && typeof prefix !== 'string')
         throw new OptionError(`${where}.${part}.prefix must be a text, got ${describeValue(prefix)}`);
-      return [part, checkpoint];
+      return [part, checkpoint as Partial<Checkpoint>];
     }),
-  ) as Checkpoints;
+  );
 }
 
 /**
- * Finds the checkpoints of the parts among the files of a source.
+ * Finds the checkpoints of parts among the files of a source.
  *
+ * @param parts - what is looked for, by name.
  * @param given - what is known already, in part or whole.
  * @returns the parts that are there.
  * @throws OptionError if there are several for one part; WeightError if a part is missing and a file could not be read.
  */
 export async function findCheckpoints(
   source: WeightSource,
-  given: Readonly<Partial<Record<CheckpointPart, Partial<Checkpoint>>>> = {},
-  parts: readonly CheckpointPart[] = checkpointParts,
-): Promise<Partial<Record<CheckpointPart, FoundCheckpoint>>> {
+  parts: Readonly<Record<string, CheckpointPart>>,
+  given: Checkpoints = {},
+): Promise<Readonly<Record<string, FoundCheckpoint>>> {
+  const names = Object.keys(parts);
   const all = await source.list();
   const candidates = all
     .filter((name) => weightFile.test(name) && name.split('/').length - 1 <= maximumFolders)
     .slice(0, maximumFiles);
-  const named = parts.flatMap((part) => given[part]?.file ?? []);
+  const named = names.flatMap((part) => given[part]?.file ?? []);
   const missing = named.find((name) => !all.includes(name));
   if (missing !== undefined)
     throw new OptionError(
-      `${escapeText(source.location)} has no file ${escapeText(missing, 200)}; its weight files are ${listed(candidates)}`,
+      `${escapeText(source.location)} has no file ${escapeText(missing, 200)}; its weight files are ${listedNames(candidates)}`,
       { path: source.location },
     );
-  const isComplete = parts.every((part) => given[part]?.file !== undefined);
+  const isComplete = names.every((part) => given[part]?.file !== undefined);
   const opened = new Map<string, SpecTree>();
   const failures: unknown[] = [];
   for (const name of isComplete ? new Set(named) : new Set([...named, ...candidates]))
@@ -122,12 +107,12 @@ export async function findCheckpoints(
         failures.push(error);
       },
     );
-  const found: Partial<Record<CheckpointPart, FoundCheckpoint>> = {};
-  for (const part of parts) {
-    const choice = choose(part, opened, given[part] ?? {}, source.location);
+  const found: Record<string, FoundCheckpoint> = {};
+  for (const [part, described] of Object.entries(parts)) {
+    const choice = choose({ name: part, ...described }, opened, given[part] ?? {}, source.location);
     if (choice) found[part] = choice;
   }
-  const isPartial = parts.some((part) => !found[part]);
+  const isPartial = names.some((part) => !found[part]);
   const damaged = failures.find((error) => error instanceof WeightError);
   // Files of any kind end like these; one that cannot be read matters where something is missing.
   if (
@@ -140,14 +125,14 @@ export async function findCheckpoints(
 }
 
 function choose(
-  part: CheckpointPart,
+  { name: part, description, anchors }: CheckpointPart & { readonly name: string },
   opened: ReadonlyMap<string, SpecTree>,
   { file, prefix }: Partial<Checkpoint>,
   location: string,
 ): FoundCheckpoint | undefined {
   const fitting = [...opened]
     .filter(([name]) => file === undefined || name === file)
-    .map(([name, specs]) => ({ name, specs, prefixes: prefixesOf(Object.keys(specs), anchors[part]) }))
+    .map(([name, specs]) => ({ name, specs, prefixes: prefixesOf(Object.keys(specs), anchors) }))
     .map((entry) => ({
       ...entry,
       prefixes: prefix === undefined ? entry.prefixes : entry.prefixes.filter((known) => known === prefix),
@@ -157,13 +142,13 @@ function choose(
   if (!first) {
     if (file === undefined) return undefined;
     throw new OptionError(
-      `${escapeText(location)}: ${escapeText(file, 200)} does not hold ${partNames[part]}: it has no tensors ${anchors[part].join(', ')}${prefix === undefined ? '' : ` under "${escapeText(prefix, 60)}"`}`,
+      `${escapeText(location)}: ${escapeText(file, 200)} does not hold ${description}: it has no tensors ${anchors.join(', ')}${prefix === undefined ? '' : ` under "${escapeText(prefix, 60)}"`}`,
       { path: location },
     );
   }
   if (second)
     throw new OptionError(
-      `${escapeText(location)}: ${partNames[part]} is in several files: ${listed(fitting.map(({ name }) => name))}`,
+      `${escapeText(location)}: ${description} is in several files: ${listedNames(fitting.map(({ name }) => name))}`,
       { path: location, hint: `say which one: --set checkpoint.${part}.file=${escapeText(first.name, 200)}` },
     );
   const [chosen, ...alternatives] = first.prefixes as [string, ...string[]];
@@ -242,7 +227,8 @@ async function readSafetensorsOf(source: WeightSource, file: string, names: read
   }
 }
 
-function listed(names: readonly string[]): string {
+/** Names for a message, the first of them. */
+export function listedNames(names: readonly string[], none = 'none'): string {
   const shown = names.slice(0, 8).map((name) => escapeText(name, 120));
-  return `${shown.join(', ') || 'none'}${names.length > shown.length ? ` and ${names.length - shown.length} more` : ''}`;
+  return `${shown.join(', ') || none}${names.length > shown.length ? ` and ${names.length - shown.length} more` : ''}`;
 }

@@ -13,7 +13,7 @@ import {
 } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
-import { createTokenizer, type Reconstruction, type Tokenizer } from '../tokenizer/tokenizer.js';
+import { createTokenizer, type Reconstruction, type Tokenizer } from '../tokenizer.js';
 import {
   decoderLevels,
   encoderLevels,
