@@ -11,7 +11,7 @@ import {
 } from '@dimo/core';
 import { findGenerator, loadRegistry } from '@dimo/cli';
 import { samplingOf } from '@dimo/pipeline';
-import { readTorchStateDict } from '@dimo/teacher-maskgit';
+import { readTorchStateDict } from '@dimo/core/weight-files';
 import { readTeacher, teacherFiles } from '@dimo/teacher-meissonic';
 import { spawnSync } from 'node:child_process';
 import { copyFile, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';

@@ -1,7 +1,7 @@
 /** Tokenizer training on the traced engine: it makes the same step as the eager one, and both tokenizers learn. */
 import { createOnnxEngine } from '@dimo/backend-node';
 import { eagerEngine, largestDifference, randomStream, runTraining, type Engine } from '@dimo/core';
-import { patchVqTokenizer, tokenizerTrainingProgram, vqganTokenizer } from '@dimo/teacher-maskgit';
+import { patchVqTokenizer, tokenizerTrainingProgram, vqganTokenizer } from '@dimo/tokenizers';
 import '@tensorflow/tfjs-backend-cpu';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 

@@ -1,10 +1,10 @@
 /** `dimo distill`: a teacher into a generator of one step, or of few. */
-import { checkDistillation, distillRun, type DistillInputs, type DistillResult } from '../distill-run.js';
-import type { TrainingFlags } from '../flags.js';
-import { shellQuoted } from '../resume-command.js';
-import { tellUnfinished } from '../tell-unfinished.js';
-import { printError } from '../terminal.js';
-import { runTrainingCommand } from '../train-command.js';
+import { checkDistillation, distillRun, type DistillInputs, type DistillResult } from '../training/distill-run.js';
+import type { TrainingFlags } from '../flags/training-flags.js';
+import { shellQuoted } from '../flags/resume-command.js';
+import { tellUnfinished } from '../run/tell-unfinished.js';
+import { printError } from '../output/terminal.js';
+import { runTrainingCommand } from '../training/train-command.js';
 
 /** Distils, or continues a distillation. */
 export function distill(flags: TrainingFlags): Promise<number> {

@@ -13,13 +13,13 @@ import { mkdir, readdir } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { onnxFileNames, onnxFiles } from '../export/onnx-files.js';
 import { writeTorchFile, type StoredFloat } from '../export/torch-file.js';
-import { exitOk } from '../failure.js';
-import type { TypedSettings } from '../flags.js';
-import { findModel } from '../models.js';
+import { exitOk } from '../output/failure.js';
+import type { TypedSettings } from '../flags/flags.js';
+import { findModel } from '../models/models.js';
 import { writeFileAtomically } from '../run/folder.js';
-import { generatorSettings } from '../sampler-asked.js';
-import { openEngine, openProject, type Project } from '../session.js';
-import { print, printJson } from '../terminal.js';
+import { generatorSettings } from '../models/sampler-asked.js';
+import { openEngine, openProject, type Project } from '../project/session.js';
+import { print, printJson } from '../output/terminal.js';
 
 /** What a model can be written as. */
 export const exportFormats = ['onnx', 'safetensors', 'pytorch'] as const;

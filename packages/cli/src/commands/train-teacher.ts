@@ -23,21 +23,21 @@ import { folderWeightSource } from '@dimo/backend-node';
 import { join } from 'node:path';
 import { mergedSections } from '../config/load.js';
 import type { DimoConfig } from '../config/schema.js';
-import { findTokenDataset, requireDataset } from '../datasets.js';
-import { teacherTrainingOptions, warmupNote } from '../distillation-settings.js';
-import { trainedTeacherPlugin } from '../models.js';
-import type { TrainingFlags } from '../flags.js';
-import { teacherHealth, type Health } from '../health.js';
+import { findTokenDataset, requireDataset } from '../project/datasets.js';
+import { teacherTrainingOptions, warmupNote } from '../training/distillation-settings.js';
+import { trainedTeacherPlugin } from '../models/models.js';
+import type { TrainingFlags } from '../flags/training-flags.js';
+import { teacherHealth, type Health } from '../run/health.js';
 import { folderInRun, writeFileAtomically } from '../run/folder.js';
 import { runEndOf } from '../run/health-file.js';
 import { resolvePart } from '../run/parts.js';
-import { tellUnfinished } from '../tell-unfinished.js';
+import { tellUnfinished } from '../run/tell-unfinished.js';
 import { trainRun, writeResult, type TrainRunResult } from '../run/train-run.js';
-import type { Project } from '../session.js';
-import { teacherFolderFiles } from '../teacher-folder.js';
-import { shellQuoted } from '../resume-command.js';
-import { runTrainingCommand, type TrainingSession } from '../train-command.js';
-import { printError } from '../terminal.js';
+import type { Project } from '../project/session.js';
+import { teacherFolderFiles } from '../models/teacher-folder.js';
+import { shellQuoted } from '../flags/resume-command.js';
+import { runTrainingCommand, type TrainingSession } from '../training/train-command.js';
+import { printError } from '../output/terminal.js';
 import { version } from '../version.js';
 
 interface TeacherResult extends TrainRunResult {
@@ -169,7 +169,7 @@ async function checkInputs(
   const tokenData = await findTokenDataset(config.dataset, registry);
   if (tokenData) return checkTokenData(config, { plugin, given, tokenData });
   const dataset = await requireDataset(config.dataset, registry);
-  const { encodeImages, readTokenizer } = await import('@dimo/teacher-maskgit');
+  const { encodeImages, readTokenizer } = await import('@dimo/tokenizers');
   const source = config.train.teacher.tokenizer;
   if (source === undefined)
     throw new OptionError('train teacher: a dataset of images needs a tokenizer', {

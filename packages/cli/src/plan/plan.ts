@@ -24,7 +24,7 @@ import {
 } from '@dimo/core';
 import type { Tensor2D } from '@tensorflow/tfjs-core';
 import type { DimoConfig } from '../config/schema.js';
-import { distillationOptions } from '../distillation-settings.js';
+import { distillationOptions } from '../training/distillation-settings.js';
 import {
   addWork,
   bytesOfSpecs,
