@@ -171,7 +171,12 @@ export {
   type TeacherTrainingOptions,
   type TrainingSequences,
 } from './training/teacher-training.js';
-export { type DistillationNetworks, type DistillationSetup } from './distillation/dimo-step.js';
+export {
+  auxiliaryGradients,
+  generatorGradients,
+  type DistillationNetworks,
+  type DistillationSetup,
+} from './distillation/dimo-step.js';
 export {
   distillationInputs,
   drawDistillation,
