@@ -1,5 +1,6 @@
 /** `dimo distill`: a teacher into a generator of one step, or of few. */
 import { checkDistillation, distillRun, type DistillInputs, type DistillResult } from '../training/distill-run.js';
+import { defaultModel } from '../models/models.js';
 import type { TrainingFlags } from '../flags/training-flags.js';
 import { shellQuoted } from '../flags/resume-command.js';
 import { tellUnfinished } from '../run/tell-unfinished.js';
@@ -12,7 +13,7 @@ export function distill(flags: TrainingFlags): Promise<number> {
     name: 'distill',
     flags,
     fallbackName: ({ config }) =>
-      `distill-${(config.teacher.plugin ?? config.teacher.source ?? 'mnist').split(/[/\\]/).filter(Boolean).at(-1)}`,
+      `distill-${(config.teacher.plugin ?? config.teacher.source ?? defaultModel).split(/[/\\]/).filter(Boolean).at(-1)}`,
     check: async ({ config, registry }) => {
       const inputs = await checkDistillation(config, registry, (note) => {
         if (!flags.quiet) printError(note);

@@ -14,7 +14,7 @@ import { extname, join, resolve } from 'node:path';
 import { refuseTyped, severalStepsKeys } from '../config/ineffective.js';
 import { exitOk } from '../output/failure.js';
 import type { TypedSettings } from '../flags/flags.js';
-import { findModel, findTeacher } from '../models/models.js';
+import { defaultModel, findModel, findTeacher } from '../models/models.js';
 import { conditionsFor, imageAt, residentModel, type NamedConditions, type NetworkSettings } from '@dimo/pipeline';
 import { openEngine, openProject, type Project } from '../project/session.js';
 import { print, printError, printJson } from '../output/terminal.js';
@@ -134,11 +134,11 @@ interface SampleSource {
 
 async function openSource(args: SampleArguments, { config, registry, given }: Project): Promise<SampleSource> {
   const usesTeacher = args.teacherGiven || (args.model === undefined && given.has('teacher'));
-  const name = usesTeacher ? undefined : (args.model ?? 'mnist');
+  const name = usesTeacher ? undefined : (args.model ?? defaultModel);
   const found = name === undefined ? await findTeacher(config.teacher, registry) : await findModel(name, registry);
   if (!('generator' in found)) {
     const { source, plugin } = config.teacher;
-    return { name: `teacher ${name ?? source ?? plugin ?? 'mnist'}`, teacher: found.teacher };
+    return { name: `teacher ${name ?? source ?? plugin ?? defaultModel}`, teacher: found.teacher };
   }
   if (config.sample.negativePrompt !== undefined)
     throw new OptionError(

@@ -4,7 +4,7 @@ import { basename, dirname, resolve } from 'node:path';
 import { refuseTyped, severalStepsKeys } from '../config/ineffective.js';
 import { exitOk } from '../output/failure.js';
 import type { TypedSettings } from '../flags/flags.js';
-import { findModel } from '../models/models.js';
+import { defaultModel, findModel } from '../models/models.js';
 import { isLoopbackAddress } from '../serve/guard.js';
 import { bundledPage, openPage } from '../serve/page.js';
 import { serveModel, type ServedModel } from '../serve/served-model.js';
@@ -37,7 +37,7 @@ export async function serve(args: ServeArguments): Promise<number> {
   const page = folder === undefined ? undefined : await openPage(folder);
   const project = await openProject(args.typed, { kinds: ['engines', 'teachers'] });
   const { config, registry, given } = project;
-  const wanted = args.models.length === 0 ? ['mnist'] : args.models;
+  const wanted = args.models.length === 0 ? [defaultModel] : args.models;
   const found = [];
   for (const name of wanted) found.push(await findModel(name, registry));
   if (!found.some(({ kind }) => kind === 'teacher'))

@@ -35,6 +35,12 @@ export interface FoundTeacher {
   readonly name: string;
 }
 
+/** The bundled model that is meant where none is named. */
+export const defaultModel = 'mnist';
+
+/** Name of the teacher that is trained where none is named. */
+const defaultTeacherPlugin = 'maskgit';
+
 /**
  * The teacher that a configuration names.
  *
@@ -49,7 +55,7 @@ export async function findTeacher(settings: DimoConfig['teacher'], registry: Plu
     const weights = folder === undefined ? emptySource : modelFolder(folder);
     return { teacher: await found.load(settings.config, weights), name: source ?? plugin };
   }
-  const name = source ?? 'mnist';
+  const name = source ?? defaultModel;
   const preset = presetLocation(name, registry);
   if (preset) return { teacher: await preset.plugin.load({}, folderWeightSource(preset.folder)), name };
   const located = await locateModel(name, registry);
@@ -107,12 +113,12 @@ export function requireTeacherPlugin(name: string, registry: PluginRegistry): Te
   );
 }
 
-/** The plugin of the teacher that is to be trained: MaskGIT's, if a configuration names none. @throws OptionError */
+/** The plugin of the teacher that is to be trained. @throws OptionError */
 export function trainedTeacherPlugin(
   { teacher }: Pick<DimoConfig, 'teacher'>,
   registry: PluginRegistry,
 ): TeacherPlugin {
-  return requireTeacherPlugin(teacher.plugin ?? 'maskgit', registry);
+  return requireTeacherPlugin(teacher.plugin ?? defaultTeacherPlugin, registry);
 }
 
 const emptySource: WeightSource = {

@@ -133,8 +133,8 @@ async function samplingWork(
   } else {
     const sampler = await compileMultiStep(engine, definition, {
       batchSize,
-      ...(asked ? { sampler: asked } : {}),
-      ...(samplers ? { samplers } : {}),
+      sampler: asked,
+      samplers,
     });
     steps = sampler.maximumPasses;
     const numTokens = batchSize * sequenceLength(model.tokenSpace);

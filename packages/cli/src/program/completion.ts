@@ -3,11 +3,15 @@
  * `dimo complete -- <words>` while one types.
  */
 import tab from '@bomb.sh/tab';
+import { presets } from '@dimo/presets';
 import type { Command } from 'commander';
 import { CommanderError } from 'commander';
 import { configFlags, type ConfigFlag } from '../flags/flags.js';
 import { buildProgram, everyCommand } from './program.js';
 import { print, printError } from '../output/terminal.js';
+
+/** What `dimo info` describes by name. */
+const thingsToDescribe = ['plugins', 'samplers', 'algorithms', 'config', ...Object.keys(presets)];
 
 const shells = ['bash', 'zsh', 'fish', 'powershell'];
 
@@ -57,7 +61,7 @@ function describe(program: Command): void {
     const known = tab.command(names.join(' '), command.description());
     addOptions(known, command, suggestionsOf(names.join(' ')));
     for (const argument of command.registeredArguments) {
-      const choices = argument.argChoices ?? (names[0] === 'info' ? ['plugins', 'samplers', 'config', 'mnist'] : []);
+      const choices = argument.argChoices ?? (names[0] === 'info' ? thingsToDescribe : []);
       known.argument(
         argument.name(),
         (complete) => choices.forEach((choice) => complete(choice, '')),

@@ -28,7 +28,7 @@ export async function openProject(typed: TypedSettings, options: OpenProjectOpti
   const loaded = await loadConfig({
     file: typed.file,
     settings: typed.settings,
-    ...(options.base === undefined ? {} : { base: options.base }),
+    base: options.base,
   });
   if (options.onlyEffective !== false) refuseIneffective(loaded, typed.command);
   // A resumed run brings its settings, but which code runs is still the user's own configuration.

@@ -7,13 +7,11 @@ import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
-  auxiliaryGradients,
   createDistillation,
   drawDistillation,
   eagerEngine,
   float32,
   gatherRows,
-  generatorGradients,
   phaseInputs,
   randomStream,
   resolveDistillation,
@@ -30,6 +28,7 @@ import {
 } from '../index.js';
 import { localRanks } from '../testing/local-ranks.js';
 import { tinyTeacher } from '../testing/tiny-model.js';
+import { auxiliaryGradients, generatorGradients } from './dimo-step.js';
 
 beforeAll(() => tf.setBackend('cpu'));
 

@@ -6,10 +6,8 @@ import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
-  auxiliaryGradients,
   createDistillation,
   drawDistillation,
-  generatorGradients,
   int32,
   phaseInputs,
   randomStream,
@@ -20,6 +18,7 @@ import {
 } from '../index.js';
 import { linearLogits, linearModel, linearTeacher } from '../testing/linear-model.js';
 import { drawingProbabilities, invertCdf, softmax } from '../testing/reference-sampling.js';
+import { auxiliaryGradients, generatorGradients } from './dimo-step.js';
 
 beforeAll(() => tf.setBackend('cpu'));
 

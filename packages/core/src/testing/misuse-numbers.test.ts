@@ -2,6 +2,9 @@
 import { describe, it } from 'vitest';
 import * as core from '../index.js';
 import { float32, type HostTensor } from '../index.js';
+import { checkGuidance } from '../model/guidance.js';
+import { truncatedNormalQuantile } from '../random/truncated-normal.js';
+import { resolveTokenInit } from '../sampling/token-init.js';
 import { any, each, expectRefusal, noCounts, type Refusal } from './refusals.js';
 import { tinyTeacher } from './tiny-model.js';
 
@@ -33,7 +36,7 @@ const refused = [
   ),
   ...each('top-k', [NaN, -1, 0.5, Infinity, 'x'], (topK) => core.checkSampling({ topK: any(topK) })),
   ...each('top-p', [NaN, -1, 1.5, Infinity, 'x'], (topP) => core.checkSampling({ topP: any(topP) })),
-  ...each('guidance', [NaN, Infinity, 'x', null, {}], (scale) => core.checkGuidance(any(scale), 'x')),
+  ...each('guidance', [NaN, Infinity, 'x', null, {}], (scale) => checkGuidance(any(scale), 'x')),
   ...each(
     'multi-step options',
     [
@@ -61,7 +64,7 @@ const refused = [
       { embeddingNoise: { scale: -1 } },
       { embeddingNoise: { kind: 'linear', scale: 0.5 } },
     ],
-    (init) => core.resolveTokenInit(any(init)),
+    (init) => resolveTokenInit(any(init)),
   ),
   ...each('mask positions', [[-1], [7], [NaN], [1.5]], (counts) => core.chooseMasked(float32([1, 6]), counts)),
   ...each('uniforms to mask by', [float32([6]), spoilt(float32([1, 6]), NaN)], (u) => core.chooseMasked(u, [2])),
@@ -82,7 +85,7 @@ const refused = [
   ),
   ...each('rows gathered', [[-1], [2], [0.5], [NaN]], (rows) => core.gatherRows(float32([2]), rows)),
   ...each('quantile of', [NaN, -1, 2], (p) =>
-    core.truncatedNormalQuantile(p, { mean: 0, deviation: 1, lower: 0, upper: 1 }),
+    truncatedNormalQuantile(p, { mean: 0, deviation: 1, lower: 0, upper: 1 }),
   ),
   ...each('normals from words', [-1, NaN, 9], (count) => core.normalsFromWords(new Uint32Array(4), count)),
   ...each('drawn tensor of shape', [[-1], [1e9, 1e9], [NaN]], (shape) =>

@@ -37,7 +37,7 @@ export type NetworkSettings =
 /** One batch. */
 export interface NetworkBatch {
   readonly condition: HostTree;
-  readonly nullCondition?: HostTree;
+  readonly nullCondition?: HostTree | undefined;
   /** At most batchSize; the rest is filled up. */
   readonly samples: readonly SampleKey[];
   onStep(step: number, tokens: HostTensor<'int32'>): Promise<void>;
@@ -74,7 +74,7 @@ interface NetworkRequest {
   readonly ready: TeacherDefinition;
   readonly batchSize: number;
   readonly settings: NetworkSettings;
-  readonly samplers?: SamplerRegistry;
+  readonly samplers?: SamplerRegistry | undefined;
 }
 
 /** Compiles a network. @throws OptionError if the model has none of that kind, or a setting is wrong */
@@ -120,8 +120,8 @@ async function compileTeacher(
   const { model } = teacher;
   const sampler = await compileMultiStep(
     engine,
-    { model, nullCondition: ready.nullCondition, ...(teacher.sampler ? { sampler: teacher.sampler } : {}) },
-    { batchSize, ...(asked ? { sampler: asked } : {}), ...(samplers ? { samplers } : {}) },
+    { model, nullCondition: ready.nullCondition, sampler: teacher.sampler },
+    { batchSize, sampler: asked, samplers },
   );
   const drawsOf = (samples: readonly SampleKey[]) =>
     multiStepDraws(samples, { batchSize, tokenSpace: model.tokenSpace, sampling: sampler.sampling });
@@ -132,7 +132,7 @@ async function compileTeacher(
       let passes: readonly number[] = [];
       const tokens = await sampler.sample(weights, {
         condition,
-        ...(nullCondition ? { nullCondition } : {}),
+        nullCondition,
         draws: drawsOf(samples),
         onStep: ({ step, tokens: soFar }) => onStep(step, soFar),
         onPasses: (counts) => (passes = counts),
