@@ -13,8 +13,8 @@ import { conditionSpecs } from '../model/guidance.js';
 import { type MaskedDiffusionModel } from '../model/model.js';
 import { modelState, type ModelState } from '../model/model-state.js';
 import { randomStream } from '../random/random.js';
-import type { SamplingOptions } from '../model/sampler-options.js';
-import { checkSampling, checkTokenDraws, randomTokenDraws, sampleTokens, tokenDrawSpec } from './drawing-tokens.js';
+import { resolveSampling, type ResolvedSampling, type SamplingOptions } from '../model/sampler-options.js';
+import { checkTokenDraws, randomTokenDraws, sampleTokens, tokenDrawSpec } from './drawing-tokens.js';
 import {
   float32,
   int32,
@@ -72,7 +72,7 @@ export interface OneStepSampler {
   readonly batchSize: number;
   readonly model: MaskedDiffusionModel;
   readonly tokenInit: GeneratorTokenInit;
-  readonly sampling: SamplingOptions;
+  readonly sampling: ResolvedSampling;
   /** Generates one batch: int32 [batch, L]; every id is below codebookSize unless `sampling.reference`. */
   sample(weights: DeviceTree, condition: HostTree, draws: OneStepDraws): Promise<HostTensor<'int32'>>;
   dispose(): Promise<void>;
@@ -88,9 +88,9 @@ export async function compileOneStep(
   model: MaskedDiffusionModel,
   options: CompileOneStepOptions,
 ): Promise<OneStepSampler> {
-  const { batchSize, tokenInit, sampling = {}, state = modelState(model) } = options;
+  const { batchSize, tokenInit, state = modelState(model) } = options;
   requireInteger(batchSize, 'one-step generator: batchSize');
-  checkSampling(sampling);
+  const sampling = resolveSampling(options.sampling);
   checkTokenInit(tokenInit);
   const length = sequenceLength(model.tokenSpace);
   const hasNoise = tokenInit.embeddingNoise > 0;
@@ -183,7 +183,12 @@ function checkDraws(
 export function randomOneStepDraws(
   seed: number,
   firstSample: number,
-  { batchSize, model, tokenInit, sampling }: Pick<OneStepSampler, 'batchSize' | 'model' | 'tokenInit' | 'sampling'>,
+  {
+    batchSize,
+    model,
+    tokenInit,
+    sampling,
+  }: Pick<OneStepSampler, 'batchSize' | 'model' | 'tokenInit'> & { readonly sampling: SamplingOptions },
 ): OneStepDraws {
   const { tokenSpace, embeddingWidth } = model;
   const length = sequenceLength(tokenSpace);

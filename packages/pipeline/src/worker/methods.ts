@@ -123,7 +123,7 @@ export interface Generated {
 /** A distillation to be run. */
 export interface DistillParameters {
   readonly model: number;
-  /** Settings; the rest is core's defaults, and steps that are not finite are skipped. */
+  /** Settings; the rest is core's defaults. */
   readonly options: Pick<
     DistillationOptions,
     'numSteps' | 'batchSize' | 'seed' | 'generatorLearningRate' | 'auxiliaryLearningRate'
