@@ -152,7 +152,7 @@ export const configSchema = z.strictObject({
   checkpoint: section({
     everySteps: whole(0).default(200).describe('Steps between checkpoints; 0: no such rule.'),
     everyMinutes: finite(0).default(10).describe('Minutes between checkpoints; 0: no such rule.'),
-    keep: whole(1, 10_000).default(3).describe('Newest checkpoints that stay.'),
+    keep: fields.keptCheckpoints,
   }).describe('Checkpoints while training.'),
   log: section({
     everySteps: whole(1).default(1).describe('Steps between lines of metrics.jsonl and points of TensorBoard.'),

@@ -20,6 +20,9 @@ export const onNonFinite = z
 /** For `onNonFinite` skip. */
 export const maxSkipped = whole(1).default(10).describe('Skipped steps in a row after which the run stops.');
 
+/** How many checkpoints of a run are kept. */
+export const keptCheckpoints = whole(1, 10_000).default(3).describe('Newest checkpoints that stay.');
+
 /** Mask ratio schedules. */
 export const maskSchedule = z.enum(['linear', 'square', 'cosine', 'arccos', 'mage']);
 

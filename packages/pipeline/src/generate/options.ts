@@ -81,6 +81,9 @@ const knownKeys = [
   'onProgress',
 ];
 
+/** Pictures that are computed at once. */
+export const defaultBatchSize = 8;
+
 const maximumCount = 10_000;
 
 /** Characters of a prompt. */

@@ -20,7 +20,7 @@ import { multiStepDraws, oneStepDraws, type SampleKey } from './draws.js';
 
 /** What may be asked for when a generator is sampled. */
 export interface GeneratorSettings {
-  /** @default that of the generator's description, else 1 */
+  /** @default that of the generator's description, else that of core */
   readonly temperature?: number | undefined;
   /** Scale of the noise, in [0, 1]. @default that of the generator's description */
   readonly embeddingNoise?: number | undefined;

@@ -129,7 +129,7 @@ export interface DistillParameters {
     'numSteps' | 'batchSize' | 'seed' | 'generatorLearningRate' | 'auxiliaryLearningRate'
   >;
   /**
-   * Temperature that the generator will recommend. @default that of the generator beside the teacher, else 1
+   * Temperature that the generator will recommend. @default that of the generator beside the teacher, else that of core
    */
   readonly temperature?: number;
   /** A class or prompt for each sample image. */
