@@ -165,7 +165,7 @@ export const configSchema = z.strictObject({
 export type DimoConfig = z.infer<typeof configSchema>;
 
 /** What a configuration file may say: any of the keys, at every level. */
-export type PartialDimoConfig = z.input<typeof configSchema>;
+export type PartialDimoConfig = fields.GivenOptions<typeof configSchema.shape>;
 
 /**
  * Types a configuration program; returns it as it is.
