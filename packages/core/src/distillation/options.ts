@@ -11,7 +11,7 @@ import { dimoOptions } from './dimo-options.js';
 import { divergenceBeta } from './divergence.js';
 import { distillationRunOptions } from './run-options.js';
 
-const options = { ...distillationRunOptions, ...dimoOptions };
+const options: typeof distillationRunOptions & typeof dimoOptions = { ...distillationRunOptions, ...dimoOptions };
 const schema = z.strictObject(options);
 
 /**

@@ -14,7 +14,7 @@ type IsSection<T> = [ShapeOf<T>] extends [never] ? false : true;
 type GivenValue<T extends z.ZodType> =
   IsSection<T> extends true
     ? GivenOptions<ShapeOf<T>> | (number extends z.input<T> ? number : never)
-    : Readonly<z.input<T>>;
+    : DeepReadonly<z.input<T>>;
 
 /** What a caller may give: every option can be left out, at every level, and has its default then. */
 export type GivenOptions<Shape> = {
