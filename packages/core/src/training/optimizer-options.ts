@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { GivenOptions, ResolvedOptions } from '../options/option-types.js';
 import { parseOptions } from '../options/parse-options.js';
-import { onNonFinite, optimizerOptions } from '../options/training-fields.js';
+import { optimizerOptions, type onNonFinite } from '../options/training-fields.js';
 
 const schema = z.strictObject(optimizerOptions());
 
