@@ -72,7 +72,7 @@ export * from './model/prepare-teacher.js';
 export * from './sampling/drawing-tokens.js';
 export * from './model/schedule.js';
 export * from './model/time-conditioning.js';
-export * from './sampling/token-init.js';
+export { embeddingRms, initialMaskRatio, initialTokens, resolveTokenInit } from './sampling/token-init.js';
 export * from './random/truncated-normal.js';
 export * from './model/condition-drop.js';
 export * from './model/condition-texts.js';

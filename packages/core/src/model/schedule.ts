@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { requireInteger } from '../options/check-options.js';
-import type { GivenOptions, ResolvedOptions } from '../options/option-types.js';
+import type { GivenOptions } from '../options/option-types.js';
 import { parseOptions } from '../options/parse-options.js';
 import { embeddingNoiseOptions, maskSchedule, scheduleOptions } from '../options/training-fields.js';
 import { OptionError } from '../errors.js';
@@ -176,9 +176,6 @@ export function learningRateFactor(schedule: LearningRateSchedule, step: number,
  * min(1, step/n), `cosine` (1 - cos(pi min(1, step/n))) / 2, `exponential` 1 - exp(-step/n), n = warmupSteps.
  */
 export type EmbeddingNoiseSchedule = GivenOptions<typeof embeddingNoiseOptions>;
-
-/** `EmbeddingNoiseSchedule` with defaults filled in. */
-export type ResolvedEmbeddingNoise = ResolvedOptions<typeof embeddingNoiseOptions>;
 
 /** Scale of the embedding noise at a 0-based step. @throws OptionError for a value out of its range, or a step that is none */
 export function embeddingNoiseScale(schedule: EmbeddingNoiseSchedule, step: number): number {
