@@ -87,7 +87,7 @@ export * from './storage/checkpoint-store.js';
 export * from './storage/checkpoint.js';
 export { decodeText } from './text/decode-text.js';
 export * from './text/escape-text.js';
-export { decodeHalfFloats, halfFloatsOf, halfTensor, type HalfFloats } from './storage/half-tensors.js';
+export { decodeHalfFloats, float16BitsOf, halfFloatsOf, halfTensor, type HalfFloats } from './storage/half-tensors.js';
 export { readJsonFile, readSmallFile, readTextLines, type JsonFileOptions } from './storage/json-file.js';
 export { type JsonValue } from './storage/json.js';
 export { type SafetensorsDType, type SafetensorsEntry, type SafetensorsLimits } from './storage/safetensors-format.js';
@@ -131,17 +131,13 @@ export {
   applyOptimizer,
   initialMoments,
   optimizerScalars,
-  resolveOptimizer,
-  type NonFinitePolicy,
-  type OptimizerOptions,
   type OptimizerStep,
   type OptimizerStepResult,
-  type ResolvedOptimizerOptions,
 } from './training/optimizer.js';
+export * from './training/optimizer-options.js';
 export * from './model/prepare-teacher.js';
-export { checkSampling, drawTokens, sampleTokens, samplingLogits, tokenDrawSpec } from './sampling/drawing-tokens.js';
+export { drawTokens, sampleTokens, samplingLogits, tokenDrawSpec } from './sampling/drawing-tokens.js';
 export {
-  checkLearningRateSchedule,
   embeddingNoiseScale,
   learningRateFactor,
   maskRatioAt,
@@ -156,7 +152,9 @@ export {
 export * from './model/time-conditioning.js';
 export {
   embeddingRms,
+  initialMaskRatio,
   initialTokens,
+  resolveTokenInit,
   type InitialMaskRatio,
   type InitialTokenDraws,
   type ResolvedTokenInit,
@@ -168,9 +166,9 @@ export * from './folders/teacher-description.js';
 export {
   teacherTrainingProgram,
   teacherTrainingResult,
-  type TeacherTrainingOptions,
   type TrainingSequences,
 } from './training/teacher-training.js';
+export * from './training/teacher-training-options.js';
 export {
   auxiliaryGradients,
   generatorGradients,
@@ -190,9 +188,11 @@ export {
 export * from './distillation/options.js';
 export * from './distillation/distillation.js';
 export * from './distillation/algorithm.js';
-export { dimoAlgorithm, dimoDistillationOptions, dimoOptions } from './distillation/dimo-options.js';
+export { dimoAlgorithm } from './distillation/dimo.js';
+export { dimoOptions } from './distillation/dimo-options.js';
+export { distillationRunOptions } from './distillation/run-options.js';
 export { builtInAlgorithms } from './distillation/built-in-algorithms.js';
-export { type Divergence } from './distillation/divergence.js';
+export { divergenceBeta, type Divergence } from './distillation/divergence.js';
 export * from './model/decoding.js';
 export * from './folders/generator-bundle.js';
 export * from './folders/generator-files.js';

@@ -36,13 +36,13 @@ export async function serve(args: ServeArguments): Promise<number> {
   const folder = args.page ?? bundledPage();
   const page = folder === undefined ? undefined : await openPage(folder);
   const project = await openProject(args.typed, { kinds: ['engines', 'teachers'] });
-  const { config, registry, given } = project;
+  const { config, registry } = project;
   const wanted = args.models.length === 0 ? [defaultModel] : args.models;
   const found = [];
   for (const name of wanted) found.push(await findModel(name, registry));
   if (!found.some(({ kind }) => kind === 'teacher'))
     refuseTyped(project, severalStepsKeys, 'only one-step generators are served');
-  const sampler = { ...config.sampler, ...(given.has('sample.steps') ? { numSteps: config.sample.steps } : {}) };
+  const sampler = { ...config.sampler, ...(config.sample.steps === undefined ? {} : { numSteps: config.sample.steps }) };
   for (const model of found)
     if (model.kind === 'teacher') resolveSampler(sampler, model.teacher.sampler, registry.samplers);
   const { engine, explanation } = await openEngine(config.engine, registry);

@@ -9,7 +9,7 @@ export function samplerAsked({ config, given }: Pick<Project, 'config' | 'given'
   const { steps, guidance, temperature, topK, topP } = config.sample;
   return {
     ...config.sampler,
-    ...(given.has('sample.steps') ? { numSteps: steps } : {}),
+    ...(steps === undefined ? {} : { numSteps: steps }),
     ...(guidance === undefined ? {} : { guidanceScale: guidance }),
     ...(temperature === undefined ? {} : { temperature }),
     ...(given.has('sample.topK') ? { topK } : {}),

@@ -2,40 +2,37 @@
 import {
   describeGenerator,
   dimoAlgorithm,
-  dimoDistillationOptions,
   dimoOptions,
+  distillationRunOptions,
   findAlgorithm,
   mergeObjects,
   OptionError,
+  pickOptions,
   prepareDistillation,
   resolveSampler,
+  teacherTrainingOptions as teacherTraining,
   type DistillationModels,
   type DistillationOptions,
-  type DistillationRun,
+  type DistillationRunOptions,
   type HostTree,
   type PluginRegistry,
   type PreparedDistillation,
   type Teacher,
   type TeacherTrainingOptions,
 } from '@dimo/core';
-import { z } from 'zod';
 import type { TokenizerTrainingOptions } from '@dimo/tokenizers';
+import { tokenizerTrainingOptions as tokenizerTraining } from '@dimo/tokenizers/options';
+import { z } from 'zod';
 import type { DimoConfig } from '../config/schema.js';
 
 /** Options of a distillation by `dimo`. */
-export function distillationOptions({ distill, seed }: Pick<DimoConfig, 'distill' | 'seed'>): DistillationOptions {
-  return { ...runOf({ distill, seed }), ...dimoDistillationOptions(dimoOptionsOf(distill)) };
+export function distillationOptions(config: Pick<DimoConfig, 'distill' | 'seed'>): DistillationOptions {
+  return { ...runOf(config), ...pickOptions(dimoOptions, config.distill) };
 }
 
 /** What every distillation is told. */
-function runOf({ distill, seed }: Pick<DimoConfig, 'distill' | 'seed'>): DistillationRun {
-  const { numSteps, batchSize, accumulation, onNonFinite } = distill;
-  return { numSteps, batchSize, accumulation, onNonFinite, seed };
-}
-
-function dimoOptionsOf(distill: DimoConfig['distill']): Pick<DimoConfig['distill'], keyof typeof dimoOptions> {
-  const keys = Object.keys(dimoOptions) as (keyof typeof dimoOptions)[];
-  return Object.fromEntries(keys.map((key) => [key, distill[key]])) as never;
+function runOf({ distill, seed }: Pick<DimoConfig, 'distill' | 'seed'>): DistillationRunOptions {
+  return { ...pickOptions(distillationRunOptions, distill), seed };
 }
 
 /**
@@ -55,7 +52,7 @@ export function configuredDistillation(
   const prepared = prepareDistillation({
     algorithm,
     teacher,
-    options: isDimo ? dimoOptionsOf(distill) : distill.options,
+    options: isDimo ? pickOptions(dimoOptions, distill) : distill.options,
     run: runOf(config),
     models: modelsOf(distill.generator, teacher, registry.teachers),
     where: isDimo ? 'distill' : 'distill.options',
@@ -96,7 +93,7 @@ function refuseOptionsOfOthers(distill: DimoConfig['distill'], isDimo: boolean):
     });
   if (isDimo) return;
   const defaults: Readonly<Record<string, unknown>> = z.strictObject(dimoOptions).parse({});
-  const changed = Object.entries(dimoOptionsOf(distill)).find(
+  const changed = Object.entries(pickOptions(dimoOptions, distill)).find(
     ([key, value]) => JSON.stringify(value) !== JSON.stringify(defaults[key]),
   );
   if (changed)
@@ -118,8 +115,7 @@ export function warmupNote(
 
 /** Options of teacher training. */
 export function teacherTrainingOptions({ train, seed }: Pick<DimoConfig, 'train' | 'seed'>): TeacherTrainingOptions {
-  const { tokenizer: _tokenizer, config: _config, optimizer, ...same } = train.teacher;
-  return { ...same, seed, optimizer: optimizerOptions(optimizer) };
+  return { ...pickOptions(teacherTraining, train.teacher), seed };
 }
 
 /** Options of tokenizer training. */
@@ -127,17 +123,5 @@ export function tokenizerTrainingOptions({
   train,
   seed,
 }: Pick<DimoConfig, 'train' | 'seed'>): TokenizerTrainingOptions {
-  const { config: _config, optimizer, ...same } = train.tokenizer;
-  return { ...same, seed, optimizer: optimizerOptions(optimizer) };
-}
-
-function optimizerOptions({ clipNorm, ...rest }: DimoConfig['distill']['generatorOptimizer']) {
-  return { ...rest, ...optional({ clipNorm }) };
-}
-
-type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
-
-/** The properties that are set: an absent key and a key that is undefined are different things to a reader of types. */
-function optional<T extends Record<string, unknown>>(values: T): Defined<T> {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Defined<T>;
+  return { ...pickOptions(tokenizerTraining, train.tokenizer), seed };
 }

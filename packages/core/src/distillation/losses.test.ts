@@ -128,7 +128,8 @@ describe('the generator phase', () => {
     expect(outputs['tokens']).toEqual(samples.flatMap(({ tokens }) => tokens));
     let [squares, divergence, forwardTotal, variation, entropy] = [0, 0, 0, 0, 0];
     samples.forEach(({ label, generated, isMasked, maskRatio, guided }, b) => {
-      const scale = typeof teacherGuidance === 'number' ? teacherGuidance : 1 + (teacherGuidance.scale - 1) * maskRatio;
+      const scale =
+        typeof teacherGuidance === 'number' ? teacherGuidance : 1 + (teacherGuidance.scale! - 1) * maskRatio;
       const teacher = guided('teacher', scale, label, negativeLabel);
       const auxiliary = guided('auxiliary', auxiliaryGuidance, label, 3);
       range(length).forEach((i) => {

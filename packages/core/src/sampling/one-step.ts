@@ -13,8 +13,8 @@ import { conditionSpecs } from '../model/guidance.js';
 import { type MaskedDiffusionModel } from '../model/model.js';
 import { modelState, type ModelState } from '../model/model-state.js';
 import { randomStream } from '../random/random.js';
-import type { SamplingOptions } from '../model/sampler-options.js';
-import { checkSampling, checkTokenDraws, randomTokenDraws, sampleTokens, tokenDrawSpec } from './drawing-tokens.js';
+import { resolveSampling, type ResolvedSampling, type SamplingOptions } from '../model/sampler-options.js';
+import { checkTokenDraws, randomTokenDraws, sampleTokens, tokenDrawSpec } from './drawing-tokens.js';
 import {
   float32,
   int32,
@@ -72,7 +72,7 @@ export interface OneStepSampler {
   readonly batchSize: number;
   readonly model: MaskedDiffusionModel;
   readonly tokenInit: GeneratorTokenInit;
-  readonly sampling: SamplingOptions;
+  readonly sampling: ResolvedSampling;
   /** Generates one batch: int32 [batch, L]; every id is below codebookSize unless `sampling.reference`. */
   sample(weights: DeviceTree, condition: HostTree, draws: OneStepDraws): Promise<HostTensor<'int32'>>;
   dispose(): Promise<void>;
@@ -96,9 +96,9 @@ export interface OneStepFunction {
  */
 export function oneStepFunction(
   model: MaskedDiffusionModel,
-  { tokenInit, sampling = {}, state = modelState(model) }: Omit<CompileOneStepOptions, 'batchSize'>,
+  { tokenInit, sampling: asked, state = modelState(model) }: Omit<CompileOneStepOptions, 'batchSize'>,
 ): OneStepFunction {
-  checkSampling(sampling);
+  const sampling = resolveSampling(asked);
   checkTokenInit(tokenInit);
   return {
     fn(stateTensors, given) {
@@ -141,8 +141,9 @@ export async function compileOneStep(
   model: MaskedDiffusionModel,
   options: CompileOneStepOptions,
 ): Promise<OneStepSampler> {
-  const { batchSize, tokenInit, sampling = {}, state = modelState(model) } = options;
+  const { batchSize, tokenInit, state = modelState(model) } = options;
   requireInteger(batchSize, 'one-step generator: batchSize');
+  const sampling = resolveSampling(options.sampling);
   const oneStep = oneStepFunction(model, { tokenInit, sampling, state });
   const hasNoise = tokenInit.embeddingNoise > 0;
   const inputs = oneStep.inputs(batchSize);
@@ -208,7 +209,12 @@ function checkDraws(
 export function randomOneStepDraws(
   seed: number,
   firstSample: number,
-  { batchSize, model, tokenInit, sampling }: Pick<OneStepSampler, 'batchSize' | 'model' | 'tokenInit' | 'sampling'>,
+  {
+    batchSize,
+    model,
+    tokenInit,
+    sampling,
+  }: Pick<OneStepSampler, 'batchSize' | 'model' | 'tokenInit'> & { readonly sampling: SamplingOptions },
 ): OneStepDraws {
   const { tokenSpace, embeddingWidth } = model;
   const length = sequenceLength(tokenSpace);

@@ -5,6 +5,7 @@
  * `newest good checkpoint exists` holds between any two operations.
  */
 import { CheckpointError, DimoError, OptionError } from '../errors.js';
+import { keptCheckpoints } from '../options/training-fields.js';
 import type { HostTree } from '../tensors/tensors.js';
 import {
   decodeManifest,
@@ -35,7 +36,7 @@ export interface Checkpoint {
 
 /** Which checkpoints stay. */
 export interface CheckpointRetention {
-  /** Number of newest checkpoints kept. @default 3 */
+  /** Number of newest checkpoints kept. @default that of `checkpoint.keep` in a configuration */
   readonly keep?: number;
   /** Steps whose checkpoints are never deleted. @default none */
   readonly milestones?: readonly number[];
@@ -121,7 +122,7 @@ async function pointTo(store: CheckpointStore, name: string): Promise<void> {
 
 /** Deletes checkpoints up to `step` beyond those to keep; later ones belong to a run that was left and are replaced in time. */
 async function removeOld(store: CheckpointStore, step: number, retention: CheckpointRetention): Promise<void> {
-  const { keep = 3, milestones = [] } = retention;
+  const { keep = keptCheckpoints.parse(undefined), milestones = [] } = retention;
   const known = (await listFolders(store)).filter((folder) => folder.step <= step);
   const kept = known.filter((folder) => !folder.isReplaced).slice(0, Math.max(1, keep));
   const old = known.filter(

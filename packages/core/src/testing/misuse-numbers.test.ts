@@ -2,7 +2,6 @@
 import { describe, it } from 'vitest';
 import * as core from '../index.js';
 import { float32, type HostTensor } from '../index.js';
-import { checkGuidance } from '../model/guidance.js';
 import { truncatedNormalQuantile } from '../random/truncated-normal.js';
 import { resolveTokenInit } from '../sampling/token-init.js';
 import { any, each, expectRefusal, noCounts, type Refusal } from './refusals.js';
@@ -32,11 +31,13 @@ const refused = [
   ...each('int32 of shape', [[-1], [Infinity], [2 ** 53]], (shape) => core.int32(any(shape))),
   ...each('float32 with data', [[1], [1, 2, 3]], (data) => core.float32([2], data)),
   ...each('temperature', [NaN, 0, -1, Infinity, 'x'], (temperature) =>
-    core.checkSampling({ temperature: any(temperature) }),
+    core.resolveSampling({ temperature: any(temperature) }),
   ),
-  ...each('top-k', [NaN, -1, 0.5, Infinity, 'x'], (topK) => core.checkSampling({ topK: any(topK) })),
-  ...each('top-p', [NaN, -1, 1.5, Infinity, 'x'], (topP) => core.checkSampling({ topP: any(topP) })),
-  ...each('guidance', [NaN, Infinity, 'x', null, {}], (scale) => checkGuidance(any(scale), 'x')),
+  ...each('top-k', [NaN, -1, 0.5, Infinity, 'x'], (topK) => core.resolveSampling({ topK: any(topK) })),
+  ...each('top-p', [NaN, -1, 1.5, Infinity, 'x'], (topP) => core.resolveSampling({ topP: any(topP) })),
+  ...each('guidance', [NaN, Infinity, 'x', null, { kind: 'x' }], (scale) =>
+    core.resolveDistillation({ teacherGuidance: any(scale) }),
+  ),
   ...each(
     'multi-step options',
     [

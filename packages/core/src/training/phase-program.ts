@@ -8,7 +8,8 @@ import type { PureFunction } from '../engine/engine.js';
 import { assert, NonFiniteError, OptionError } from '../errors.js';
 import { requireInteger } from '../options/check-options.js';
 import { float32, scalar, subtree, withPrefix, type HostTree, type TensorTree } from '../tensors/tensors.js';
-import { applyOptimizer, initialMoments, optimizerScalars, type NonFinitePolicy } from './optimizer.js';
+import { applyOptimizer, initialMoments, optimizerScalars } from './optimizer.js';
+import type { NonFinitePolicy } from './optimizer-options.js';
 import type { Phase } from './phase.js';
 import type { Counters, StepCall, StepResult, TrainingProgram } from './training.js';
 

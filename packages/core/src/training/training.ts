@@ -4,6 +4,7 @@
  * So one loop serves them all, and a checkpoint (state + counters + step) resumes any of them bit for bit.
  */
 import { requireInteger } from '../options/check-options.js';
+import { maxSkipped } from '../options/training-fields.js';
 import type { CompiledFunction, DeviceTree, Engine, PureFunction } from '../engine/engine.js';
 import { DimoError, NonFiniteError, OptionError } from '../errors.js';
 import { explainMemory } from '../engine/out-of-memory.js';
@@ -111,7 +112,7 @@ export interface TrainingOptions {
   readonly onFailure?: (snapshot: () => Promise<TrainingSnapshot>, error: unknown) => void | Promise<void>;
   /** Adds up what the ranks of a data-parallel run contribute. @default this process is the only rank */
   readonly exchange?: RankExchange;
-  /** Stops with `NonFiniteError` after this many skipped steps in a row. @default 10 */
+  /** Stops with `NonFiniteError` after this many skipped steps in a row. @default that of `maxSkipped` in a configuration */
   readonly maxSkippedInARow?: number;
 }
 
@@ -131,8 +132,9 @@ export async function runTraining<Draws>(
   program: TrainingProgram<Draws>,
   options: TrainingOptions,
 ): Promise<TrainingResult> {
-  const { onStep, onFailure, signal, exchange, maxSkippedInARow = 10 } = options;
+  const { onStep, onFailure, signal, exchange } = options;
   checkOptions(program, options);
+  const maxSkippedInARow = maxSkipped.parse(options.maxSkippedInARow);
   const engine = explainMemory(options.engine, program);
   const until = Math.min(options.until ?? program.numSteps, program.numSteps);
   let { step, counters } = options.from ?? { step: 0, counters: program.initialCounters };

@@ -4,6 +4,7 @@ import {
   compileOneStep,
   oneStepTokenInit,
   OptionError,
+  resolveSampling,
   type DeviceTree,
   type Engine,
   type GeneratorTokenInit,
@@ -12,7 +13,6 @@ import {
   type LoadedGenerator,
   type SamplerRegistry,
   type SamplerSettings,
-  type SamplingOptions,
   type Teacher,
   type TeacherDefinition,
 } from '@dimo/core';
@@ -20,7 +20,7 @@ import { multiStepDraws, oneStepDraws, type SampleKey } from './draws.js';
 
 /** What may be asked for when a generator is sampled. */
 export interface GeneratorSettings {
-  /** @default that of the generator's description, else 1 */
+  /** @default that of the generator's description, else that of core */
   readonly temperature?: number | undefined;
   /** Scale of the noise, in [0, 1]. @default that of the generator's description */
   readonly embeddingNoise?: number | undefined;
@@ -58,12 +58,15 @@ export interface CompiledNetwork {
 
 /** How a generator is sampled: as asked for, else with the temperature and noise of its description. */
 export function samplingOf({ description }: Pick<LoadedGenerator, 'description'>, asked: GeneratorSettings) {
-  const { temperature = description.temperature ?? 1, topK = 0, topP = 0 } = asked;
   const tokenInit = oneStepTokenInit(description);
   const { embeddingNoise = tokenInit.embeddingNoise } = asked;
   return {
     tokenInit: { ...tokenInit, embeddingNoise } satisfies GeneratorTokenInit,
-    sampling: { temperature, topK, topP } satisfies SamplingOptions,
+    sampling: resolveSampling({
+      temperature: asked.temperature ?? description.temperature,
+      topK: asked.topK,
+      topP: asked.topP,
+    }),
   };
 }
 
