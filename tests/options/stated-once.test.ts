@@ -26,7 +26,7 @@ import {
 } from '@dimo/core';
 import { defaultJudgeSettings } from '@dimo/eval';
 import { judgeOptions, manifoldOptions, referenceOptions } from '@dimo/eval/options';
-import { resolveTokenizerTraining } from '@dimo/teacher-maskgit';
+import { resolveTokenizerTraining } from '@dimo/tokenizers';
 import { tokenizerTrainingOptions } from '@dimo/tokenizers/options';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -169,8 +169,8 @@ const others: readonly (readonly [file: string, text: string, why: string])[] = 
   ['packages/eval/src/feature-extractor.ts', 'batchSize', 'images whose features are extracted at once'],
   ['packages/pipeline/src/hosts/host.ts', 'batchSize', 'pictures that a pipeline computes at once'],
   ['packages/pipeline/src/pictures/image-grid.ts', 'scale', 'pixels of a picture'],
-  ['packages/teacher-maskgit/src/tokenizer/encode-images.ts', 'batchSize', 'images that are encoded at once'],
-  ['packages/teacher-maskgit/src/vqgan/config.ts', 'dropout', 'a key of published configurations, only recorded'],
+  ['packages/tokenizers/src/encode-images.ts', 'batchSize', 'images that are encoded at once'],
+  ['packages/tokenizers/src/vqgan/config.ts', 'dropout', 'a key of published configurations, only recorded'],
 ];
 
 /** Where the blocks of schemas are, with what is usual where a training has no default of its own. */
