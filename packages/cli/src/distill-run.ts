@@ -1,15 +1,16 @@
 /** A distillation in a run folder: `dimo distill`, and the first part of `dimo demo`. */
-import type { RunFolder } from '@dimo/backend-node';
+import { sha256OfContent, type RunFolder } from '@dimo/backend-node';
 import {
   compileMultiStep,
   compileOneStep,
   describeGenerator,
+  deviceTensors,
   drawsVersion,
-  generatorFiles,
   sampleMultiStep,
   sampleOneStep,
-  sha256Hex,
-  writeSafetensors,
+  selectTensors,
+  streamGeneratorFiles,
+  streamSafetensors,
   type DeviceTree,
   type DistilledGenerator,
   type Engine,
@@ -21,6 +22,7 @@ import {
   type SamplingOptions,
   type StepReport,
   type Teacher,
+  type TrainingEnd,
 } from '@dimo/core';
 import { dirname, join, resolve } from 'node:path';
 import type { DimoConfig } from './config/schema.js';
@@ -35,7 +37,7 @@ import { findTeacher, type FoundTeacher } from './models.js';
 import { folderInRun, writeFileAtomically } from './run/folder.js';
 import { runEndOf } from './run/health-file.js';
 import { sharedFileBytes, sharedFolderName, writeSharedFile } from './run/shared-files.js';
-import { trainRun, writeResult, type StepTools, type TrainRunResult } from './run/train-run.js';
+import { trainRun, type StepTools, type TrainRunResult } from './run/train-run.js';
 import { conditionsFor, openDecoder } from '@dimo/pipeline';
 import { version } from './version.js';
 
@@ -140,12 +142,10 @@ async function distillWith(given: DistillTask): Promise<DistillResult> {
         if ((sampleEvery > 0 && report.step % sampleEvery === 0) || report.step === numSteps)
           await samples.write(report, tools);
       },
+      finish: (end) => writeGenerator(task, distillation, end),
     });
-    const { folder: generatorFolder, weights } = await writeResult(run, result, () =>
-      writeGenerator(task, distillation, result),
-    );
     const finalSamples = result.stopped ? undefined : samples.last();
-    return { ...result, generatorFolder, health: health.verdict(runEndOf(result, weights), finalSamples) };
+    return { ...result, generatorFolder: result.made, health: health.verdict(runEndOf(result), finalSamples) };
   } finally {
     await samples.dispose();
   }
@@ -154,7 +154,7 @@ async function distillWith(given: DistillTask): Promise<DistillResult> {
 /** The settings that change the numbers of a run, and what it starts from. */
 async function identityOf(config: DimoConfig, teacher: Teacher): Promise<Record<string, unknown>> {
   const { sampleEvery: _sampleEvery, maxSkipped: _maxSkipped, prompts: _prompts, ...distill } = config.distill;
-  const weights = await sha256Hex(writeSafetensors(teacher.weights));
+  const weights = await sha256OfContent(streamSafetensors(teacher.weights));
   return { draws: drawsVersion, distill, teacher: { name: teacher.name, config: teacher.config, weights } };
 }
 
@@ -245,12 +245,12 @@ async function compileGenerator(
 async function writeGenerator(
   { config, found, run, engine }: DistillTask,
   distillation: PreparedDistillation,
-  result: TrainRunResult,
-): Promise<{ readonly folder: string; readonly weights: HostTree }> {
+  { step, deviceState }: TrainingEnd,
+): Promise<string> {
   const { teacher } = found;
   const description = describeGenerator(teacher, distillation, {
     training: {
-      steps: result.step,
+      steps: step,
       batchSize: config.distill.batchSize,
       seed: config.seed,
       teacher: found.name,
@@ -259,22 +259,25 @@ async function writeGenerator(
     },
     ...(config.sample.temperature === undefined ? {} : { temperature: config.sample.temperature }),
   });
-  const weights = distillation.generator.weights.weights(result.state);
+  // Where each tensor of the generator is in the state.
+  const names = distillation.generator.weights.weights(
+    Object.fromEntries(Object.keys(deviceState.specs).map((name) => [name, name])),
+  );
   const conditionFiles = teacher.conditionFiles?.() ?? {};
-  const files = generatorFiles({
+  const files = streamGeneratorFiles({
     description,
-    weights,
+    weights: selectTensors(deviceTensors(deviceState), names),
     ...(teacher.decoderWeights ? { decoderWeights: teacher.decoderWeights } : {}),
     conditionFiles,
   });
   const folder = await folderInRun(run.path, generatorFolderName);
   const store = join(dirname(resolve(run.path)), sharedFolderName);
   // The description last: a folder without it is not taken for a generator.
-  for (const [name, bytes] of Object.entries(files).reverse()) {
+  for (const [name, content] of Object.entries(files).reverse()) {
     const path = join(folder, name);
-    const isShared = config.run.shareFiles && name in conditionFiles && bytes.length >= sharedFileBytes;
-    if (isShared) await writeSharedFile(path, bytes, store);
-    else await writeFileAtomically(path, bytes);
+    const isShared = config.run.shareFiles && name in conditionFiles && content.length >= sharedFileBytes;
+    if (isShared) await writeSharedFile(path, content, store);
+    else await writeFileAtomically(path, content);
   }
-  return { folder, weights };
+  return folder;
 }

@@ -13,6 +13,7 @@ export * from './training/dataset.js';
 export * from './random/random.js';
 export { sampleStream } from './random/sample-stream.js';
 export { normalsFromWords } from './random/random-normal.js';
+export * from './tensors/tensor-source.js';
 export * from './tensors/tensors.js';
 export * from './training/training.js';
 export {
@@ -20,6 +21,7 @@ export {
   type CheckpointIdentity,
   type CheckpointManifest,
 } from './storage/checkpoint-manifest.js';
+export * from './storage/byte-stream.js';
 export * from './storage/checkpoint-store.js';
 export * from './storage/checkpoint.js';
 export { decodeText } from './text/decode-text.js';
@@ -36,7 +38,7 @@ export {
   type SafetensorsLimits,
 } from './storage/safetensors-format.js';
 export * from './storage/model-weights.js';
-export * from './storage/safetensors-file.js';
+export { openSafetensors, type OpenSafetensors } from './storage/safetensors-file.js';
 export * from './storage/safetensors-header.js';
 export * from './storage/safetensors-write.js';
 export * from './storage/safetensors.js';

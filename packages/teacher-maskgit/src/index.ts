@@ -2,6 +2,7 @@ export { classConditions, type ClassConditionsOptions } from './class-conditions
 export {
   readTeacher,
   readTokenizer,
+  streamTokenizerFiles,
   teacherFileNames,
   teacherFiles,
   tokenizerFiles,

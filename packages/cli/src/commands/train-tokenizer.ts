@@ -3,8 +3,8 @@ import { drawsVersion, OptionError, type Dataset, type HostTensor, type Training
 import {
   defineTokenizer,
   encodeImages,
+  streamTokenizerFiles,
   tokenizerConfigFor,
-  tokenizerFiles,
   tokenizerTrainingProgram,
   tokenizerTrainingResult,
   type DefinedTokenizer,
@@ -107,19 +107,23 @@ async function train(
       perplexity = metrics['perplexity'] ?? perplexity;
       return [];
     },
+    async finish({ deviceState }) {
+      const names = tokenizerTrainingResult(
+        Object.fromEntries(Object.keys(deviceState.specs).map((name) => [name, name])),
+      );
+      const weights = tokenizerTrainingResult(await deviceState.download(Object.values(names)));
+      const place = await folderInRun(run.path, 'tokenizer');
+      // The description last: a folder without it is not taken for a tokenizer.
+      for (const [name, content] of Object.entries(streamTokenizerFiles({ config: resolved, weights })).reverse())
+        await writeFileAtomically(join(place, name), content);
+      return { folder: place, weights };
+    },
   });
-  const weights = tokenizerTrainingResult(result.state);
-  const folder = await writeResult(run, result, async () => {
-    const place = await folderInRun(run.path, 'tokenizer');
-    // The description last: a folder without it is not taken for a tokenizer.
-    for (const [name, bytes] of Object.entries(tokenizerFiles({ config: resolved, weights })).reverse())
-      await writeFileAtomically(join(place, name), bytes);
-    return place;
-  });
+  const { folder, weights } = result.made;
   const { testError, variance } = await writeResult(run, result, () =>
     reconstruct(session, dataset, { tokenizer, weights }),
   );
-  const health = tokenizerHealth(runEndOf(result, weights), { testError, variance, perplexity });
+  const health = tokenizerHealth(runEndOf(result), { testError, variance, perplexity });
   return { ...result, folder, testError, health };
 }
 

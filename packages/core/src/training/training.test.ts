@@ -43,7 +43,7 @@ async function failing(
   const error: unknown = await runTraining(program, {
     engine: eagerEngine('cpu'),
     onStep: ({ step }) => onStep?.(step),
-    onFailure: async (snapshot) => void (saved = await snapshot()),
+    onFailure: async ({ snapshot }) => void (saved = await snapshot()),
   }).catch((thrown: unknown) => thrown);
   return { error, saved };
 }
