@@ -5,10 +5,12 @@ import {
   compileOneStep,
   describeGenerator,
   deviceTensors,
+  dimoAlgorithm,
   drawsVersion,
   sampleMultiStep,
   sampleOneStep,
   selectTensors,
+  specsOf,
   streamGeneratorFiles,
   streamSafetensors,
   type DeviceTree,
@@ -34,6 +36,8 @@ import {
 import { configuredDistillation, warmupNote } from './distillation-settings.js';
 import { watchHealth, type FinalSamples, type Health } from './health.js';
 import { findTeacher, type FoundTeacher } from './models.js';
+import { trainingEstimate } from './plan/plan.js';
+import { checkRunFits } from './plan/run-needs.js';
 import { folderInRun, writeFileAtomically } from './run/folder.js';
 import { runEndOf } from './run/health-file.js';
 import { sharedFileBytes, sharedFolderName, writeSharedFile } from './run/shared-files.js';
@@ -71,14 +75,15 @@ export type DistillInputs = Pick<DistillTask, 'found' | 'conditions' | 'registry
 /**
  * Reads and checks everything that a distillation needs, before it makes its folder.
  *
- * @param onNote - called with what a person should know about the inputs.
+ * @param onNote - called with what a person should know about the inputs, and about what the run needs.
+ * @param resume - folder of the run, if it is continued.
  * @returns what makes the rest on an engine.
- * @throws OptionError, WeightError naming the input at fault.
+ * @throws OptionError, WeightError naming the input at fault; DimoError if this machine cannot hold the run.
  */
 export async function checkDistillation(
   config: DimoConfig,
   registry: PluginRegistry,
-  onNote: (line: string) => void,
+  { onNote, resume }: { readonly onNote: (line: string) => void; readonly resume?: string | undefined },
 ): Promise<(engine: Engine) => Promise<DistillInputs>> {
   const found = await findTeacher(config.teacher, registry);
   const prompts = await readDistillationPrompts(config, found.teacher);
@@ -88,7 +93,19 @@ export async function checkDistillation(
   return async (engine) => {
     const conditions = await distillationConditions(config, found.teacher, prompts, engine);
     // Says what is wrong with the settings; the run makes its own.
-    configuredDistillation(config, registry, conditions);
+    const { program, frozen } = configuredDistillation(config, registry, conditions);
+    const warnings = await checkRunFits({
+      engine: engine.info.name,
+      config,
+      state: specsOf(program.initialState()),
+      frozen,
+      resume,
+      stepBytes: async () =>
+        config.distill.algorithm === dimoAlgorithm.name
+          ? (await trainingEstimate({ definition: found.teacher, config, rates: undefined })).memoryBytes
+          : undefined,
+    });
+    warnings.forEach(onNote);
     return { found, conditions, registry };
   };
 }

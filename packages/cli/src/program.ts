@@ -81,11 +81,14 @@ export function buildProgram(result: ProgramResult): Command {
         'dimo distill --teacher mnist --steps 1000 --name mnist-one-step',
         'dimo distill --config dimo.config.yaml --set distill.averageDecay=0.999',
         'dimo distill --resume runs/mnist-one-step',
+        'dimo distill --teacher runs/teacher --batch 16 --plan',
       ]),
     )
+    .option('--plan', 'print what the run will need of memory and disk, and end')
     .action(async (options: Record<string, unknown>, command: Command) => {
       const { distill } = await import('./commands/distill.js');
-      result.exitCode = await distill(trainingFlags('distill', allOptions(command, options)));
+      const flags = trainingFlags('distill', allOptions(command, options));
+      result.exitCode = await distill({ ...flags, plan: options['plan'] === true });
     });
 
   configured(program, 'sample', 'sample')

@@ -44,7 +44,7 @@ export async function demo(flags: TrainingFlags & { readonly quick: boolean }): 
     if (!flags.quiet) printError(line);
   };
   const started = performance.now();
-  const prepare = await checkDistillation(config, registry, note);
+  const prepare = await checkDistillation(config, registry, { onNote: note });
   const dataset = await requireDataset(config.dataset, registry);
   const { engine, explanation } = await openEngine(config.engine, registry);
   try {

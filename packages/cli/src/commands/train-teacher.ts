@@ -9,10 +9,12 @@ import {
   teacherDescriptionName,
   teacherTrainingProgram,
   teacherTrainingResult,
+  withPrefix,
   type DatasetSplit,
   type Engine,
   type HostTensor,
   type HostTree,
+  type SpecTree,
   type Teacher,
   type TeacherDefinition,
   type TeacherPlugin,
@@ -29,6 +31,7 @@ import { teacherTrainingOptions, warmupNote } from '../distillation-settings.js'
 import { trainedTeacherPlugin } from '../models.js';
 import type { TrainingFlags } from '../flags.js';
 import { teacherHealth, type Health } from '../health.js';
+import { checkRunFits } from '../plan/run-needs.js';
 import { folderInRun, writeFileAtomically } from '../run/folder.js';
 import { runEndOf } from '../run/health-file.js';
 import { resolvePart } from '../run/parts.js';
@@ -68,7 +71,17 @@ export function trainTeacher(flags: TrainingFlags): Promise<number> {
       const inputs = await checkInputs(project, onNote);
       onNote(warmupNote('train.teacher', project.config.train.teacher));
       await tellUnfinished([project.config.train.teacher.tokenizer], flags);
-      return inputs;
+      return async (engine) => {
+        const data = await inputs(engine);
+        const { parameters } = data.definition.model;
+        // As `teacherTrainingProgram` makes it, without drawing the first weights.
+        const parts = ['teacher', 'ema', 'optimizer/m', 'optimizer/v'].map((part) => withPrefix(part, parameters));
+        const state = Object.assign({}, ...parts) as SpecTree;
+        const { config } = project;
+        const warnings = await checkRunFits({ engine: engine.info.name, config, state, resume: flags.resume });
+        warnings.forEach(onNote);
+        return data;
+      };
     },
     train: (session, data) => train(session, data, flags),
     health: ({ health }) => health,

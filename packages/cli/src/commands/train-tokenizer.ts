@@ -1,5 +1,5 @@
 /** `dimo train tokenizer`: images to tokens and back, from a dataset of images. */
-import { drawsVersion, OptionError, type Dataset, type HostTensor, type TrainingProgram } from '@dimo/core';
+import { drawsVersion, OptionError, specsOf, type Dataset, type HostTensor, type TrainingProgram } from '@dimo/core';
 import {
   defineTokenizer,
   encodeImages,
@@ -15,6 +15,7 @@ import { requireDataset } from '../datasets.js';
 import { tokenizerTrainingOptions, warmupNote } from '../distillation-settings.js';
 import type { TrainingFlags } from '../flags.js';
 import { tokenizerHealth, type Health } from '../health.js';
+import { checkRunFits } from '../plan/run-needs.js';
 import { folderInRun, writeFileAtomically } from '../run/folder.js';
 import { runEndOf } from '../run/health-file.js';
 import { trainRun, writeResult, type TrainRunResult } from '../run/train-run.js';
@@ -42,7 +43,13 @@ export function trainTokenizer(flags: TrainingFlags): Promise<number> {
       const inputs = await checkInputs(project);
       const warning = warmupNote('train.tokenizer', project.config.train.tokenizer);
       if (!flags.quiet && warning !== undefined) printError(warning);
-      return () => Promise.resolve(inputs);
+      return async (engine) => {
+        const state = specsOf(inputs.program.initialState());
+        const { config } = project;
+        const warnings = await checkRunFits({ engine: engine.info.name, config, state, resume: flags.resume });
+        if (!flags.quiet) warnings.forEach((line) => printError(line));
+        return inputs;
+      };
     },
     train: (session, inputs) => train(session, inputs, flags),
     health: ({ health }) => health,
