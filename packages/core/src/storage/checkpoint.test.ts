@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { CheckpointError, DimoError } from '../errors.js';
 import { randomStream } from '../random/random.js';
-import { float32, int32, type HostTree } from '../tensors/tensors.js';
+import { float32, int32, specsOf, type HostTree } from '../tensors/tensors.js';
 import type { CheckpointIdentity } from './checkpoint-manifest.js';
 import { contentParts } from './byte-stream.js';
 import type { CheckpointStore } from './checkpoint-store.js';
@@ -15,6 +15,7 @@ import {
   listCheckpoints,
   loadCheckpoint,
   loadLatestCheckpoint,
+  openLatestCheckpoint,
   saveCheckpoint,
   type Checkpoint,
   type LoadedCheckpoint,
@@ -178,6 +179,34 @@ describe('saveCheckpoint and loadLatestCheckpoint', () => {
       expect(treeDifference(tree, loaded?.groups[group] ?? {})).toBeUndefined();
     expect((await loadCheckpoint(store, 'step-4')).step).toBe(4);
     await expect(loadCheckpoint(store, '../step-4')).rejects.toThrow(CheckpointError);
+  });
+
+  it('can be opened instead: verified, read tensor by tensor, and closed, also where it is refused', async () => {
+    const { store } = memoryStore();
+    for (const step of [1, 2]) await saveCheckpoint(store, checkpointAt(step));
+    const file = await store.readFile('step-2/optimizer.safetensors', 1e6);
+    file[file.length - 1]! ^= 1;
+    let numOpen = 0;
+    const counting: CheckpointStore = {
+      ...store,
+      async openFile(path) {
+        const opened = await store.openFile(path);
+        numOpen++;
+        return { ...opened, close: async () => void numOpen-- };
+      },
+    };
+    const warnings: string[] = [];
+    const opened = await openLatestCheckpoint(counting, { identity, onWarning: (line) => warnings.push(line) });
+    expect(warnings).toEqual([expect.stringMatching(/step-2 was skipped: .*optimizer\.safetensors is damaged/)]);
+    expect([opened!.name, numOpen]).toEqual(['step-1', 2]);
+    const { generator, optimizer } = checkpointAt(1).groups;
+    expect(opened!.groups['generator']!.specs).toEqual(specsOf(generator!));
+    expect(await opened!.groups['optimizer']!.read(['count'])).toEqual({ count: optimizer!['count'] });
+    await opened!.close();
+    expect(numOpen).toBe(0);
+    await expect(openLatestCheckpoint(counting, { identity: { ...identity, seed: 8 } })).rejects.toThrow(/seed/);
+    expect(numOpen).toBe(0);
+    expect(await openLatestCheckpoint(memoryStore().store)).toBeUndefined();
   });
 
   it('replaces a checkpoint of the same step and sorts steps as numbers', async () => {
