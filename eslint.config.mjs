@@ -39,8 +39,8 @@ const depConstraints = [
 ];
 
 /**
- * Folders of core's sources, lowest first: a file imports from its own folder and from those before it, so no circle of
- * folders can arise. `docs/architecture.md` says what belongs into each.
+ * Folders of a package's sources, lowest first: a file imports from its own folder and from those before it, so no circle
+ * of folders can arise. `docs/architecture.md` says what belongs into each.
  */
 const coreFolders = [
   'text',
@@ -60,6 +60,20 @@ const coreFolders = [
   'layers',
   'testing',
   'conformance',
+];
+const cliFolders = [
+  'output',
+  'flags',
+  'config',
+  'run',
+  'project',
+  'models',
+  'training',
+  'plan',
+  'evaluation',
+  'serve',
+  'commands',
+  'program',
 ];
 const noNodeModules = { group: ['node:*'], message: 'This package runs in browsers too: take bytes as arguments.' };
 
@@ -137,22 +151,28 @@ export default tseslint.config(
       'no-restricted-imports': ['error', { patterns: [noNodeModules] }],
     },
   },
-  ...coreFolders.slice(0, -1).map((folder, i) => ({
-    files: [`packages/core/src/${folder}/**/*.ts`],
+  ...folderOrder('core', coreFolders, [noNodeModules]),
+  ...folderOrder('cli', cliFolders),
+);
+
+/** Rules by folder: no import from a folder that stands above it, nor what `patterns` refuses in the whole package. */
+function folderOrder(name, folders, patterns = []) {
+  return folders.map((folder, i) => ({
+    files: [`packages/${name}/src/${folder}/**/*.ts`],
     ignores: ['**/*.test.ts'],
     rules: {
       'no-restricted-imports': [
         'error',
         {
           patterns: [
-            noNodeModules,
+            ...patterns,
             {
-              regex: `^(\\.\\./)+(${coreFolders.slice(i + 1).join('|')})/|^(\\.\\./)+index\\.js$`,
-              message: `${folder}/ stands below that folder; see coreFolders in eslint.config.mjs.`,
+              regex: `^(\\.\\./)+(${[...folders.slice(i + 1).map((above) => `${above}/`), '(index|main)\\.js$'].join('|')})`,
+              message: `${folder}/ stands below that; see ${name}Folders in eslint.config.mjs.`,
             },
           ],
         },
       ],
     },
-  })),
-);
+  }));
+}

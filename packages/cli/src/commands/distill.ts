@@ -1,15 +1,15 @@
 /** `dimo distill`: a teacher into a generator of one step, or of few. */
-import { checkDistillation, distillRun, type DistillInputs, type DistillResult } from '../distill-run.js';
-import type { TrainingFlags } from '../flags.js';
-import { exitOk } from '../failure.js';
-import { findTeacher } from '../models.js';
-import { planDistillation, readableDistillationPlan } from '../plan/distill-plan.js';
-import { shellQuoted } from '../resume-command.js';
+import { checkDistillation, distillRun, type DistillInputs, type DistillResult } from '../training/distill-run.js';
+import type { TrainingFlags } from '../flags/flags.js';
+import { shellQuoted } from '../flags/resume-command.js';
+import { findTeacher } from '../models/models.js';
+import { exitOk } from '../output/failure.js';
+import { print, printError, printJson } from '../output/terminal.js';
+import { planDistillation, readableDistillationPlan, stepBytes } from '../plan/distill-plan.js';
+import { openProject } from '../project/session.js';
 import { readRunConfig } from '../run/folder.js';
-import { openProject } from '../session.js';
-import { tellUnfinished } from '../tell-unfinished.js';
-import { print, printError, printJson } from '../terminal.js';
-import { runTrainingCommand } from '../train-command.js';
+import { tellUnfinished } from '../run/tell-unfinished.js';
+import { runTrainingCommand } from '../training/train-command.js';
 import { stringify } from 'yaml';
 
 /** Flags of `distill`. */
@@ -43,7 +43,7 @@ function train(flags: TrainingFlags): Promise<number> {
       const onNote = (note: string): void => {
         if (!flags.quiet) printError(note);
       };
-      const inputs = await checkDistillation(config, registry, { onNote, resume: flags.resume });
+      const inputs = await checkDistillation(config, registry, { onNote, resume: flags.resume, stepBytes });
       await tellUnfinished([config.teacher.source], flags);
       return inputs;
     },

@@ -4,8 +4,8 @@ import { listCheckpoints, readJsonFile, sizeOf } from '@dimo/core';
 import { existsSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { evaluationFileName, readEvaluation } from '../evaluation-files.js';
-import { readImport } from '../imported-model.js';
+import { evaluationFileName, readEvaluation } from '../evaluation/files.js';
+import { readImport } from '../models/imported-model.js';
 import { readHealth } from '../run/health-file.js';
 import { isRunFolder, partOfRun, runState, unfinishedNote, type RunPart } from '../run/parts.js';
 

@@ -2,15 +2,15 @@
 import { escapeText, OptionError, resolveSampler } from '@dimo/core';
 import { basename, dirname, resolve } from 'node:path';
 import { refuseTyped, severalStepsKeys } from '../config/ineffective.js';
-import { exitOk } from '../failure.js';
-import type { TypedSettings } from '../flags.js';
-import { findModel } from '../models.js';
+import { exitOk } from '../output/failure.js';
+import type { TypedSettings } from '../flags/flags.js';
+import { findModel } from '../models/models.js';
 import { isLoopbackAddress } from '../serve/guard.js';
 import { bundledPage, openPage } from '../serve/page.js';
 import { serveModel, type ServedModel } from '../serve/served-model.js';
 import { startServer } from '../serve/server.js';
-import { openEngine, openProject } from '../session.js';
-import { print, printError } from '../terminal.js';
+import { openEngine, openProject } from '../project/session.js';
+import { print, printError } from '../output/terminal.js';
 
 /** Arguments of `serve`. */
 export interface ServeArguments {

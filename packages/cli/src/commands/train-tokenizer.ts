@@ -11,19 +11,19 @@ import {
 } from '@dimo/teacher-maskgit';
 import { splitSource } from '@dimo/eval';
 import { join } from 'node:path';
-import { requireDataset } from '../datasets.js';
-import { tokenizerTrainingOptions, warmupNote } from '../distillation-settings.js';
-import type { TrainingFlags } from '../flags.js';
-import { tokenizerHealth, type Health } from '../health.js';
-import { checkRunFits } from '../plan/run-needs.js';
+import { requireDataset } from '../project/datasets.js';
+import { tokenizerTrainingOptions, warmupNote } from '../training/distillation-settings.js';
+import type { TrainingFlags } from '../flags/flags.js';
+import { tokenizerHealth, type Health } from '../run/health.js';
+import { checkRunFits } from '../run/run-needs.js';
 import { folderInRun, writeFileAtomically } from '../run/folder.js';
 import { runEndOf } from '../run/health-file.js';
 import { trainRun, writeResult, type TrainRunResult } from '../run/train-run.js';
 import { openDecoder } from '@dimo/pipeline';
-import type { Project } from '../session.js';
-import { shellQuoted } from '../resume-command.js';
-import { runTrainingCommand, type TrainingSession } from '../train-command.js';
-import { printError } from '../terminal.js';
+import type { Project } from '../project/session.js';
+import { shellQuoted } from '../flags/resume-command.js';
+import { runTrainingCommand, type TrainingSession } from '../training/train-command.js';
+import { printError } from '../output/terminal.js';
 import { version } from '../version.js';
 
 interface TokenizerResult extends TrainRunResult {
@@ -153,7 +153,7 @@ async function reconstruct(
     const originals = splitSource(dataset.imageShape, dataset.test).read(0, count);
     let sum = 0;
     for (let i = 0; i < originals.data.length; i++) sum += (originals.data[i]! - copies.data[i]!) ** 2;
-    const { encodeGrid } = await import('../images.js');
+    const { encodeGrid } = await import('../output/images.js');
     const shown = 32;
     const data = new Float32Array(2 * shown * size);
     for (let i = 0; i < shown; i++) {

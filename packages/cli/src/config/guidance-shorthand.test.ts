@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { distillationOptions } from '../distillation-settings.js';
+import { distillationOptions } from '../training/distillation-settings.js';
 import { allKeyPaths } from './describe-schema.js';
 import { loadConfig, type ConfigSetting } from './load.js';
 

@@ -1,11 +1,11 @@
 /** What a distillation will need, for `dimo distill --plan`: nothing is run, and nothing is made. */
 import { dimoAlgorithm, sizeOf, specsOf, type PluginRegistry } from '@dimo/core';
 import type { DimoConfig } from '../config/schema.js';
-import { configuredDistillation } from '../distillation-settings.js';
-import type { FoundTeacher } from '../models.js';
+import { configuredDistillation } from '../training/distillation-settings.js';
+import type { FoundTeacher } from '../models/models.js';
 import { formatBytes } from '../run/progress.js';
 import { trainingEstimate } from './plan.js';
-import { machineSpace, needsOf, type MachineSpace, type RunNeeds } from './run-needs.js';
+import { machineSpace, needsOf, type MachineSpace, type RunNeeds } from '../run/run-needs.js';
 
 /** Numbers in bytes; what is not known is absent. */
 export interface DistillationPlan {
@@ -25,6 +25,15 @@ export interface DistillationToPlan {
   readonly registry: PluginRegistry;
   /** Folder of the run, if it is continued. */
   readonly resume: string | undefined;
+}
+
+/** Memory of a step of the configured distillation; undefined for algorithms whose steps are not known here. */
+export async function stepBytes(
+  config: Pick<DimoConfig, 'distill' | 'seed'>,
+  { teacher }: FoundTeacher,
+): Promise<number | undefined> {
+  if (config.distill.algorithm !== dimoAlgorithm.name) return undefined;
+  return (await trainingEstimate({ definition: teacher, config, rates: undefined })).memoryBytes;
 }
 
 /** The plan. @throws OptionError for settings that a run would refuse */

@@ -24,17 +24,9 @@ import {
 } from '@dimo/core';
 import type { Tensor2D } from '@tensorflow/tfjs-core';
 import type { DimoConfig } from '../config/schema.js';
-import { distillationOptions } from '../distillation-settings.js';
-import {
-  addWork,
-  bytesOfSpecs,
-  noWeights,
-  noWork,
-  recordingEngine,
-  workOf,
-  zeros,
-  type WorkCost,
-} from './recording-engine.js';
+import { distillationOptions } from '../training/distillation-settings.js';
+import { bytesOfSpecs } from '../run/spec-bytes.js';
+import { addWork, noWeights, noWork, recordingEngine, workOf, zeros, type WorkCost } from './recording-engine.js';
 
 /** Rates of this machine. */
 export interface MachineRates {

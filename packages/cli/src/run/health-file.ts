@@ -3,7 +3,7 @@ import { readFileChecked } from '@dimo/backend-node';
 import type { TrainingSnapshot } from '@dimo/core';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Health, HealthVerdict, RunEnd } from '../health.js';
+import type { Health, HealthVerdict, RunEnd } from './health.js';
 import { writeFileAtomically } from './folder.js';
 import { amendMetrics } from './metrics.js';
 

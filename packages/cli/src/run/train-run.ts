@@ -22,9 +22,9 @@ import {
 import type { RunFolder } from '@dimo/backend-node';
 import { join } from 'node:path';
 import type { DimoConfig } from '../config/schema.js';
-import { exitFailed, withExitCode } from '../failure.js';
-import { shellQuoted } from '../resume-command.js';
-import { printError } from '../terminal.js';
+import { exitFailed, withExitCode } from '../output/failure.js';
+import { shellQuoted } from '../flags/resume-command.js';
+import { printError } from '../output/terminal.js';
 import { fromGroups, groupsOnDevice } from './checkpoint-groups.js';
 import { openMetricsLog, readMetrics } from './metrics.js';
 import { createProgress, type Progress } from './progress.js';
