@@ -118,6 +118,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
     '--divergence': { with: ['--divergence', 'reverse-kl'] },
     '--beta': { with: ['--beta', '0.9'], base: ['--divergence', 'jeffreys'] },
     '--sample-every': { with: ['--sample-every', '2'] },
+    '--plan': seen('info-plan'),
   },
   'train teacher': {
     ...training,

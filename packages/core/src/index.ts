@@ -62,6 +62,7 @@ export * from './training/dataset.js';
 export { randomStream, type RandomStream, type StreamKey } from './random/random.js';
 export { sampleStream } from './random/sample-stream.js';
 export { normalsFromWords } from './random/random-normal.js';
+export * from './tensors/tensor-source.js';
 export {
   bool,
   checkShape,
@@ -83,6 +84,7 @@ export {
 } from './tensors/tensors.js';
 export * from './training/training.js';
 export { type CheckpointIdentity } from './storage/checkpoint-manifest.js';
+export * from './storage/byte-stream.js';
 export * from './storage/checkpoint-store.js';
 export * from './storage/checkpoint.js';
 export { decodeText } from './text/decode-text.js';
@@ -92,7 +94,7 @@ export { readJsonFile, readSmallFile, readTextLines, type JsonFileOptions } from
 export { type JsonValue } from './storage/json.js';
 export { type SafetensorsDType, type SafetensorsEntry, type SafetensorsLimits } from './storage/safetensors-format.js';
 export { inspectPart, modelWeightFiles, readModelWeights, type ModelWeightsOptions } from './storage/model-weights.js';
-export * from './storage/safetensors-file.js';
+export { openSafetensors, type OpenSafetensors } from './storage/safetensors-file.js';
 export * from './storage/safetensors-header.js';
 export * from './storage/safetensors-write.js';
 export { readSafetensors, type SafetensorsContent, type SafetensorsReadOptions } from './storage/safetensors.js';

@@ -7,7 +7,10 @@ import {
   escapeText,
   readJsonFile,
   requireObject,
+  streamSafetensors,
   writeSafetensors,
+  type ByteStream,
+  type FileContent,
   type HostTree,
   type InspectedModel,
   type PlainObject,
@@ -64,15 +67,25 @@ export function findTeacherCheckpoints(
 export type TeacherFileOptions = Pick<SafetensorsWriteOptions, 'float'>;
 
 /** Content of a teacher's folder by file name, to be read by `readTeacher`. */
-export function teacherFiles(
-  teacher: Pick<Teacher, 'config' | 'weights' | 'decoderWeights'>,
-  options: TeacherFileOptions = {},
-): Record<string, Uint8Array> {
-  const { config, weights, decoderWeights } = teacher;
+export function teacherFiles(teacher: TeacherContent, options: TeacherFileOptions = {}): Record<string, Uint8Array> {
+  return teacherFilesOf(teacher, (weights) => encodeWeights(weights, options));
+}
+
+/** The same files, whose weights are encoded tensor by tensor while they are written. */
+export function streamTeacherFiles(teacher: TeacherContent): Record<string, FileContent> {
+  return teacherFilesOf(teacher, streamWeights);
+}
+
+type TeacherContent = Pick<Teacher, 'config' | 'weights' | 'decoderWeights'>;
+
+function teacherFilesOf<Content>(
+  { config, weights, decoderWeights }: TeacherContent,
+  encode: (weights: HostTree) => Content,
+): Record<string, Uint8Array | Content> {
   return {
     [teacherFileNames.config]: encodeJson(config),
-    [teacherFileNames.transformer]: encodeWeights(weights, options),
-    ...(decoderWeights ? { [teacherFileNames.tokenizer]: encodeWeights(decoderWeights, options) } : {}),
+    [teacherFileNames.transformer]: encode(weights),
+    ...(decoderWeights ? { [teacherFileNames.tokenizer]: encode(decoderWeights) } : {}),
   };
 }
 
@@ -127,6 +140,10 @@ async function openTeacher(
 async function readConfig(source: WeightSource): Promise<PlainObject> {
   const where = `${escapeText(source.location)}/${teacherFileNames.config}`;
   return requireObject(await readJsonFile(source, teacherFileNames.config), where);
+}
+
+function streamWeights(weights: HostTree): ByteStream {
+  return streamSafetensors(weights, { metadata: { format: 'pt' } });
 }
 
 function encodeWeights(weights: HostTree, options: TeacherFileOptions): Uint8Array {

@@ -19,6 +19,7 @@ export type { VqganConfig, VqganNetworkConfig } from './vqgan/config.js';
 export { vqganTokenizer } from './vqgan/vqgan.js';
 export {
   readTokenizer,
+  streamTokenizerFiles,
   tokenizerFileNames,
   tokenizerFiles,
   tokenizerPart,

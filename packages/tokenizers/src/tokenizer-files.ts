@@ -3,7 +3,9 @@ import {
   escapeText,
   readJsonFile,
   requireObject,
+  streamSafetensors,
   writeSafetensors,
+  type FileContent,
   type HostTree,
   type SafetensorsWriteOptions,
   type WeightSource,
@@ -37,9 +39,26 @@ export function tokenizerFiles(
   options: Pick<SafetensorsWriteOptions, 'float'> = {},
 ): Record<string, Uint8Array> {
   return {
-    [tokenizerFileNames.config]: new TextEncoder().encode(`${JSON.stringify({ tokenizer: config }, null, 2)}\n`),
-    [tokenizerFileNames.tokenizer]: writeSafetensors(weights, { metadata: { format: 'pt' }, ...options }),
+    [tokenizerFileNames.config]: encodeConfig(config),
+    [tokenizerFileNames.tokenizer]: writeSafetensors(weights, { metadata, ...options }),
   };
+}
+
+/** The same files, whose weights are encoded tensor by tensor while they are written. */
+export function streamTokenizerFiles({
+  config,
+  weights,
+}: Pick<LoadedTokenizer, 'config' | 'weights'>): Record<string, FileContent> {
+  return {
+    [tokenizerFileNames.config]: encodeConfig(config),
+    [tokenizerFileNames.tokenizer]: streamSafetensors(weights, { metadata }),
+  };
+}
+
+const metadata = { format: 'pt' };
+
+function encodeConfig(config: LoadedTokenizer['config']): Uint8Array {
+  return new TextEncoder().encode(`${JSON.stringify({ tokenizer: config }, null, 2)}\n`);
 }
 
 /**

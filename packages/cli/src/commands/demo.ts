@@ -12,6 +12,7 @@ import { exitOk } from '../output/failure.js';
 import { healthLine } from '../run/health.js';
 import type { TrainingFlags } from '../flags/training-flags.js';
 import { writeReport } from '../evaluation/report.js';
+import { stepBytes } from '../plan/distill-plan.js';
 import { openNewRun, writeRunConfig } from '../run/folder.js';
 import { writeHealth } from '../run/health-file.js';
 import { writeResult } from '../run/train-run.js';
@@ -44,7 +45,7 @@ export async function demo(flags: TrainingFlags & { readonly quick: boolean }): 
     if (!flags.quiet) printError(line);
   };
   const started = performance.now();
-  const prepare = await checkDistillation(config, registry, note);
+  const prepare = await checkDistillation(config, registry, { onNote: note, stepBytes });
   const dataset = await requireDataset(config.dataset, registry);
   const { engine, explanation } = await openEngine(config.engine, registry);
   try {

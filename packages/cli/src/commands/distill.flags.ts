@@ -13,10 +13,13 @@ export function addDistill(parent: Command, result: ProgramResult): void {
         'dimo distill --teacher mnist --steps 1000 --name mnist-one-step',
         'dimo distill --config dimo.config.yaml --set distill.averageDecay=0.999',
         'dimo distill --resume runs/mnist-one-step',
+        'dimo distill --teacher runs/teacher --batch 16 --plan',
       ]),
     )
+    .option('--plan', 'print what the run will need of memory and disk, and end')
     .action(async (options: Record<string, unknown>, command: Command) => {
       const { distill } = await import('./distill.js');
-      result.exitCode = await distill(trainingFlags('distill', allOptions(command, options)));
+      const flags = trainingFlags('distill', allOptions(command, options));
+      result.exitCode = await distill({ ...flags, plan: options['plan'] === true });
     });
 }

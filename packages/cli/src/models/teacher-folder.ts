@@ -1,7 +1,8 @@
 /** The folder of a teacher: the files of its plugin, and core's `teacher.json`, which names the plugin. */
 import {
+  streamSafetensors,
   teacherDescriptionName,
-  writeSafetensors,
+  type FileContent,
   type Teacher,
   type TeacherDescription,
   type TeacherPlugin,
@@ -14,7 +15,7 @@ export function teacherFolderFiles(
   teacher: Teacher,
   plugin: TeacherPlugin,
   training: Readonly<Record<string, unknown>>,
-): Record<string, Uint8Array> {
+): Record<string, FileContent> {
   const description: TeacherDescription = {
     format: 'dimo-teacher',
     version: 1,
@@ -24,9 +25,9 @@ export function teacherFolderFiles(
   const metadata = { format: 'pt' };
   return {
     ...(plugin.files?.(teacher) ?? {
-      'model.safetensors': writeSafetensors(teacher.weights, { metadata }),
+      'model.safetensors': streamSafetensors(teacher.weights, { metadata }),
       ...(teacher.decoderWeights
-        ? { 'decoder.safetensors': writeSafetensors(teacher.decoderWeights, { metadata }) }
+        ? { 'decoder.safetensors': streamSafetensors(teacher.decoderWeights, { metadata }) }
         : {}),
     }),
     [teacherDescriptionName]: new TextEncoder().encode(`${JSON.stringify(description, null, 2)}\n`),

@@ -1,15 +1,17 @@
 /** A distillation in a run folder: `dimo distill`, and the first part of `dimo demo`. */
-import type { RunFolder } from '@dimo/backend-node';
+import { sha256OfContent, type RunFolder } from '@dimo/backend-node';
 import {
   compileMultiStep,
   compileOneStep,
   describeGenerator,
+  deviceTensors,
   drawsVersion,
-  generatorFiles,
   sampleMultiStep,
   sampleOneStep,
-  sha256Hex,
-  writeSafetensors,
+  selectTensors,
+  specsOf,
+  streamGeneratorFiles,
+  streamSafetensors,
   type DeviceTree,
   type DistilledGenerator,
   type Engine,
@@ -21,6 +23,7 @@ import {
   type SamplingOptions,
   type StepReport,
   type Teacher,
+  type TrainingEnd,
 } from '@dimo/core';
 import { dirname, join, resolve } from 'node:path';
 import type { DimoConfig } from '../config/schema.js';
@@ -34,8 +37,9 @@ import { watchHealth, type FinalSamples, type Health } from '../run/health.js';
 import { findTeacher, type FoundTeacher } from '../models/models.js';
 import { folderInRun, writeFileAtomically } from '../run/folder.js';
 import { runEndOf } from '../run/health-file.js';
+import { checkRunFits } from '../run/run-needs.js';
 import { sharedFileBytes, sharedFolderName, writeSharedFile } from '../run/shared-files.js';
-import { trainRun, writeResult, type StepTools, type TrainRunResult } from '../run/train-run.js';
+import { trainRun, type StepTools, type TrainRunResult } from '../run/train-run.js';
 import { conditionsFor, openDecoder } from '@dimo/pipeline';
 import { version } from '../version.js';
 
@@ -66,17 +70,26 @@ export const generatorFolderName = 'generator';
 /** What a distillation needs beside a folder. */
 export type DistillInputs = Pick<DistillTask, 'found' | 'conditions' | 'registry'>;
 
+/** What a check is told. */
+export interface DistillationCheck {
+  /** Called with what a person should know about the inputs, and about what the run needs. */
+  readonly onNote: (line: string) => void;
+  /** Folder of the run, if it is continued. */
+  readonly resume?: string | undefined;
+  /** Memory of a step by the plan, if that is known. */
+  readonly stepBytes: (config: DimoConfig, found: FoundTeacher) => Promise<number | undefined>;
+}
+
 /**
  * Reads and checks everything that a distillation needs, before it makes its folder.
  *
- * @param onNote - called with what a person should know about the inputs.
  * @returns what makes the rest on an engine.
- * @throws OptionError, WeightError naming the input at fault.
+ * @throws OptionError, WeightError naming the input at fault; DimoError if this machine cannot hold the run.
  */
 export async function checkDistillation(
   config: DimoConfig,
   registry: PluginRegistry,
-  onNote: (line: string) => void,
+  { onNote, resume, stepBytes }: DistillationCheck,
 ): Promise<(engine: Engine) => Promise<DistillInputs>> {
   const found = await findTeacher(config.teacher, registry);
   const prompts = await readDistillationPrompts(config, found.teacher);
@@ -86,7 +99,16 @@ export async function checkDistillation(
   return async (engine) => {
     const conditions = await distillationConditions(config, found.teacher, prompts, engine);
     // Says what is wrong with the settings; the run makes its own.
-    configuredDistillation(config, registry, conditions);
+    const { program, frozen } = configuredDistillation(config, registry, conditions);
+    const warnings = await checkRunFits({
+      engine: engine.info.name,
+      config,
+      state: specsOf(program.initialState()),
+      frozen,
+      resume,
+      stepBytes: () => stepBytes(config, found),
+    });
+    warnings.forEach(onNote);
     return { found, conditions, registry };
   };
 }
@@ -140,12 +162,10 @@ async function distillWith(given: DistillTask): Promise<DistillResult> {
         if ((sampleEvery > 0 && report.step % sampleEvery === 0) || report.step === numSteps)
           await samples.write(report, tools);
       },
+      finish: (end) => writeGenerator(task, distillation, end),
     });
-    const { folder: generatorFolder, weights } = await writeResult(run, result, () =>
-      writeGenerator(task, distillation, result),
-    );
     const finalSamples = result.stopped ? undefined : samples.last();
-    return { ...result, generatorFolder, health: health.verdict(runEndOf(result, weights), finalSamples) };
+    return { ...result, generatorFolder: result.made, health: health.verdict(runEndOf(result), finalSamples) };
   } finally {
     await samples.dispose();
   }
@@ -154,7 +174,7 @@ async function distillWith(given: DistillTask): Promise<DistillResult> {
 /** The settings that change the numbers of a run, and what it starts from. */
 async function identityOf(config: DimoConfig, teacher: Teacher): Promise<Record<string, unknown>> {
   const { sampleEvery: _sampleEvery, maxSkipped: _maxSkipped, prompts: _prompts, ...distill } = config.distill;
-  const weights = await sha256Hex(writeSafetensors(teacher.weights));
+  const weights = await sha256OfContent(streamSafetensors(teacher.weights));
   return { draws: drawsVersion, distill, teacher: { name: teacher.name, config: teacher.config, weights } };
 }
 
@@ -245,12 +265,12 @@ async function compileGenerator(
 async function writeGenerator(
   { config, found, run, engine }: DistillTask,
   distillation: PreparedDistillation,
-  result: TrainRunResult,
-): Promise<{ readonly folder: string; readonly weights: HostTree }> {
+  { step, deviceState }: TrainingEnd,
+): Promise<string> {
   const { teacher } = found;
   const description = describeGenerator(teacher, distillation, {
     training: {
-      steps: result.step,
+      steps: step,
       batchSize: config.distill.batchSize,
       seed: config.seed,
       teacher: found.name,
@@ -259,22 +279,25 @@ async function writeGenerator(
     },
     ...(config.sample.temperature === undefined ? {} : { temperature: config.sample.temperature }),
   });
-  const weights = distillation.generator.weights.weights(result.state);
+  // Where each tensor of the generator is in the state.
+  const names = distillation.generator.weights.weights(
+    Object.fromEntries(Object.keys(deviceState.specs).map((name) => [name, name])),
+  );
   const conditionFiles = teacher.conditionFiles?.() ?? {};
-  const files = generatorFiles({
+  const files = streamGeneratorFiles({
     description,
-    weights,
+    weights: selectTensors(deviceTensors(deviceState), names),
     ...(teacher.decoderWeights ? { decoderWeights: teacher.decoderWeights } : {}),
     conditionFiles,
   });
   const folder = await folderInRun(run.path, generatorFolderName);
   const store = join(dirname(resolve(run.path)), sharedFolderName);
   // The description last: a folder without it is not taken for a generator.
-  for (const [name, bytes] of Object.entries(files).reverse()) {
+  for (const [name, content] of Object.entries(files).reverse()) {
     const path = join(folder, name);
-    const isShared = config.run.shareFiles && name in conditionFiles && bytes.length >= sharedFileBytes;
-    if (isShared) await writeSharedFile(path, bytes, store);
-    else await writeFileAtomically(path, bytes);
+    const isShared = config.run.shareFiles && name in conditionFiles && content.length >= sharedFileBytes;
+    if (isShared) await writeSharedFile(path, content, store);
+    else await writeFileAtomically(path, content);
   }
-  return { folder, weights };
+  return folder;
 }

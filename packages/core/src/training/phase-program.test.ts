@@ -91,7 +91,7 @@ describe('the calls of a step', () => {
           return engine.compile(fn, signature);
         },
       },
-      onFailure: async (snapshot) => void saved.push((await snapshot()).step),
+      onFailure: async ({ snapshot }) => void saved.push((await snapshot()).step),
     });
     await expect(running).rejects.toThrow('cannot be compiled');
     expect(saved).toEqual([0]);
