@@ -165,11 +165,7 @@ export {
 export { checkTexts, drawnFromTexts, textLines, type TextLine } from './model/condition-texts.js';
 export * from './ops/logit-gradient.js';
 export * from './folders/teacher-description.js';
-export {
-  teacherTrainingProgram,
-  teacherTrainingResult,
-  type TrainingSequences,
-} from './training/teacher-training.js';
+export { teacherTrainingProgram, teacherTrainingResult, type TrainingSequences } from './training/teacher-training.js';
 export * from './training/teacher-training-options.js';
 export {
   auxiliaryGradients,
