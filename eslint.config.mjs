@@ -11,9 +11,10 @@ const depConstraints = [
   { sourceTag: 'type:onnx', onlyDependOnLibsWithTags: ['type:core'] },
   { sourceTag: 'type:kernels', onlyDependOnLibsWithTags: ['type:core'] },
   { sourceTag: 'type:backend', onlyDependOnLibsWithTags: ['type:core', 'type:onnx', 'type:kernels'] },
-  { sourceTag: 'type:teacher', onlyDependOnLibsWithTags: ['type:core'] },
+  { sourceTag: 'type:tokenizers', onlyDependOnLibsWithTags: ['type:core'] },
+  { sourceTag: 'type:teacher', onlyDependOnLibsWithTags: ['type:core', 'type:tokenizers'] },
   // A teacher put together from the parts of others.
-  { sourceTag: 'type:composed-teacher', onlyDependOnLibsWithTags: ['type:core', 'type:teacher'] },
+  { sourceTag: 'type:composed-teacher', onlyDependOnLibsWithTags: ['type:core', 'type:tokenizers', 'type:teacher'] },
   { sourceTag: 'type:data', onlyDependOnLibsWithTags: [] },
   { sourceTag: 'type:dataset', onlyDependOnLibsWithTags: ['type:core'] },
   { sourceTag: 'type:eval', onlyDependOnLibsWithTags: ['type:core'] },
@@ -28,6 +29,7 @@ const depConstraints = [
       'type:pipeline',
       'type:dataset',
       'type:eval',
+      'type:tokenizers',
       ...models,
     ],
   },
@@ -39,8 +41,8 @@ const depConstraints = [
 ];
 
 /**
- * Folders of core's sources, lowest first: a file imports from its own folder and from those before it, so no circle of
- * folders can arise. `docs/architecture.md` says what belongs into each.
+ * Folders of a package's sources, lowest first: a file imports from its own folder and from those before it, so no circle
+ * of folders can arise. `docs/architecture.md` says what belongs into each.
  */
 const coreFolders = [
   'text',
@@ -49,6 +51,7 @@ const coreFolders = [
   'random',
   'ops',
   'storage',
+  'weight-files',
   'engine',
   'model',
   'sampling',
@@ -61,6 +64,21 @@ const coreFolders = [
   'testing',
   'conformance',
 ];
+const cliFolders = [
+  'output',
+  'flags',
+  'config',
+  'run',
+  'project',
+  'models',
+  'training',
+  'plan',
+  'evaluation',
+  'export',
+  'serve',
+  'commands',
+  'program',
+];
 const noNodeModules = { group: ['node:*'], message: 'This package runs in browsers too: take bytes as arguments.' };
 
 /** Packages whose sources must run in a browser too. */
@@ -69,6 +87,7 @@ const backendAgnostic = [
   'onnx',
   'kernels',
   'backend-web',
+  'tokenizers',
   'teacher-maskgit',
   'teacher-meissonic',
   'teacher-words',
@@ -137,22 +156,40 @@ export default tseslint.config(
       'no-restricted-imports': ['error', { patterns: [noNodeModules] }],
     },
   },
-  ...coreFolders.slice(0, -1).map((folder, i) => ({
-    files: [`packages/core/src/${folder}/**/*.ts`],
+  ...folderOrder('core', coreFolders, [noNodeModules]),
+  ...folderOrder('cli', cliFolders),
+  {
+    // `dimo --help` reads these files: what a command does is imported when it runs.
+    files: ['packages/cli/src/commands/*.flags.ts'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        {
+          patterns: [{ regex: '^(?!commander$|\\.\\./flags/)', message: 'Import the work of a command when it runs.' }],
+        },
+      ],
+    },
+  },
+);
+
+/** Rules by folder: no import from a folder that stands above it, nor what `patterns` refuses in the whole package. */
+function folderOrder(name, folders, patterns = []) {
+  return folders.map((folder, i) => ({
+    files: [`packages/${name}/src/${folder}/**/*.ts`],
     ignores: ['**/*.test.ts'],
     rules: {
       'no-restricted-imports': [
         'error',
         {
           patterns: [
-            noNodeModules,
+            ...patterns,
             {
-              regex: `^(\\.\\./)+(${coreFolders.slice(i + 1).join('|')})/|^(\\.\\./)+index\\.js$`,
-              message: `${folder}/ stands below that folder; see coreFolders in eslint.config.mjs.`,
+              regex: `^(\\.\\./)+(${[...folders.slice(i + 1).map((above) => `${above}/`), '(index|main)\\.js$'].join('|')})`,
+              message: `${folder}/ stands below that; see ${name}Folders in eslint.config.mjs.`,
             },
           ],
         },
       ],
     },
-  })),
-);
+  }));
+}

@@ -11,7 +11,8 @@ const gradients = '@tensorflow/tfjs-core/dist/register_all_gradients.js';
 const bundledGradients = fileURLToPath(
   new URL('./node_modules/.cache/dimo/register-all-gradients.mjs', import.meta.url),
 );
-const conditions = ['@dimo/source', 'module', 'node', 'import', 'default'];
+// Without `import`: node would take it for what CommonJS packages require, too.
+const conditions = ['@dimo/source', 'module', 'node'];
 
 export function vitestConfig(test: NonNullable<ViteUserConfig['test']> = {}): ViteUserConfig {
   buildSync({
@@ -24,7 +25,7 @@ export function vitestConfig(test: NonNullable<ViteUserConfig['test']> = {}): Vi
   });
   return {
     resolve: { conditions, alias: [{ find: gradients, replacement: bundledGradients }] },
-    ssr: { resolve: { conditions, externalConditions: ['node', 'import', 'default'] } },
+    ssr: { resolve: { conditions, externalConditions: ['node'] } },
     test: { passWithNoTests: true, testTimeout: 60_000, hookTimeout: 120_000, ...test },
   };
 }

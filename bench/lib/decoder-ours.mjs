@@ -1,7 +1,8 @@
 /** Our side of the decoder benchmark: a child process that makes a decoder with random weights and decodes. */
 import { createOnnxEngine } from '@dimo/backend-node';
 import { compileDecoder, float32, int32, randomStream, sizeOf, writeSafetensors } from '@dimo/core';
-import { imagenet256Config, vqganTokenizer } from '@dimo/teacher-maskgit';
+import { imagenet256Config } from '@dimo/teacher-maskgit';
+import { vqganTokenizer } from '@dimo/tokenizers';
 import { vqModel } from '@dimo/teacher-meissonic';
 import { writeFileSync } from 'node:fs';
 import { serve } from './child.mjs';

@@ -39,7 +39,7 @@ export function benchDistillation({ model, batch, step, seed }) {
     labelSmoothing: step.labelSmoothing,
     generatorLearningRate: step.generatorLearningRate,
     auxiliaryLearningRate: step.auxiliaryLearningRate,
-    learningRateSchedule: {},
+    learningRateSchedule: { kind: 'constant', warmupSteps: 0 },
     generatorOptimizer: { ...adam, clipNorm: step.clipNorm },
     auxiliaryOptimizer: adam,
     averageDecay: step.averageDecay,

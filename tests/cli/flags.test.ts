@@ -118,6 +118,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
     '--divergence': { with: ['--divergence', 'reverse-kl'] },
     '--beta': { with: ['--beta', '0.9'], base: ['--divergence', 'jeffreys'] },
     '--sample-every': { with: ['--sample-every', '2'] },
+    '--plan': seen('info-plan'),
   },
   'train teacher': {
     ...training,
@@ -233,6 +234,15 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
     '--set': seen('import-checkpoints'),
     ...Object.fromEntries(
       ['--out', '--teacher', '--json', '--quiet'].map((flag): [string, Row] => [flag, seen('import')]),
+    ),
+  },
+  export: {
+    '--plugin': { asIn: 'info' },
+    '--config': { asIn: 'info' },
+    ...Object.fromEntries(
+      ['--to', '--out', '--float', '--batch', '--weights-file', '--operators', '--set', '--json', '--quiet'].map(
+        (flag): [string, Row] => [flag, seen('export')],
+      ),
     ),
   },
   doctor: {

@@ -1,6 +1,6 @@
 /** `dimo import` of MaskGIT's public checkpoints as people have them: other folders, names and wrappers, parts missing. */
 import { float32, writeSafetensors, type HostTree } from '@dimo/core';
-import { readTorchStateDict } from '@dimo/teacher-maskgit';
+import { readTorchStateDict } from '@dimo/core/weight-files';
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';

@@ -82,3 +82,32 @@ describe('dimo info', { timeout: 120_000 }, () => {
     expect(stdout).toMatch(/memory: [\d.]+ MB/);
   });
 });
+
+describe('dimo distill --plan', { timeout: 120_000 }, () => {
+  interface Plan {
+    readonly parameters: Readonly<Record<string, number>>;
+    readonly state: number;
+    readonly steps: readonly { readonly batchSize: number; readonly activations: number; readonly memory: number }[];
+    readonly disk: { readonly checkpointBytes: number; readonly numCheckpoints: number };
+    readonly machine: { readonly diskBytes: number };
+  }
+
+  it('says what a run needs, and runs nothing', async () => {
+    const asked = ['distill', '--runs', at('planned'), '--batch', '8', '--plan'];
+    const plan = JSON.parse((await succeed([...asked, '--json'])).stdout) as Plan;
+    expect(plan.parameters).toEqual({ generator: 491_960, teacher: 491_960 });
+    // Three networks; an average, and two moments of generator and auxiliary, of what is trained. The teacher is not saved.
+    const trained = 491_960 - 15_896;
+    expect(plan.state).toBe(4 * (3 * 491_960 + 5 * trained));
+    expect(plan.disk).toMatchObject({ checkpointBytes: 4 * (2 * 491_960 + 5 * trained), numCheckpoints: 4 });
+    expect(plan.machine.diskBytes).toBeGreaterThan(0);
+    expect(plan.steps.map(({ batchSize }) => batchSize)).toEqual([1, 8, 16, 32]);
+    const [, one, two] = plan.steps;
+    expect(two!.activations / one!.activations).toBeCloseTo(2, 0);
+    expect(one!.memory).toBeGreaterThan(plan.state + one!.activations);
+    const { stdout } = await succeed(asked);
+    expect(stdout).toMatch(/^teacher: mnist/);
+    expect(stdout).toMatch(/batch 8: [0-9.]+ MB of memory/);
+    await expect(stat(at('planned'))).rejects.toThrow(/ENOENT/);
+  });
+});

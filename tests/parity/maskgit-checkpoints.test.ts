@@ -8,7 +8,8 @@ import {
   type HostTree,
   type WeightSource,
 } from '@dimo/core';
-import { maskgitTeacher, readTorchStateDict } from '@dimo/teacher-maskgit';
+import { readTorchStateDict } from '@dimo/core/weight-files';
+import { maskgitTeacher } from '@dimo/teacher-maskgit';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';

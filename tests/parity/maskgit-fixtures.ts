@@ -7,7 +7,9 @@ import { nodeEngines } from '@dimo/backend-node';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { readTorchStateDict, type MaskTransformerConfig, type VqganConfig } from '@dimo/teacher-maskgit';
+import { readTorchStateDict } from '@dimo/core/weight-files';
+import { type MaskTransformerConfig } from '@dimo/teacher-maskgit';
+import { type VqganConfig } from '@dimo/tokenizers';
 
 const root = process.env['DIMO_FIXTURES'] ?? fileURLToPath(new URL('../fixtures', import.meta.url));
 export const maskgitRoot = join(root, 'maskgit');

@@ -23,7 +23,8 @@ import {
   type PureFunction,
   type UnmaskingSchedule,
 } from '@dimo/core';
-import { maskTransformer, vqganTokenizer } from '@dimo/teacher-maskgit';
+import { maskTransformer } from '@dimo/teacher-maskgit';
+import { vqganTokenizer } from '@dimo/tokenizers';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

@@ -3,7 +3,7 @@
  * PyTorch's own float32 is 6e-6 from float64. Codes are exact; pixels may differ by 1 where rounding falls on an edge.
  */
 import { float32, int32, type Engine, type HostTensor, type HostTree, type PureFunction } from '@dimo/core';
-import { vqganTokenizer } from '@dimo/teacher-maskgit';
+import { vqganTokenizer } from '@dimo/tokenizers';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor2D, Tensor4D } from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

@@ -163,6 +163,18 @@ describe.skipIf(!small.path)(
       expect(numFull).toBeGreaterThan(10);
       expect(numFull).toBeLessThan(50);
     });
+
+    it('is refused by a run that could not save once, before anything is made there', async () => {
+      for (const name of await readdir(small.path!))
+        await rm(path.join(small.path!, name), { recursive: true, force: true });
+      const output: string[] = [];
+      const spy = vi.spyOn(process.stderr, 'write').mockImplementation((chunk) => output.push(String(chunk)) > 0);
+      const code = await runCommand(['distill', '--teacher', 'mnist', '--engine', 'onnx', '--runs', small.path!]);
+      spy.mockRestore();
+      expect(code).toBe(2);
+      expect(output.join('')).toMatch(/could not be saved: a checkpoint has [0-9.]+ MB, [0-9.]+ (MB|kB) are free/);
+      expect(await readdir(small.path!)).toEqual([]);
+    });
   },
 );
 

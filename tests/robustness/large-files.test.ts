@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openSafetensors } from '../../packages/core/src/storage/safetensors-file.js';
-import { openTorchWeights } from '../../packages/teacher-maskgit/src/torch/state-dict.js';
-import { stateDict, tensor, torchZip } from '../../packages/teacher-maskgit/src/torch/test-support/torch-writer.js';
+import { openTorchWeights } from '../../packages/core/src/weight-files/torch/state-dict.js';
+import { stateDict, tensor, torchZip } from '../../packages/core/src/weight-files/torch/test-support/torch-writer.js';
 import { buildChild, startChild } from './child-programs.js';
 
 let folder: string;

@@ -1,9 +1,9 @@
 /** Rows A9 and A10: pickles in weight files, hostile ones, such with harmless extras, and bombs. */
 import { DimoError } from '@dimo/core';
-import { readTorchStateDict } from '@dimo/teacher-maskgit';
+import { readTorchStateDict } from '@dimo/core/weight-files';
 import { existsSync, readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { torchZip } from '../../packages/teacher-maskgit/src/torch/test-support/torch-writer.js';
+import { torchZip } from '../../packages/core/src/weight-files/torch/test-support/torch-writer.js';
 import { buildChild, startChild } from './child-programs.js';
 
 interface Entry {

@@ -1,7 +1,7 @@
 /** Tokenizer training on the traced engine: it makes the same step as the eager one, and both tokenizers learn. */
 import { createOnnxEngine } from '@dimo/backend-node';
 import { eagerEngine, largestDifference, randomStream, runTraining, type Engine } from '@dimo/core';
-import { patchVqTokenizer, tokenizerTrainingProgram, vqganTokenizer } from '@dimo/teacher-maskgit';
+import { patchVqTokenizer, tokenizerTrainingProgram, vqganTokenizer } from '@dimo/tokenizers';
 import '@tensorflow/tfjs-backend-cpu';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -52,7 +52,12 @@ describe.each([patchVq, vqgan])('$name', (tokenizer) => {
     // Plain SGD-like settings: with Adam's usual epsilon the sign of a gradient near 0 would decide a whole step.
     const optimizer = { beta1: 0, beta2: 0, epsilon: 1 };
     const program = () =>
-      tokenizerTrainingProgram(tokenizer, images, { numSteps: 1, batchSize: 1, optimizer, learningRateSchedule: {} });
+      tokenizerTrainingProgram(tokenizer, images, {
+        numSteps: 1,
+        batchSize: 1,
+        optimizer,
+        learningRateSchedule: { kind: 'constant', warmupSteps: 0 } as const,
+      });
     const eager = await runTraining(program(), { engine: eagerEngine('cpu') });
     const traced = await runTraining(program(), { engine });
     // Second moments are squares of gradients up to 30; everything else is of order 1.
@@ -61,7 +66,13 @@ describe.each([patchVq, vqgan])('$name', (tokenizer) => {
 
   it('learns', async () => {
     const errors: number[] = [];
-    const options = { numSteps: 100, batchSize: 4, learningRate: 4e-3, learningRateSchedule: {}, deadBelow: 0.05 };
+    const options = {
+      numSteps: 100,
+      batchSize: 4,
+      learningRate: 4e-3,
+      learningRateSchedule: { kind: 'constant', warmupSteps: 0 } as const,
+      deadBelow: 0.05,
+    };
     await runTraining(tokenizerTrainingProgram(tokenizer, images, options), {
       engine,
       onStep: ({ metrics }) => void errors.push(metrics['squaredError']!),

@@ -1,4 +1,4 @@
 #!/usr/bin/env node
-import { run } from './run-program.js';
+import { run } from './program/run-program.js';
 
 process.exitCode = await run(process.argv.slice(2));

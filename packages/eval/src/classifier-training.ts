@@ -7,7 +7,9 @@ import {
   int32,
   maskedCrossEntropy,
   OptionError,
+  parseOptions,
   phaseProgram,
+  pickOptions,
   randomStream,
   resolveOptimizer,
   runTraining,
@@ -17,6 +19,7 @@ import {
   type Dataset,
   type DatasetSplit,
   type Engine,
+  type fields,
   type HostTree,
   type PhaseGradients,
   type PhaseInputs,
@@ -25,35 +28,22 @@ import {
 } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
+import { z } from 'zod';
 import { classConsistency } from './class-metrics.js';
 import {
   classifierExtractor,
-  classifierFeatureLength,
   classifierParametersOf,
   classify,
   initializeClassifier,
   type ClassifierSize,
 } from './classifier.js';
 import { extractFeatures, splitSource } from './feature-extractor.js';
+import { classifierTrainingOptions } from './options.js';
 
 /** Settings of classifier training. */
-export interface ClassifierTrainingOptions {
-  /** Passes over the training split. @default 3 */
-  readonly epochs?: number;
-  /** Steps, instead of `epochs`. */
-  readonly numSteps?: number;
-  /** @default 128 */
-  readonly batchSize?: number;
-  /** Peak of the one-cycle schedule. @default 2e-3 */
-  readonly learningRate?: number;
-  /** Probability with which a feature is dropped, [0, 1). @default 0.3 */
-  readonly dropout?: number;
-  /** Width of the features. @default 128 */
-  readonly featureLength?: number;
-  /** Seed of weights, order and dropout. @default 0 */
-  readonly seed?: number;
-}
+export type ClassifierTrainingOptions = fields.GivenOptions<typeof classifierTrainingOptions>;
 
+const schema = z.strictObject(classifierTrainingOptions);
 const optimizer = resolveOptimizer({ kind: 'adam' });
 
 /**
@@ -105,18 +95,14 @@ export function classifierTrainingProgram(
   dataset: Dataset,
   options: ClassifierTrainingOptions = {},
 ): TrainingProgram<PhaseInputs> {
-  const { epochs = 3, batchSize = 128, learningRate = 2e-3, dropout = 0.3, seed = 0 } = options;
-  const { featureLength = classifierFeatureLength } = options;
+  const resolved = parseOptions(schema, pickOptions(classifierTrainingOptions, options), 'classifier');
+  const { epochs, batchSize, learningRate, dropout, featureLength, seed } = resolved;
   const { train, imageShape } = dataset;
   const size = { ...classifierSizeOf(dataset), featureLength };
-  if (!(Number.isInteger(batchSize) && batchSize >= 1 && batchSize <= train.count))
+  if (batchSize > train.count)
     throw new OptionError(`classifier: batchSize must be an integer from 1 to ${train.count}, got ${batchSize}`);
-  if (!(epochs > 0) || !(dropout >= 0 && dropout < 1) || !(learningRate > 0))
-    throw new OptionError(
-      `classifier: epochs and learningRate must be positive and dropout in [0, 1), got ${epochs}, ${learningRate}, ${dropout}`,
-    );
   const batchesPerEpoch = Math.floor(train.count / batchSize);
-  const numSteps = options.numSteps ?? Math.ceil(epochs * batchesPerEpoch);
+  const numSteps = resolved.numSteps ?? Math.ceil(epochs * batchesPerEpoch);
   const order = epochRows(train.count, seed, 'classifier/epoch');
   return phaseProgram({
     name: 'classifier',

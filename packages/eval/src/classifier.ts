@@ -1,7 +1,7 @@
 /**
  * A small convolutional classifier. Its features are what images of digits, clothes or emoji are judged by: three 3 x 3
  * convolutions with 32, 64, 64 channels, each with 2 x 2 max-pooling (as long as there are two rows and columns) and ReLU,
- * a layer of features (128 by default), a logit for each class; 130,890 parameters for MNIST. Of images above 64 pixels,
+ * a layer of features, a logit for each class; 130,890 parameters for MNIST. Of images above 64 pixels,
  * blocks of pixels become channels first, so that nothing of them is lost and the convolutions stay affordable.
  */
 import {
@@ -22,6 +22,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor2D, Tensor4D } from '@tensorflow/tfjs-core';
 import type { FeatureExtractor } from './feature-extractor.js';
 import { maxPool2x2 } from './max-pool.js';
+import { classifierFeatureLength } from './options.js';
 
 /** What a classifier is for. */
 export interface ClassifierSize {
@@ -29,7 +30,7 @@ export interface ClassifierSize {
   readonly imageShape: readonly [height: number, width: number, channels: number];
   /** 0: features alone, without an output layer. */
   readonly numClasses: number;
-  /** Width of the features. @default 128 */
+  /** Width of the features. @default classifierFeatureLength */
   readonly featureLength?: number;
 }
 
@@ -39,8 +40,6 @@ export const classifierImageShape = [28, 28, 1] as const;
 export const classifierClasses = 10;
 /** Size of the classifiers of MNIST and Fashion-MNIST. */
 export const mnistClassifierSize: ClassifierSize = { imageShape: classifierImageShape, numClasses: classifierClasses };
-/** Usual width of the features: of the last hidden layer, after its ReLU. */
-export const classifierFeatureLength = 128;
 /** Longest side that the convolutions see. */
 const longestSide = 64;
 const layers = ['convolution1', 'convolution2', 'convolution3'] as const;

@@ -1,5 +1,14 @@
 /** All metrics of one set of generated images: one row of the table. */
-import { OptionError, ShapeError, type Engine, type HostTensor } from '@dimo/core';
+import {
+  OptionError,
+  parseOptions,
+  pickOptions,
+  ShapeError,
+  type Engine,
+  type fields,
+  type HostTensor,
+} from '@dimo/core';
+import { z } from 'zod';
 import { classConsistency, intraClassVariance } from './class-metrics.js';
 import {
   extractFeatures,
@@ -10,8 +19,9 @@ import {
 } from './feature-extractor.js';
 import { featureStatistics, frechetDistance } from './frechet-distance.js';
 import { inceptionScore } from './inception-score.js';
-import { manifoldMetrics, type ManifoldOptions } from './manifold-metrics.js';
+import { manifoldMetrics } from './manifold-metrics.js';
 import { softmaxRows } from './matrix.js';
+import { metricOptions } from './options.js';
 import { referenceManifold, type EvaluationReference } from './reference.js';
 
 /** Metrics of one set of images. */
@@ -43,9 +53,12 @@ export interface EvaluationRow extends ImageMetrics {
 }
 
 /** How the metrics are computed. */
-export interface MetricOptions extends ManifoldOptions {
-  /** Parts that the inception score is averaged over. @default 10 */
-  readonly inceptionSplits?: number;
+export type MetricOptions = fields.GivenOptions<typeof metricOptions>;
+
+const schema = z.strictObject(metricOptions);
+
+function resolveMetrics(options: MetricOptions): fields.ResolvedOptions<typeof metricOptions> {
+  return parseOptions(schema, pickOptions(metricOptions, options), 'evaluation');
 }
 
 /**
@@ -60,7 +73,8 @@ export function imageMetrics(
   options: MetricOptions & { readonly labels?: ArrayLike<number> } = {},
 ): ImageMetrics {
   const { features, logits } = images;
-  const { labels, inceptionSplits = 10 } = options;
+  const { labels } = options;
+  const { inceptionSplits, ...manifold } = resolveMetrics(options);
   if (features.rows !== reference.subset.rows)
     throw new OptionError(
       `evaluation: the reference has ${reference.subset.rows} images, got ${features.rows}; recall, coverage and FID depend on the number, so make the reference with sampleCount ${features.rows}`,
@@ -69,7 +83,7 @@ export function imageMetrics(
     count: features.rows,
     fid: frechetDistance(featureStatistics(features), reference.statistics),
     ...(logits && { inceptionScore: inceptionScore(softmaxRows(logits), inceptionSplits).mean }),
-    ...manifoldMetrics(referenceManifold(reference, options), features),
+    ...manifoldMetrics(referenceManifold(reference, manifold), features),
     ...(labels && logits && { classConsistency: classConsistency(logits, labels) }),
     ...(labels && hasPair(labels) && { intraClassVariance: intraClassVariance(features, labels) }),
   };
@@ -91,7 +105,7 @@ export function evaluationNotes(
   reference: EvaluationReference,
   options: MetricOptions = {},
 ): string[] {
-  const { precisionNeighbors = 5, densityNeighbors = 5, inceptionSplits = 10 } = options;
+  const { precisionNeighbors, densityNeighbors, inceptionSplits } = resolveMetrics(options);
   return [
     `Features: ${extractor.featureLength} numbers of "${extractor.name}"; distances of other extractors cannot be compared with these.`,
     `FID against all ${reference.statistics.count} training images; precision and recall with k = ${precisionNeighbors}, density and coverage with k = ${densityNeighbors}, against ${reference.subset.rows} of them; every row has ${reference.subset.rows} images. Inception score over ${inceptionSplits} splits.`,
@@ -127,17 +141,10 @@ export async function evaluateSamples(options: EvaluateSamplesOptions): Promise<
   return {
     method,
     ...(steps === undefined ? {} : { steps }),
-    ...imageMetrics(features, reference, metricOptions(options)),
+    ...imageMetrics(features, reference, {
+      ...pickOptions(metricOptions, options),
+      ...(labels ? { labels: labels.data } : {}),
+    }),
     ...(imagesPerSecond === undefined ? {} : { imagesPerSecond }),
-  };
-}
-
-function metricOptions(options: EvaluateSamplesOptions): Parameters<typeof imageMetrics>[2] {
-  const { labels, precisionNeighbors, densityNeighbors, inceptionSplits } = options;
-  return {
-    ...(labels && { labels: labels.data }),
-    ...(precisionNeighbors !== undefined && { precisionNeighbors }),
-    ...(densityNeighbors !== undefined && { densityNeighbors }),
-    ...(inceptionSplits !== undefined && { inceptionSplits }),
   };
 }

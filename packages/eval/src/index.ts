@@ -11,6 +11,7 @@ export { maxPool2x2 } from './max-pool.js';
 export * from './evaluate.js';
 export * from './arrange-by-class.js';
 export * from './judge.js';
+export { classifierFeatureLength } from './options.js';
 export * from './reference.js';
 export * from './report.js';
 export * from './table.js';

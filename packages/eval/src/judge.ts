@@ -2,11 +2,11 @@
  * The network whose features the images of a dataset are judged by: the bundled classifier for what is MNIST by its
  * content, a classifier that is trained on the dataset where there are classes, else a random network.
  */
-import { OptionError, randomStream, sha256Hex, type Dataset, type Engine } from '@dimo/core';
+import { OptionError, parseOptions, randomStream, sha256Hex, type Dataset, type Engine, type fields } from '@dimo/core';
+import { z } from 'zod';
 import { trainClassifier, type TrainClassifierOptions } from './classifier-training.js';
 import {
   classifierExtractor,
-  classifierFeatureLength,
   initializeClassifier,
   readClassifier,
   writeClassifier,
@@ -14,33 +14,16 @@ import {
 } from './classifier.js';
 import { datasetKey, labelledClasses } from './dataset-content.js';
 import type { FeatureExtractor } from './feature-extractor.js';
+import { judgeOptions } from './options.js';
 
-/** How a judge is made. */
-export interface JudgeSettings {
-  /**
-   * `auto`: bundled for MNIST if the settings are the defaults, trained where there are at least two classes, else random.
-   */
-  readonly kind: 'auto' | 'trained' | 'random';
-  /** Training steps. @default three passes over the images, 1400 at least, 5000 at most */
-  readonly numSteps?: number;
-  /** Images per step; fewer if the dataset has fewer. */
-  readonly batchSize: number;
-  readonly learningRate: number;
-  readonly dropout: number;
-  /** Width of the features. */
-  readonly featureLength: number;
-  readonly seed: number;
-}
+/**
+ * How a judge is made. `auto`: bundled for MNIST if the settings are the defaults, trained where there are at least two
+ * classes, else random. A dataset with fewer images than `batchSize` has fewer per step.
+ */
+export type JudgeSettings = fields.ResolvedOptions<typeof judgeOptions>;
 
 /** Settings where nothing else is asked for. */
-export const defaultJudgeSettings: JudgeSettings = {
-  kind: 'auto',
-  batchSize: 128,
-  learningRate: 2e-3,
-  dropout: 0.3,
-  featureLength: classifierFeatureLength,
-  seed: 0,
-};
+export const defaultJudgeSettings: JudgeSettings = parseOptions(z.strictObject(judgeOptions), {}, 'judge');
 
 /** Which judge a dataset has, before anything is computed. */
 export interface JudgePlan {

@@ -3,17 +3,16 @@
  * density and coverage (Naeem et al. 2020, arXiv 2002.09797). A sample's ball has the distance to its k-th nearest
  * neighbour in its own set as radius.
  */
-import { OptionError } from '@dimo/core';
+import { parseOptions, pickOptions, type fields } from '@dimo/core';
+import { z } from 'zod';
 import { nearestDistances, packVectors, visitDistances, type PackedVectors } from './distances.js';
 import { checkMatrix, checkSameColumns, type Matrix } from './matrix.js';
+import { manifoldOptions } from './options.js';
+
+const schema = z.strictObject(manifoldOptions);
 
 /** Neighbours that define the balls. */
-export interface ManifoldOptions {
-  /** For precision and recall. With 3, as first published, real images score 0.88 here; with 5, 0.95. @default 5 */
-  readonly precisionNeighbors?: number;
-  /** For density and coverage. @default 5 */
-  readonly densityNeighbors?: number;
-}
+export type ManifoldOptions = fields.GivenOptions<typeof manifoldOptions>;
 
 /** Precision, recall, density and coverage. */
 export interface ManifoldMetrics {
@@ -36,7 +35,7 @@ export interface RealManifold {
   readonly precisionRadii: Float64Array;
   /** Squared radii. */
   readonly densityRadii: Float64Array;
-  readonly options: Required<ManifoldOptions>;
+  readonly options: fields.ResolvedOptions<typeof manifoldOptions>;
 }
 
 /**
@@ -45,10 +44,8 @@ export interface RealManifold {
  * @throws OptionError if k is not less than the number of samples. @throws NonFiniteError
  */
 export function realManifold(real: Matrix, options: ManifoldOptions = {}): RealManifold {
-  const { precisionNeighbors = 5, densityNeighbors = 5 } = options;
-  for (const [name, value] of Object.entries({ precisionNeighbors, densityNeighbors }))
-    if (!Number.isInteger(value) || value < 1)
-      throw new OptionError(`${name} must be a positive integer, got ${value}`);
+  const resolved = parseOptions(schema, pickOptions(manifoldOptions, options), 'evaluation');
+  const { precisionNeighbors, densityNeighbors } = resolved;
   const most = Math.max(precisionNeighbors, densityNeighbors);
   checkMatrix('real samples', real, most + 1);
   const origin = new Float64Array(real.columns);
@@ -60,7 +57,7 @@ export function realManifold(real: Matrix, options: ManifoldOptions = {}): RealM
     origin,
     precisionRadii: radii(nearest, most, precisionNeighbors),
     densityRadii: radii(nearest, most, densityNeighbors),
-    options: { precisionNeighbors, densityNeighbors },
+    options: resolved,
   };
 }
 
@@ -112,14 +109,22 @@ export function manifoldMetrics(real: RealManifold, generated: Matrix): Manifold
   };
 }
 
-/** Precision and recall of generated against real samples. @param k - neighbours. @default 5 */
-export function precisionRecall(real: Matrix, generated: Matrix, k = 5): Pick<ManifoldMetrics, 'precision' | 'recall'> {
+/** Precision and recall of generated against real samples. @param k - neighbours. */
+export function precisionRecall(
+  real: Matrix,
+  generated: Matrix,
+  k?: number,
+): Pick<ManifoldMetrics, 'precision' | 'recall'> {
   const { precision, recall } = manifoldMetrics(realManifold(real, manifoldOf(k)), generated);
   return { precision, recall };
 }
 
-/** Density and coverage of generated against real samples. @param k - neighbours. @default 5 */
-export function densityCoverage(real: Matrix, generated: Matrix, k = 5): Pick<ManifoldMetrics, 'density' | 'coverage'> {
+/** Density and coverage of generated against real samples. @param k - neighbours. */
+export function densityCoverage(
+  real: Matrix,
+  generated: Matrix,
+  k?: number,
+): Pick<ManifoldMetrics, 'density' | 'coverage'> {
   const { density, coverage } = manifoldMetrics(
     realManifold(real, { ...manifoldOf(k), precisionNeighbors: 1 }),
     generated,
@@ -127,6 +132,6 @@ export function densityCoverage(real: Matrix, generated: Matrix, k = 5): Pick<Ma
   return { density, coverage };
 }
 
-function manifoldOf(k: number): Required<ManifoldOptions> {
+function manifoldOf(k: number | undefined): ManifoldOptions {
   return { precisionNeighbors: k, densityNeighbors: k };
 }

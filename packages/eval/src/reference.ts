@@ -5,6 +5,8 @@
 import {
   float32,
   OptionError,
+  parseOptions,
+  pickOptions,
   randomStream,
   readSafetensors,
   sha256Hex,
@@ -12,24 +14,25 @@ import {
   writeSafetensors,
   type Dataset,
   type Engine,
+  type fields,
   type HostTree,
 } from '@dimo/core';
+import { z } from 'zod';
 import { intraClassVariance } from './class-metrics.js';
 import { datasetKey, givenLabels } from './dataset-content.js';
 import { extractFeatures, splitSource, type ExtractOptions, type FeatureExtractor } from './feature-extractor.js';
 import { featureStatistics, type FeatureStatistics } from './frechet-distance.js';
 import { realManifold, type ManifoldOptions, type RealManifold } from './manifold-metrics.js';
 import { matrix, takeMatrixRows, type Matrix } from './matrix.js';
+import { referenceOptions } from './options.js';
 
 /** What a reference depends on. */
-export interface ReferenceOptions {
+export interface ReferenceOptions extends fields.GivenOptions<typeof referenceOptions> {
   readonly extractor: FeatureExtractor;
   readonly dataset: Dataset;
-  /** Images in the subset; the number of generated images that are evaluated must be the same. @default 5000 */
-  readonly sampleCount?: number;
-  /** Draws the subset. @default 0 */
-  readonly seed?: number;
 }
+
+const schema = z.strictObject(referenceOptions);
 
 /** Reference for evaluations. */
 export interface EvaluationReference {
@@ -158,10 +161,13 @@ function fromTensors(tensors: HostTree, count: number, key: string): EvaluationR
   };
 }
 
-function subsetOf({ dataset, sampleCount = 5000, seed = 0 }: ReferenceOptions): { sampleCount: number; seed: number } {
-  if (!Number.isInteger(sampleCount) || sampleCount < 2 || sampleCount > dataset.train.count)
+/** The number of generated images that are evaluated must be that of the subset. */
+function subsetOf(options: ReferenceOptions): fields.ResolvedOptions<typeof referenceOptions> {
+  const { name, train } = options.dataset;
+  const subset = parseOptions(schema, pickOptions(referenceOptions, options), 'evaluation');
+  if (subset.sampleCount > train.count)
     throw new OptionError(
-      `evaluation: sampleCount must be an integer from 2 to ${dataset.train.count}, the training images of "${dataset.name}", got ${sampleCount}`,
+      `evaluation: sampleCount must be an integer from 2 to ${train.count}, the training images of "${name}", got ${subset.sampleCount}`,
     );
-  return { sampleCount, seed };
+  return subset;
 }

@@ -1,8 +1,10 @@
 /** `.onnx` files of forward functions: weights inside or beside the file, any batch size. */
 import { create, toBinary } from '@bufbuild/protobuf';
 import {
+  float16BitsOf,
   OptionError,
   ShapeError,
+  sizeOf,
   type FunctionSignature,
   type HostTensor,
   type HostTree,
@@ -12,11 +14,12 @@ import {
   ModelProtoSchema,
   StringStringEntryProtoSchema,
   TensorProto_DataLocation,
+  TensorProto_DataType,
   TensorProtoSchema,
   type TensorProto,
 } from 'onnx-buf';
 import type { LoweringOptions } from './builder.js';
-import { dataTypeOf, modelOf, tensorOf } from './emit.js';
+import { dataTypeOf, littleEndianBytes, modelOf } from './emit.js';
 import { sameShape, type GraphPort } from './graph.js';
 import { joinBatchSizes, probeBatchSizes, type DynamicGraph } from './passes/dynamic-batch.js';
 import { trace } from './trace.js';
@@ -38,6 +41,13 @@ export interface ExportOptions {
   readonly operators?: LoweringOptions['operators'];
   /** Name of a file beside the model for the weights. @default weights inside the model, which ends at 2 GB */
   readonly weightsFile?: string;
+  /**
+   * How float32 weights are stored: F16 halves the file. They are widened when the model is loaded, so that memory and
+   * speed are those of F32.
+   *
+   * @default 'F32'
+   */
+  readonly float?: 'F32' | 'F16';
   /** Name of the graph. @default 'dimo' */
   readonly name?: string;
   /** Free text entries of the model. */
@@ -61,6 +71,7 @@ const pageSize = 4096;
  * Exports a forward function.
  *
  * @throws OptionError if names clash or the weights are too large to be inside the model.
+ * @throws NonFiniteError naming the weight that is too large for F16.
  * @throws ShapeError if a weight is missing or has another shape or dtype than the signature says.
  * @throws DimoError with code `trace` if the function cannot be traced, or not for every batch size.
  */
@@ -71,10 +82,11 @@ export function exportForward(options: ExportOptions): ExportedModel {
   checkNames([...graph.inputs, ...graph.outputs]);
   const weightPorts = graph.inputs.filter((port) => port.role === 'state');
   for (const port of weightPorts) checkWeight(port, options.weights[port.key]);
-  const storage = storeWeights(weightPorts, options.weights, options.weightsFile);
+  const storage = storeWeights(weightPorts, options);
   const model = modelOf(graph, {
     name: options.name ?? 'dimo',
     initializers: storage.initializers,
+    halves: storage.halves,
     portName: (port) => port.key,
     dimensionName: (port, axis) => {
       const factor = batchFactor(port, axis);
@@ -118,40 +130,72 @@ function checkWeight(port: GraphPort, weight: HostTensor | undefined): asserts w
 
 interface StoredWeights {
   readonly initializers: Record<string, TensorProto>;
+  /** Ports of weights in 16 bits. */
+  readonly halves: Record<string, number>;
   readonly bytes?: Uint8Array;
 }
 
-function storeWeights(ports: readonly GraphPort[], weights: HostTree, fileName: string | undefined): StoredWeights {
-  const total = ports.reduce((sum, port) => sum + weights[port.key]!.data.byteLength, 0);
-  if (fileName === undefined) {
+/** Elements of a weight as the file holds them. */
+interface StoredWeight {
+  readonly port: GraphPort;
+  readonly bytes: number;
+  readonly dataType: TensorProto_DataType;
+  readonly read: () => Uint8Array<ArrayBuffer>;
+}
+
+function storeWeights(
+  ports: readonly GraphPort[],
+  { weights, weightsFile, float = 'F32' }: Pick<ExportOptions, 'weights' | 'weightsFile' | 'float'>,
+): StoredWeights {
+  const stored = ports.map((port): StoredWeight => {
+    const tensor = weights[port.key]!;
+    const elements = sizeOf(tensor.shape);
+    if (float === 'F16' && port.dtype === 'float32')
+      return {
+        port,
+        bytes: 2 * elements,
+        dataType: TensorProto_DataType.FLOAT16,
+        read: () => bytesOf(float16BitsOf(tensor as HostTensor<'float32'>, `export: weight ${port.key}`)),
+      };
+    const size = port.dtype === 'bool' ? 1 : 4;
+    return {
+      port,
+      bytes: size * elements,
+      dataType: dataTypeOf(port.dtype),
+      read: () => littleEndianBytes(port.dtype, tensor.data),
+    };
+  });
+  const halves = Object.fromEntries(
+    stored.filter(({ dataType }) => dataType === TensorProto_DataType.FLOAT16).map(({ port }) => [port.name, 0]),
+  );
+  const total = stored.reduce((sum, { bytes }) => sum + bytes, 0);
+  const protoOf = ({ port, dataType }: StoredWeight): TensorProto =>
+    create(TensorProtoSchema, { name: port.key, dataType, dims: port.shape.map(BigInt) });
+  const initializers: Record<string, TensorProto> = {};
+  if (weightsFile === undefined) {
     if (total > maxInlineBytes)
       throw new OptionError(`export: ${total} bytes of weights do not fit into one file of 2 GB; give weightsFile`);
-    return {
-      initializers: Object.fromEntries(
-        ports.map((port) => [port.name, tensorOf(port.key, port.dtype, port.shape, weights[port.key]!.data)]),
-      ),
-    };
+    for (const weight of stored) initializers[weight.port.name] = { ...protoOf(weight), rawData: weight.read() };
+    return { initializers, halves };
   }
-  let offset = 0;
-  const places = ports.map((port) => {
-    const { data } = weights[port.key]!;
-    const alignment = data.byteLength >= pageSize ? pageSize : 64;
-    const start = Math.ceil(offset / alignment) * alignment;
-    offset = start + data.byteLength;
-    return { port, data, start };
+  let end = 0;
+  const places = stored.map((weight) => {
+    const alignment = weight.bytes >= pageSize ? pageSize : 64;
+    const start = Math.ceil(end / alignment) * alignment;
+    end = start + weight.bytes;
+    return { weight, start };
   });
-  const bytes = new Uint8Array(offset);
-  const initializers: Record<string, TensorProto> = {};
-  for (const { port, data, start } of places) {
-    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), start);
-    const entries = { location: fileName, offset: String(start), length: String(data.byteLength) };
-    initializers[port.name] = create(TensorProtoSchema, {
-      name: port.key,
-      dataType: dataTypeOf(port.dtype),
-      dims: port.shape.map(BigInt),
+  const bytes = new Uint8Array(end);
+  for (const { weight, start } of places) {
+    bytes.set(weight.read(), start);
+    const entries = { location: weightsFile, offset: String(start), length: String(weight.bytes) };
+    initializers[weight.port.name] = {
+      ...protoOf(weight),
       dataLocation: TensorProto_DataLocation.EXTERNAL,
       externalData: Object.entries(entries).map(([key, value]) => create(StringStringEntryProtoSchema, { key, value })),
-    });
+    };
   }
-  return { initializers, bytes };
+  return { initializers, halves, bytes };
 }
+
+const bytesOf = (bits: Uint16Array): Uint8Array<ArrayBuffer> => new Uint8Array(Uint16Array.from(bits).buffer);

@@ -8,17 +8,9 @@ import {
   type Teacher,
   type WeightSource,
 } from '@dimo/core';
+import { defineTokenizer, readTokenizer, tokenizerFiles } from '@dimo/tokenizers';
 import { describe, expect, it } from 'vitest';
-import {
-  defineMaskgit,
-  defineTokenizer,
-  imagenet256Config,
-  maskgitPlugin,
-  maskgitTeacher,
-  readTokenizer,
-  teacherFiles,
-  tokenizerFiles,
-} from './index.js';
+import { defineMaskgit, imagenet256Config, maskgitPlugin, maskgitTeacher, teacherFiles } from './index.js';
 
 const config = {
   transformer: { hidden: 8, depth: 1, heads: 2, mlp: 8 },

@@ -1,6 +1,6 @@
 /** The MaskGIT teacher as a plugin. */
 import { definePlugin, type DimoPlugin, type TeacherPlugin } from '@dimo/core';
-import { inspectTeacher, readTeacher, teacherFiles } from './files.js';
+import { inspectTeacher, readTeacher, streamTeacherFiles } from './files.js';
 import { recognizeMaskgit } from './recognize.js';
 import { defineMaskgit, maskgitName } from './teacher-config.js';
 
@@ -16,7 +16,7 @@ export const maskgitTeacher: TeacherPlugin = {
     ...(tokenizer ? { tokenizer } : {}),
   }),
   load: readTeacher,
-  files: (teacher) => teacherFiles(teacher),
+  files: streamTeacherFiles,
   recognize: recognizeMaskgit,
   inspect: inspectTeacher,
 };

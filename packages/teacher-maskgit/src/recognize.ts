@@ -15,12 +15,11 @@ import {
   type SpecTree,
   type WeightSource,
 } from '@dimo/core';
-import { findCheckpoints, readCheckpoints, type FoundCheckpoint } from './checkpoints.js';
-import { teacherFileNames } from './files.js';
+import type { FoundCheckpoint } from '@dimo/core/weight-files';
+import { codebookName, type VqganConfig } from '@dimo/tokenizers';
+import { findTeacherCheckpoints, teacherFileNames } from './files.js';
 import { imagenet256Config } from './imagenet.js';
 import { defineMaskgit, maskgitName, type MaskgitConfig } from './teacher-config.js';
-import { codebookName } from './tokenizer/tokenizer.js';
-import type { VqganConfig } from './vqgan/config.js';
 
 /** Cannot be read from the weights; every official loader uses 16. */
 const officialHeads = 16;
@@ -47,7 +46,7 @@ export async function recognizeMaskgit(
   // A pipeline of diffusers has weights of many kinds, and says in this file what they are.
   if (all.some((name) => name === 'model_index.json' || name === 'transformer/config.json')) return undefined;
   const { checkpoint, ...settings } = given;
-  const found = await findCheckpoints(source, readCheckpoints(checkpoint, `${maskgitName}.checkpoint`));
+  const found = await findTeacherCheckpoints(source, checkpoint);
   if (!found.transformer && !found.tokenizer) return undefined;
   if (!found.transformer || !found.tokenizer) throw incomplete(source.location, found);
   const { config: inferred, assumed } = inferMaskgit(found.transformer, found.tokenizer, source.location, settings);
@@ -76,7 +75,7 @@ function placeOf({ file, prefix }: FoundCheckpoint): { file: string; prefix: str
 
 function incomplete(
   location: string,
-  { transformer, tokenizer }: Awaited<ReturnType<typeof findCheckpoints>>,
+  { transformer, tokenizer }: Awaited<ReturnType<typeof findTeacherCheckpoints>>,
 ): OptionError {
   const there = transformer
     ? `the transformer of MaskGIT (${escapeText(transformer.file, 200)}), but no VQGAN that makes its tokens images`

@@ -11,9 +11,8 @@ import {
   type PlainObject,
   type TeacherDefinition,
 } from '@dimo/core';
+import { defineTokenizer, type Tokenizer, type TokenizerConfig } from '@dimo/tokenizers';
 import { classConditions } from './class-conditions.js';
-import { defineTokenizer, type TokenizerConfig } from './tokenizer/any-tokenizer.js';
-import type { Tokenizer } from './tokenizer/tokenizer.js';
 import { resolveMaskTransformer, type MaskTransformerConfig } from './transformer/config.js';
 import { maskTransformer } from './transformer/mask-transformer.js';
 

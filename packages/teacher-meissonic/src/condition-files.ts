@@ -8,7 +8,9 @@ import {
   readJsonFile,
   readSmallFile,
   requireObject,
+  streamSafetensors,
   writeSafetensors,
+  type ByteStream,
   type HostTree,
   type SafetensorsWriteOptions,
   type WeightSource,
@@ -36,6 +38,14 @@ export function encodeWeights(weights: HostTree, options: Pick<SafetensorsWriteO
     metadata: { format: 'pt' },
     dtypeOf: (_, tensor) => halfFloatsOf(tensor)?.format,
     ...options,
+  });
+}
+
+/** The same file, encoded tensor by tensor while it is written. */
+export function streamWeights(weights: HostTree): ByteStream {
+  return streamSafetensors(weights, {
+    metadata: { format: 'pt' },
+    dtypeOf: (name) => halfFloatsOf(weights[name]!)?.format,
   });
 }
 

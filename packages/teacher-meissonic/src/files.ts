@@ -8,6 +8,7 @@ import {
   readJsonFile,
   readModelWeights,
   requireObject,
+  type FileContent,
   type HostTree,
   type InspectedModel,
   type InspectedPart,
@@ -19,7 +20,14 @@ import {
   type WeightSource,
 } from '@dimo/core';
 import { readClipTokenizer } from './clip/tokenizer-files.js';
-import { conditionFiles, encodeJson, encodeWeights, readTokenizerFiles, textEncoderBase } from './condition-files.js';
+import {
+  conditionFiles,
+  encodeJson,
+  encodeWeights,
+  readTokenizerFiles,
+  streamWeights,
+  textEncoderBase,
+} from './condition-files.js';
 import { checkTokenizerFits } from './clip/text-conditions.js';
 import { releaseOptions, type ReleaseConfig } from './release/options.js';
 import {
@@ -39,16 +47,26 @@ const vqvaeBase = 'vqvae';
 export type TeacherFileOptions = Pick<SafetensorsWriteOptions, 'float'>;
 
 /** Content of a teacher's folder by file name, to be read by `readTeacher`. */
-export function teacherFiles(
-  teacher: Pick<Teacher, 'config' | 'weights' | 'decoderWeights' | 'conditionFiles'>,
-  options: TeacherFileOptions = {},
-): Record<string, Uint8Array> {
-  const { config, weights, decoderWeights } = teacher;
+export function teacherFiles(teacher: TeacherContent, options: TeacherFileOptions = {}): Record<string, Uint8Array> {
+  return teacherFilesOf(teacher, (weights) => encodeWeights(weights, options));
+}
+
+/** The same files, whose weights are encoded tensor by tensor while they are written. */
+export function streamTeacherFiles(teacher: TeacherContent): Record<string, FileContent> {
+  return teacherFilesOf(teacher, streamWeights);
+}
+
+type TeacherContent = Pick<Teacher, 'config' | 'weights' | 'decoderWeights' | 'conditionFiles'>;
+
+function teacherFilesOf<Content>(
+  { config, weights, decoderWeights, conditionFiles }: TeacherContent,
+  encode: (weights: HostTree) => Content,
+): Record<string, Uint8Array | Content> {
   return {
     [configName]: encodeJson(config),
-    [`${transformerBase}.safetensors`]: encodeWeights(weights, options),
-    ...(decoderWeights ? { [`${vqvaeBase}.safetensors`]: encodeWeights(decoderWeights, options) } : {}),
-    ...teacher.conditionFiles?.(),
+    [`${transformerBase}.safetensors`]: encode(weights),
+    ...(decoderWeights ? { [`${vqvaeBase}.safetensors`]: encode(decoderWeights) } : {}),
+    ...conditionFiles?.(),
   };
 }
 

@@ -6,7 +6,7 @@ import {
   inspectModel,
   readReleasedGenerator,
   readTeacher,
-  teacherFiles,
+  streamTeacherFiles,
 } from './files.js';
 import { recognizeRelease } from './release/recognize.js';
 import { defineMeissonic, meissonicName } from './teacher-config.js';
@@ -18,7 +18,7 @@ export const meissonicTeacher: TeacherPlugin = {
   define: (config) => defineMeissonic(config),
   defineFrom: defineFromFiles,
   load: readTeacher,
-  files: (teacher) => teacherFiles(teacher),
+  files: streamTeacherFiles,
   recognize: recognizeRelease,
   inspect: inspectModel,
   inspectConditions,

@@ -11,7 +11,7 @@ import {
   type PlainObject,
   type TeacherDefinition,
 } from '@dimo/core';
-import { defineTokenizer } from '@dimo/teacher-maskgit';
+import { defineTokenizer } from '@dimo/tokenizers';
 import type { MultimodalTransformerConfig } from '@dimo/teacher-meissonic';
 import { wordTransformer } from './word-transformer.js';
 import { vocabularyOf } from './words.js';

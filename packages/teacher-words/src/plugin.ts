@@ -6,7 +6,7 @@ import {
   readModelWeights,
   readSafetensors,
   requireObject,
-  writeSafetensors,
+  streamSafetensors,
   type DimoPlugin,
   type HostTree,
   type PlainObject,
@@ -39,8 +39,8 @@ export const wordsTeacher: TeacherPlugin = {
   },
   files: (teacher) => ({
     'config.json': new TextEncoder().encode(`${JSON.stringify(teacher.config)}\n`),
-    'transformer.safetensors': writeSafetensors(teacher.weights),
-    ...(teacher.decoderWeights ? { 'tokenizer.safetensors': writeSafetensors(teacher.decoderWeights) } : {}),
+    'transformer.safetensors': streamSafetensors(teacher.weights),
+    ...(teacher.decoderWeights ? { 'tokenizer.safetensors': streamSafetensors(teacher.decoderWeights) } : {}),
     ...teacher.conditionFiles?.(),
   }),
 };

@@ -6,8 +6,8 @@ import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { folderWeightSource } from '../../../packages/backend-node/src/storage/weight-folder.js';
 import { openSafetensors } from '../../../packages/core/src/storage/safetensors-file.js';
-import { crc32 } from '../../../packages/teacher-maskgit/src/torch/crc32.js';
-import { openTorchWeights } from '../../../packages/teacher-maskgit/src/torch/state-dict.js';
+import { crc32 } from '../../../packages/core/src/weight-files/torch/crc32.js';
+import { openTorchWeights } from '../../../packages/core/src/weight-files/torch/state-dict.js';
 import {
   bytesOf,
   stateDict,
@@ -15,7 +15,7 @@ import {
   uint16,
   uint32,
   uint64,
-} from '../../../packages/teacher-maskgit/src/torch/test-support/torch-writer.js';
+} from '../../../packages/core/src/weight-files/torch/test-support/torch-writer.js';
 
 const [, , folder, kind] = process.argv as unknown as [string, string, string, 'zip' | 'legacy' | 'safetensors'];
 const weights = Float32Array.from({ length: 786_432 }, (_, i) => i); // 3 MiB

@@ -2,7 +2,7 @@
 import { DimoError } from '@dimo/core';
 import { spawnSync } from 'node:child_process';
 import { writeSync } from 'node:fs';
-import { readPickle } from '../../../packages/teacher-maskgit/src/torch/pickle.js';
+import { readPickle } from '../../../packages/core/src/weight-files/torch/pickle.js';
 
 const repeated = (count: number, text: string, before = '', after = ''): Buffer =>
   Buffer.concat([

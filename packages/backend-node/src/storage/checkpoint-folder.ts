@@ -2,11 +2,12 @@
 import { DimoError, cleanCheckpoints, type CheckpointStore } from '@dimo/core';
 import { readdir, rename, rm } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
-import { makeFolders, readFileChecked, syncFolder, writeFileDurably } from './files.js';
+import { makeFolders, openFileChecked, readFileChecked, syncFolder, writeFileDurably } from './files.js';
 import { errorCode, withIoError } from './io-error.js';
 import { pathInside } from './path-inside.js';
 import { isProcessAlive } from './processes.js';
 import { acquireRunLock } from './run-lock.js';
+import { sha256 } from './sha256.js';
 
 /**
  * A checkpoint store in a folder, which is made when first written to.
@@ -33,8 +34,10 @@ export function folderCheckpointStore(folder: string, boundary = folder): Checkp
         }
       }),
     makeFolder: async (path) => makeFolders(await at(path)),
-    writeFile: async (path, bytes) => writeFileDurably(await at(path), bytes),
+    writeFile: async (path, content) => writeFileDurably(await at(path), content),
     readFile: (path, maximumBytes) => readFileChecked(name(path), maximumBytes, limit),
+    openFile: (path) => openFileChecked(name(path), limit),
+    sha256,
     syncFolder: async (path) => syncFolder(await at(path)),
     rename: (from, to) =>
       withIoError('rename', name(from), async () => {

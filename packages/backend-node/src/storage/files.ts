@@ -1,5 +1,5 @@
 /** Reading and writing whole files, durably and with checked sizes. */
-import { DimoError, escapeText, type WeightFile } from '@dimo/core';
+import { DimoError, escapeText, contentParts, type FileContent, type WeightFile } from '@dimo/core';
 import { closeSync, constants, fstatSync, fsync, openSync, writeFileSync } from 'node:fs';
 import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
@@ -24,30 +24,34 @@ export async function flush(file: FileHandle): Promise<void> {
 }
 
 /**
- * Writes a file and returns when its bytes are on the disk. An existing file is overwritten in place: write under a
- * temporary name and rename. A file that could not be written whole is removed.
+ * Writes a file, part by part, and returns when its bytes are on the disk. An existing file is overwritten in place: write
+ * under a temporary name and rename. A file that could not be written whole is removed.
  *
- * @throws DimoError with code `io`, also if there is a symbolic link or anything but a regular file at the path.
+ * @throws DimoError with code `io`, also if there is a symbolic link or anything but a regular file at the path; what the
+ *   content throws while it is made.
  */
-export async function writeFileDurably(path: string, bytes: Uint8Array): Promise<void> {
+export async function writeFileDurably(path: string, content: FileContent): Promise<void> {
   await withIoError(
     'write',
     path,
     async () => {
       const file = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | noSurprise);
+      let isOurs = false;
       try {
         if (!(await file.stat()).isFile()) throw notRegular('write', path);
-        for (let written = 0; written < bytes.length;)
-          written += (await file.write(bytes, written, Math.min(bytes.length - written, chunkBytes))).bytesWritten;
+        isOurs = true;
+        for await (const bytes of contentParts(content))
+          for (let written = 0; written < bytes.length;)
+            written += (await file.write(bytes, written, Math.min(bytes.length - written, chunkBytes))).bytesWritten;
         await flush(file);
       } catch (error) {
-        if (!DimoError.isInstance(error)) await rm(path, { force: true }).catch(() => undefined);
+        if (isOurs) await rm(path, { force: true }).catch(() => undefined);
         throw error;
       } finally {
         await file.close();
       }
     },
-    bytes.length,
+    content.length,
   );
 }
 
@@ -57,7 +61,7 @@ export async function writeFileDurably(path: string, bytes: Uint8Array): Promise
  *
  * @throws DimoError with code `io`, also if there is something at the path that is no file, such as a folder or a device.
  */
-export async function writeFileAtomically(path: string, content: string | Uint8Array): Promise<void> {
+export async function writeFileAtomically(path: string, content: string | FileContent): Promise<void> {
   const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content;
   const temporary = `${path}.tmp-${process.pid}`;
   await withIoError(
@@ -73,7 +77,9 @@ export async function writeFileAtomically(path: string, content: string | Uint8A
         await rename(temporary, path);
       } catch (error) {
         await rm(temporary, { force: true }).catch(() => undefined);
-        throw DimoError.isInstance(error) && error.cause !== undefined ? error.cause : error;
+        // Of the temporary name; what made the content fails with its own words.
+        const isOfDisk = DimoError.isInstance(error) && error.code === 'io' && error.cause !== undefined;
+        throw isOfDisk ? error.cause : error;
       }
     },
     bytes.length,

@@ -1,13 +1,21 @@
-import { DimoError, float32, loadLatestCheckpoint, saveCheckpoint, type CheckpointIdentity } from '@dimo/core';
+import {
+  DimoError,
+  float32,
+  loadLatestCheckpoint,
+  saveCheckpoint,
+  sha256Hex,
+  type CheckpointIdentity,
+} from '@dimo/core';
 import { mkdir, mkdtemp, open, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { folderCheckpointStore, openRunFolder } from './checkpoint-folder.js';
-import { openFileChecked, readFileChecked, syncFolder, writeFileDurably } from './files.js';
+import { openFileChecked, readFileChecked, syncFolder, writeFileAtomically, writeFileDurably } from './files.js';
 import { ioError } from './io-error.js';
 import { acquireRunLock } from './run-lock.js';
+import { sha256OfContent, sha256OfFile } from './sha256.js';
 import { folderWeightSource } from './weight-folder.js';
 
 let folder: string;
@@ -69,6 +77,39 @@ describe('files', () => {
     expect((await failure(cut.read(0, 6))).message).toMatch(/cut at 2 of 6 bytes/);
     await cut.close();
     expect((await failure(openFileChecked(folder))).message).toMatch(/not a regular file/);
+  });
+
+  it('are written part by part, and not at all where a part cannot be made', async () => {
+    async function* parts(last: () => Uint8Array) {
+      yield Uint8Array.of(1, 2);
+      await Promise.resolve();
+      yield last();
+    }
+    const path = join(folder, 'stream');
+    await writeFileAtomically(path, { length: 3, parts: () => parts(() => Uint8Array.of(3)) });
+    expect([...(await readFile(path))]).toEqual([1, 2, 3]);
+    const lost = new DimoError('device', 'the device is lost', { cause: new Error('as the driver says') });
+    const fail = (): never => {
+      throw lost;
+    };
+    expect(await failure(writeFileAtomically(path, { length: 3, parts: () => parts(fail) }))).toBe(lost);
+    expect(await failure(writeFileDurably(join(folder, 'other'), { length: 3, parts: () => parts(fail) }))).toBe(lost);
+    expect(await readdir(folder)).toEqual(['stream']);
+    expect([...(await readFile(path))]).toEqual([1, 2, 3]);
+  });
+
+  it('have the same SHA-256 as a whole and in parts', async () => {
+    const bytes = Uint8Array.from({ length: 2 ** 22 + 5 }, (_, i) => i * 7);
+    const expected = await sha256Hex(bytes);
+    async function* halves() {
+      yield bytes.subarray(0, 1001);
+      await Promise.resolve();
+      yield bytes.subarray(1001);
+    }
+    await writeFile(join(folder, 'x'), bytes);
+    expect(await sha256OfContent(bytes)).toBe(expected);
+    expect(await sha256OfContent({ length: bytes.length, parts: halves })).toBe(expected);
+    expect(await sha256OfFile(join(folder, 'x'))).toBe(expected);
   });
 
   it('say what is needed when the disk is full', async () => {

@@ -3,23 +3,24 @@ import { readGenerator, resolveSampler } from '@dimo/core';
 import { folderWeightSource } from '@dimo/backend-node';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { requireDataset } from '../datasets.js';
-import { checkDistillation, distillRun } from '../distill-run.js';
-import { checkEvaluation } from '../evaluation-requirements.js';
-import { evaluateModels } from '../evaluation.js';
-import { evaluationFileName, evaluationText, writeEvaluation } from '../evaluation-files.js';
-import { exitOk } from '../failure.js';
-import { healthLine } from '../health.js';
-import type { TrainingFlags } from '../flags.js';
-import { writeReport } from '../report.js';
+import { requireDataset } from '../project/datasets.js';
+import { checkDistillation, distillRun } from '../training/distill-run.js';
+import { checkEvaluation } from '../evaluation/requirements.js';
+import { evaluateModels } from '../evaluation/evaluation.js';
+import { evaluationFileName, evaluationText, writeEvaluation } from '../evaluation/files.js';
+import { exitOk } from '../output/failure.js';
+import { healthLine } from '../run/health.js';
+import type { TrainingFlags } from '../flags/training-flags.js';
+import { writeReport } from '../evaluation/report.js';
+import { stepBytes } from '../plan/distill-plan.js';
 import { openNewRun, writeRunConfig } from '../run/folder.js';
 import { writeHealth } from '../run/health-file.js';
 import { writeResult } from '../run/train-run.js';
 import { formatDuration } from '../run/progress.js';
-import { openEngine, openProject } from '../session.js';
-import { resumeCommand, shellQuoted } from '../resume-command.js';
-import { print, printError, printJson } from '../terminal.js';
-import { exitCodeOfHealth } from '../train-command.js';
+import { openEngine, openProject } from '../project/session.js';
+import { resumeCommand, shellQuoted } from '../flags/resume-command.js';
+import { print, printError, printJson } from '../output/terminal.js';
+import { exitCodeOfHealth } from '../training/train-command.js';
 
 /** Settings of the demo, under those that were typed; docs/mnist.md compares temperatures. */
 const full = { 'distill.numSteps': '1000', 'eval.count': '5000', 'sample.temperature': '0.75' };
@@ -44,7 +45,7 @@ export async function demo(flags: TrainingFlags & { readonly quick: boolean }): 
     if (!flags.quiet) printError(line);
   };
   const started = performance.now();
-  const prepare = await checkDistillation(config, registry, note);
+  const prepare = await checkDistillation(config, registry, { onNote: note, stepBytes });
   const dataset = await requireDataset(config.dataset, registry);
   const { engine, explanation } = await openEngine(config.engine, registry);
   try {

@@ -1,22 +1,50 @@
 /** `dimo distill`: a teacher into a generator of one step, or of few. */
-import { checkDistillation, distillRun, type DistillInputs, type DistillResult } from '../distill-run.js';
-import type { TrainingFlags } from '../flags.js';
-import { shellQuoted } from '../resume-command.js';
-import { tellUnfinished } from '../tell-unfinished.js';
-import { printError } from '../terminal.js';
-import { runTrainingCommand } from '../train-command.js';
+import { checkDistillation, distillRun, type DistillInputs, type DistillResult } from '../training/distill-run.js';
+import { defaultModel } from '../models/models.js';
+import type { TrainingFlags } from '../flags/training-flags.js';
+import { shellQuoted } from '../flags/resume-command.js';
+import { findTeacher } from '../models/models.js';
+import { exitOk } from '../output/failure.js';
+import { print, printError, printJson } from '../output/terminal.js';
+import { planDistillation, readableDistillationPlan, stepBytes } from '../plan/distill-plan.js';
+import { openProject } from '../project/session.js';
+import { readRunConfig } from '../run/folder.js';
+import { tellUnfinished } from '../run/tell-unfinished.js';
+import { runTrainingCommand } from '../training/train-command.js';
+import { stringify } from 'yaml';
 
-/** Distils, or continues a distillation. */
-export function distill(flags: TrainingFlags): Promise<number> {
+/** Flags of `distill`. */
+export interface DistillFlags extends TrainingFlags {
+  /** Print what the run would need, and end. */
+  readonly plan: boolean;
+}
+
+/** Distils, or continues a distillation; or only says what that will need. */
+export function distill(flags: DistillFlags): Promise<number> {
+  return flags.plan ? plan(flags) : train(flags);
+}
+
+async function plan({ typed, resume, json }: DistillFlags): Promise<number> {
+  const base = resume === undefined ? undefined : await readRunConfig(resume);
+  const { config, registry } = await openProject(typed, base === undefined ? {} : { base });
+  const found = await findTeacher(config.teacher, registry);
+  const planned = await planDistillation({ config, found, registry, resume });
+  if (json) printJson(planned, 2);
+  else print(stringify(readableDistillationPlan(planned)).trimEnd());
+  return exitOk;
+}
+
+function train(flags: TrainingFlags): Promise<number> {
   return runTrainingCommand<DistillResult, DistillInputs>({
     name: 'distill',
     flags,
     fallbackName: ({ config }) =>
-      `distill-${(config.teacher.plugin ?? config.teacher.source ?? 'mnist').split(/[/\\]/).filter(Boolean).at(-1)}`,
+      `distill-${(config.teacher.plugin ?? config.teacher.source ?? defaultModel).split(/[/\\]/).filter(Boolean).at(-1)}`,
     check: async ({ config, registry }) => {
-      const inputs = await checkDistillation(config, registry, (note) => {
+      const onNote = (note: string): void => {
         if (!flags.quiet) printError(note);
-      });
+      };
+      const inputs = await checkDistillation(config, registry, { onNote, resume: flags.resume, stepBytes });
       await tellUnfinished([config.teacher.source], flags);
       return inputs;
     },

@@ -2,10 +2,10 @@
 import type { EngineReport } from '@dimo/backend-node';
 import { statfs } from 'node:fs/promises';
 import { cpus, freemem, totalmem } from 'node:os';
-import { exitOk } from '../failure.js';
+import { exitOk } from '../output/failure.js';
 import { loadConfig } from '../config/load.js';
-import { loadRegistry } from '../plugins.js';
-import { colors, print, printError, printJson } from '../terminal.js';
+import { loadRegistry } from '../project/plugins.js';
+import { colors, print, printError, printJson } from '../output/terminal.js';
 import { version } from '../version.js';
 
 /** Arguments of `doctor`. */

@@ -2,19 +2,19 @@
 import { OptionError, resolveSampler } from '@dimo/core';
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { evaluationDataset } from '../datasets.js';
-import { evaluationFileName, evaluationText, writeEvaluation } from '../evaluation-files.js';
-import { checkEvaluation } from '../evaluation-requirements.js';
-import { evaluateModels } from '../evaluation.js';
+import { evaluationDataset } from '../project/datasets.js';
+import { evaluationFileName, evaluationText, writeEvaluation } from '../evaluation/files.js';
+import { checkEvaluation } from '../evaluation/requirements.js';
+import { evaluateModels } from '../evaluation/evaluation.js';
 import { oneStepKeys, refuseTyped } from '../config/ineffective.js';
-import { exitOk } from '../failure.js';
-import type { TypedSettings } from '../flags.js';
-import { findGenerator, findTeacher, type FoundTeacher } from '../models.js';
-import { recordedTeacher, type NamedGenerator } from '../recorded-teacher.js';
+import { exitOk } from '../output/failure.js';
+import type { TypedSettings } from '../flags/flags.js';
+import { findGenerator, findTeacher, type FoundTeacher } from '../models/models.js';
+import { recordedTeacher, type NamedGenerator } from '../models/recorded-teacher.js';
 import { runConfigName } from '../run/folder.js';
-import { openEngine, openProject, type Project } from '../session.js';
-import { print, printError, printJson } from '../terminal.js';
-import { tellUnfinished } from '../tell-unfinished.js';
+import { openEngine, openProject, type Project } from '../project/session.js';
+import { print, printError, printJson } from '../output/terminal.js';
+import { tellUnfinished } from '../run/tell-unfinished.js';
 
 /** Arguments of `evaluate`. */
 export interface EvalArguments {

@@ -4,8 +4,8 @@ import { listCheckpoints, readJsonFile, sizeOf } from '@dimo/core';
 import { existsSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { evaluationFileName, readEvaluation } from '../evaluation-files.js';
-import { readImport } from '../imported-model.js';
+import { evaluationFileName, readEvaluation } from '../evaluation/files.js';
+import { readImport } from '../models/imported-model.js';
 import { readHealth } from '../run/health-file.js';
 import { isRunFolder, partOfRun, runState, unfinishedNote, type RunPart } from '../run/parts.js';
 
@@ -94,7 +94,7 @@ function isTokenizer(path: string): boolean {
 }
 
 async function tokenizerFacts(folder: string): Promise<Facts> {
-  const { readTokenizer } = await import('@dimo/teacher-maskgit');
+  const { readTokenizer } = await import('@dimo/tokenizers');
   const { tokenizer, config } = await readTokenizer(folderWeightSource(folder));
   const { name, imageShape, grid, codebookSize, parameters } = tokenizer;
   return {

@@ -12,20 +12,20 @@ import { escapeText, OptionError, type PluginRegistry, type WeightSource } from 
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { exitOk } from '../failure.js';
-import { reportImport } from '../import-report.js';
-import { parseImportSettings } from '../import-settings.js';
-import { encodeImport, importFileName, modelFolder, openSource, readImport } from '../imported-model.js';
-import { inspectModel } from '../inspect-model.js';
-import { recognizeModel, unknownModelError, type ModelLayout } from '../model-layout.js';
-import { loadLocatedModel, locateModel, presetLocation } from '../models.js';
-import { loadRegistry } from '../plugins.js';
+import { exitOk } from '../output/failure.js';
+import { reportImport } from '../models/import-report.js';
+import { parseImportSettings } from '../models/import-settings.js';
+import { encodeImport, importFileName, modelFolder, openSource, readImport } from '../models/imported-model.js';
+import { inspectModel } from '../models/inspect-model.js';
+import { recognizeModel, unknownModelError, type ModelLayout } from '../models/model-layout.js';
+import { loadLocatedModel, locateModel, presetLocation } from '../models/models.js';
+import { loadRegistry } from '../project/plugins.js';
 import { createProgress, formatBytes, type Progress } from '../run/progress.js';
 import { writeFileAtomically } from '../run/folder.js';
 import { interruptible } from '../run/interruptible.js';
 import { resolvePart } from '../run/parts.js';
-import { printError } from '../terminal.js';
-import { torchFilesByName } from '../torch-weights.js';
+import { printError } from '../output/terminal.js';
+import { torchFilesByName } from '../models/torch-weights.js';
 
 /** Arguments of `import`. */
 export interface ImportArguments {

@@ -15,18 +15,18 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { refuseTyped, severalStepsKeys } from '../config/ineffective.js';
 import { didYouMeanPath } from '../config/nearest.js';
-import { exitOk } from '../failure.js';
-import type { TypedSettings } from '../flags.js';
-import { modelFolder } from '../imported-model.js';
-import { inspectModel, type ModelToInspect } from '../inspect-model.js';
-import { findGenerator, findTeacher, locateModel, presetLocation, presetNames } from '../models.js';
+import { exitOk } from '../output/failure.js';
+import type { TypedSettings } from '../flags/flags.js';
+import { modelFolder } from '../models/imported-model.js';
+import { inspectModel, type ModelToInspect } from '../models/inspect-model.js';
+import { findGenerator, findTeacher, locateModel, presetLocation, presetNames } from '../models/models.js';
 import { makePlan, type PlanRequest } from '../plan/plan.js';
 import { measuredRates, readablePlan } from '../plan/plan-facts.js';
-import { withArchitectures } from '../resolved-architectures.js';
+import { withArchitectures } from '../models/resolved-architectures.js';
 import { readRunConfig, runConfigName } from '../run/folder.js';
-import { samplerAsked } from '../sampler-asked.js';
-import { openProject, type Project } from '../session.js';
-import { print, printJson } from '../terminal.js';
+import { samplerAsked } from '../models/sampler-asked.js';
+import { openProject, type Project } from '../project/session.js';
+import { print, printJson } from '../output/terminal.js';
 import { folderFacts, importFacts } from './folder-facts.js';
 
 /** Arguments of `info`. */

@@ -1,9 +1,9 @@
 /** `dimo report`: one HTML file about a run. */
-import { exitOk } from '../failure.js';
+import { exitOk } from '../output/failure.js';
 import { dirname, resolve } from 'node:path';
-import { writeReport } from '../report.js';
+import { writeReport } from '../evaluation/report.js';
 import { isRunFolder } from '../run/parts.js';
-import { print, printJson } from '../terminal.js';
+import { print, printJson } from '../output/terminal.js';
 
 /** Arguments of `report`. */
 export interface ReportArguments {

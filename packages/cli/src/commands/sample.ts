@@ -12,14 +12,14 @@ import {
 } from '@dimo/core';
 import { extname, join, resolve } from 'node:path';
 import { refuseTyped, severalStepsKeys } from '../config/ineffective.js';
-import { exitOk } from '../failure.js';
-import type { TypedSettings } from '../flags.js';
-import { findModel, findTeacher } from '../models.js';
+import { exitOk } from '../output/failure.js';
+import type { TypedSettings } from '../flags/flags.js';
+import { defaultModel, findModel, findTeacher } from '../models/models.js';
 import { conditionsFor, imageAt, residentModel, type NamedConditions, type NetworkSettings } from '@dimo/pipeline';
-import { openEngine, openProject, type Project } from '../session.js';
-import { print, printError, printJson } from '../terminal.js';
-import { generatorSettings, samplerAsked } from '../sampler-asked.js';
-import { tellUnfinished } from '../tell-unfinished.js';
+import { openEngine, openProject, type Project } from '../project/session.js';
+import { print, printError, printJson } from '../output/terminal.js';
+import { generatorSettings, samplerAsked } from '../models/sampler-asked.js';
+import { tellUnfinished } from '../run/tell-unfinished.js';
 
 /** Arguments of `sample`. */
 export interface SampleArguments {
@@ -134,11 +134,11 @@ interface SampleSource {
 
 async function openSource(args: SampleArguments, { config, registry, given }: Project): Promise<SampleSource> {
   const usesTeacher = args.teacherGiven || (args.model === undefined && given.has('teacher'));
-  const name = usesTeacher ? undefined : (args.model ?? 'mnist');
+  const name = usesTeacher ? undefined : (args.model ?? defaultModel);
   const found = name === undefined ? await findTeacher(config.teacher, registry) : await findModel(name, registry);
   if (!('generator' in found)) {
     const { source, plugin } = config.teacher;
-    return { name: `teacher ${name ?? source ?? plugin ?? 'mnist'}`, teacher: found.teacher };
+    return { name: `teacher ${name ?? source ?? plugin ?? defaultModel}`, teacher: found.teacher };
   }
   if (config.sample.negativePrompt !== undefined)
     throw new OptionError(
@@ -233,7 +233,7 @@ async function writeImages(
   images: HostTensor<'float32'>,
   { tokens, labels, numDifferent, columns }: ImageOptions,
 ): Promise<string[]> {
-  const { encodeGrid, encodeImage, gridColumns } = await import('../images.js');
+  const { encodeGrid, encodeImage, gridColumns } = await import('../output/images.js');
   const out = args.out ?? 'samples.png';
   const count = images.shape[0]!;
   const files = new Map<string, Uint8Array>();

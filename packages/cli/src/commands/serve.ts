@@ -2,15 +2,15 @@
 import { escapeText, OptionError, resolveSampler } from '@dimo/core';
 import { basename, dirname, resolve } from 'node:path';
 import { refuseTyped, severalStepsKeys } from '../config/ineffective.js';
-import { exitOk } from '../failure.js';
-import type { TypedSettings } from '../flags.js';
-import { findModel } from '../models.js';
+import { exitOk } from '../output/failure.js';
+import type { TypedSettings } from '../flags/flags.js';
+import { defaultModel, findModel } from '../models/models.js';
 import { isLoopbackAddress } from '../serve/guard.js';
 import { bundledPage, openPage } from '../serve/page.js';
 import { serveModel, type ServedModel } from '../serve/served-model.js';
 import { startServer } from '../serve/server.js';
-import { openEngine, openProject } from '../session.js';
-import { print, printError } from '../terminal.js';
+import { openEngine, openProject } from '../project/session.js';
+import { print, printError } from '../output/terminal.js';
 
 /** Arguments of `serve`. */
 export interface ServeArguments {
@@ -36,13 +36,13 @@ export async function serve(args: ServeArguments): Promise<number> {
   const folder = args.page ?? bundledPage();
   const page = folder === undefined ? undefined : await openPage(folder);
   const project = await openProject(args.typed, { kinds: ['engines', 'teachers'] });
-  const { config, registry, given } = project;
-  const wanted = args.models.length === 0 ? ['mnist'] : args.models;
+  const { config, registry } = project;
+  const wanted = args.models.length === 0 ? [defaultModel] : args.models;
   const found = [];
   for (const name of wanted) found.push(await findModel(name, registry));
   if (!found.some(({ kind }) => kind === 'teacher'))
     refuseTyped(project, severalStepsKeys, 'only one-step generators are served');
-  const sampler = { ...config.sampler, ...(given.has('sample.steps') ? { numSteps: config.sample.steps } : {}) };
+  const sampler = { ...config.sampler, ...(config.sample.steps === undefined ? {} : { numSteps: config.sample.steps }) };
   for (const model of found)
     if (model.kind === 'teacher') resolveSampler(sampler, model.teacher.sampler, registry.samplers);
   const { engine, explanation } = await openEngine(config.engine, registry);

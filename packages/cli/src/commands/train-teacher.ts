@@ -9,35 +9,39 @@ import {
   teacherDescriptionName,
   teacherTrainingProgram,
   teacherTrainingResult,
+  withPrefix,
   type DatasetSplit,
   type Engine,
   type HostTensor,
   type HostTree,
+  type SpecTree,
   type Teacher,
   type TeacherDefinition,
   type TeacherPlugin,
   type TextLine,
   type TokenDataset,
+  type TrainingEnd,
 } from '@dimo/core';
 import { folderWeightSource } from '@dimo/backend-node';
 import { join } from 'node:path';
 import { mergedSections } from '../config/load.js';
 import type { DimoConfig } from '../config/schema.js';
-import { findTokenDataset, requireDataset } from '../datasets.js';
-import { teacherTrainingOptions, warmupNote } from '../distillation-settings.js';
-import { trainedTeacherPlugin } from '../models.js';
-import type { TrainingFlags } from '../flags.js';
-import { teacherHealth, type Health } from '../health.js';
+import { findTokenDataset, requireDataset } from '../project/datasets.js';
+import { teacherTrainingOptions, warmupNote } from '../training/distillation-settings.js';
+import { trainedTeacherPlugin } from '../models/models.js';
+import type { TrainingFlags } from '../flags/training-flags.js';
+import { teacherHealth, type Health } from '../run/health.js';
+import { checkRunFits } from '../run/run-needs.js';
 import { folderInRun, writeFileAtomically } from '../run/folder.js';
 import { runEndOf } from '../run/health-file.js';
 import { resolvePart } from '../run/parts.js';
-import { tellUnfinished } from '../tell-unfinished.js';
-import { trainRun, writeResult, type TrainRunResult } from '../run/train-run.js';
-import type { Project } from '../session.js';
-import { teacherFolderFiles } from '../teacher-folder.js';
-import { shellQuoted } from '../resume-command.js';
-import { runTrainingCommand, type TrainingSession } from '../train-command.js';
-import { printError } from '../terminal.js';
+import { tellUnfinished } from '../run/tell-unfinished.js';
+import { trainRun, type TrainRunResult } from '../run/train-run.js';
+import type { Project } from '../project/session.js';
+import { teacherFolderFiles } from '../models/teacher-folder.js';
+import { shellQuoted } from '../flags/resume-command.js';
+import { runTrainingCommand, type TrainingSession } from '../training/train-command.js';
+import { printError } from '../output/terminal.js';
 import { version } from '../version.js';
 
 interface TeacherResult extends TrainRunResult {
@@ -67,7 +71,17 @@ export function trainTeacher(flags: TrainingFlags): Promise<number> {
       const inputs = await checkInputs(project, onNote);
       onNote(warmupNote('train.teacher', project.config.train.teacher));
       await tellUnfinished([project.config.train.teacher.tokenizer], flags);
-      return inputs;
+      return async (engine) => {
+        const data = await inputs(engine);
+        const { parameters } = data.definition.model;
+        // As `teacherTrainingProgram` makes it, without drawing the first weights.
+        const parts = ['teacher', 'ema', 'optimizer/m', 'optimizer/v'].map((part) => withPrefix(part, parameters));
+        const state = Object.assign({}, ...parts) as SpecTree;
+        const { config } = project;
+        const warnings = await checkRunFits({ engine: engine.info.name, config, state, resume: flags.resume });
+        warnings.forEach(onNote);
+        return data;
+      };
     },
     train: (session, data) => train(session, data, flags),
     health: ({ health }) => health,
@@ -114,34 +128,42 @@ async function train(session: TrainingSession, data: TeacherData, flags: Trainin
       losses.push(metrics['maskedNll'] ?? NaN);
       return [];
     },
-  });
-  const teacher: Teacher = {
-    ...definition,
-    weights: teacherTrainingResult(definition).weights(result.state),
-    ...(data.decoderWeights ? { decoderWeights: data.decoderWeights } : {}),
-  };
-  const files = teacherFolderFiles(teacher, plugin, {
-    steps: result.step,
-    seed: config.seed,
-    dataset: config.dataset,
-    engine: engine.info.name,
-    dimo: version,
-  });
-  const folder = await writeResult(run, result, async () => {
-    const place = await folderInRun(run.path, 'teacher');
-    // The description last: a folder without it is not taken for a teacher.
-    const names = Object.keys(files).filter((name) => name !== teacherDescriptionName);
-    for (const name of [...names, teacherDescriptionName]) await writeFileAtomically(join(place, name), files[name]!);
-    return place;
+    finish: (end) => writeTeacher(session, data, end),
   });
   const { codebookSize } = definition.model.tokenSpace;
-  const health = teacherHealth(runEndOf(result, teacher.weights), {
+  const health = teacherHealth(runEndOf(result), {
     first: meanOf(losses.slice(0, 10)),
     last: meanOf(losses.slice(-50)),
     frequencies: frequencyEntropy(data.tokens.data),
     numTokens: codebookSize,
   });
-  return { ...result, folder, health };
+  return { ...result, folder: result.made, health };
+}
+
+/** Writes the teacher's folder: the averaged weights, without a second copy of what else was trained. */
+async function writeTeacher(
+  { config, engine, run }: TrainingSession,
+  { plugin, definition, decoderWeights }: TeacherData,
+  { step, deviceState }: TrainingEnd,
+): Promise<string> {
+  const trained = teacherTrainingResult(definition);
+  const teacher: Teacher = {
+    ...definition,
+    weights: trained.weights(await deviceState.download(Object.keys(trained.specs))),
+    ...(decoderWeights ? { decoderWeights } : {}),
+  };
+  const files = teacherFolderFiles(teacher, plugin, {
+    steps: step,
+    seed: config.seed,
+    dataset: config.dataset,
+    engine: engine.info.name,
+    dimo: version,
+  });
+  const place = await folderInRun(run.path, 'teacher');
+  // The description last: a folder without it is not taken for a teacher.
+  const names = Object.keys(files).filter((name) => name !== teacherDescriptionName);
+  for (const name of [...names, teacherDescriptionName]) await writeFileAtomically(join(place, name), files[name]!);
+  return place;
 }
 
 function meanOf(values: readonly number[]): number {
@@ -169,7 +191,7 @@ async function checkInputs(
   const tokenData = await findTokenDataset(config.dataset, registry);
   if (tokenData) return checkTokenData(config, { plugin, given, tokenData });
   const dataset = await requireDataset(config.dataset, registry);
-  const { encodeImages, readTokenizer } = await import('@dimo/teacher-maskgit');
+  const { encodeImages, readTokenizer } = await import('@dimo/tokenizers');
   const source = config.train.teacher.tokenizer;
   if (source === undefined)
     throw new OptionError('train teacher: a dataset of images needs a tokenizer', {

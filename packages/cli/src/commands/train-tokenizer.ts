@@ -1,28 +1,29 @@
 /** `dimo train tokenizer`: images to tokens and back, from a dataset of images. */
-import { drawsVersion, OptionError, type Dataset, type HostTensor, type TrainingProgram } from '@dimo/core';
+import { drawsVersion, OptionError, specsOf, type Dataset, type HostTensor, type TrainingProgram } from '@dimo/core';
 import {
   defineTokenizer,
   encodeImages,
+  streamTokenizerFiles,
   tokenizerConfigFor,
-  tokenizerFiles,
   tokenizerTrainingProgram,
   tokenizerTrainingResult,
   type DefinedTokenizer,
-} from '@dimo/teacher-maskgit';
+} from '@dimo/tokenizers';
 import { splitSource } from '@dimo/eval';
 import { join } from 'node:path';
-import { requireDataset } from '../datasets.js';
-import { tokenizerTrainingOptions, warmupNote } from '../distillation-settings.js';
-import type { TrainingFlags } from '../flags.js';
-import { tokenizerHealth, type Health } from '../health.js';
+import { requireDataset } from '../project/datasets.js';
+import { tokenizerTrainingOptions, warmupNote } from '../training/distillation-settings.js';
+import type { TrainingFlags } from '../flags/training-flags.js';
+import { tokenizerHealth, type Health } from '../run/health.js';
+import { checkRunFits } from '../run/run-needs.js';
 import { folderInRun, writeFileAtomically } from '../run/folder.js';
 import { runEndOf } from '../run/health-file.js';
 import { trainRun, writeResult, type TrainRunResult } from '../run/train-run.js';
 import { openDecoder } from '@dimo/pipeline';
-import type { Project } from '../session.js';
-import { shellQuoted } from '../resume-command.js';
-import { runTrainingCommand, type TrainingSession } from '../train-command.js';
-import { printError } from '../terminal.js';
+import type { Project } from '../project/session.js';
+import { shellQuoted } from '../flags/resume-command.js';
+import { runTrainingCommand, type TrainingSession } from '../training/train-command.js';
+import { printError } from '../output/terminal.js';
 import { version } from '../version.js';
 
 interface TokenizerResult extends TrainRunResult {
@@ -42,7 +43,13 @@ export function trainTokenizer(flags: TrainingFlags): Promise<number> {
       const inputs = await checkInputs(project);
       const warning = warmupNote('train.tokenizer', project.config.train.tokenizer);
       if (!flags.quiet && warning !== undefined) printError(warning);
-      return () => Promise.resolve(inputs);
+      return async (engine) => {
+        const state = specsOf(inputs.program.initialState());
+        const { config } = project;
+        const warnings = await checkRunFits({ engine: engine.info.name, config, state, resume: flags.resume });
+        if (!flags.quiet) warnings.forEach((line) => printError(line));
+        return inputs;
+      };
     },
     train: (session, inputs) => train(session, inputs, flags),
     health: ({ health }) => health,
@@ -107,19 +114,23 @@ async function train(
       perplexity = metrics['perplexity'] ?? perplexity;
       return [];
     },
+    async finish({ deviceState }) {
+      const names = tokenizerTrainingResult(
+        Object.fromEntries(Object.keys(deviceState.specs).map((name) => [name, name])),
+      );
+      const weights = tokenizerTrainingResult(await deviceState.download(Object.values(names)));
+      const place = await folderInRun(run.path, 'tokenizer');
+      // The description last: a folder without it is not taken for a tokenizer.
+      for (const [name, content] of Object.entries(streamTokenizerFiles({ config: resolved, weights })).reverse())
+        await writeFileAtomically(join(place, name), content);
+      return { folder: place, weights };
+    },
   });
-  const weights = tokenizerTrainingResult(result.state);
-  const folder = await writeResult(run, result, async () => {
-    const place = await folderInRun(run.path, 'tokenizer');
-    // The description last: a folder without it is not taken for a tokenizer.
-    for (const [name, bytes] of Object.entries(tokenizerFiles({ config: resolved, weights })).reverse())
-      await writeFileAtomically(join(place, name), bytes);
-    return place;
-  });
+  const { folder, weights } = result.made;
   const { testError, variance } = await writeResult(run, result, () =>
     reconstruct(session, dataset, { tokenizer, weights }),
   );
-  const health = tokenizerHealth(runEndOf(result, weights), { testError, variance, perplexity });
+  const health = tokenizerHealth(runEndOf(result), { testError, variance, perplexity });
   return { ...result, folder, testError, health };
 }
 
@@ -142,7 +153,7 @@ async function reconstruct(
     const originals = splitSource(dataset.imageShape, dataset.test).read(0, count);
     let sum = 0;
     for (let i = 0; i < originals.data.length; i++) sum += (originals.data[i]! - copies.data[i]!) ** 2;
-    const { encodeGrid } = await import('../images.js');
+    const { encodeGrid } = await import('../output/images.js');
     const shown = 32;
     const data = new Float32Array(2 * shown * size);
     for (let i = 0; i < shown; i++) {

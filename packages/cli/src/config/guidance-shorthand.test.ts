@@ -1,9 +1,10 @@
 /** `teacherGuidance: 1.3`, the short form, wherever settings come from. */
+import { resolveDistillation } from '@dimo/core';
 import { describe, expect, it } from 'vitest';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { distillationOptions } from '../distillation-settings.js';
+import { distillationOptions } from '../training/distillation-settings.js';
 import { allKeyPaths } from './describe-schema.js';
 import { loadConfig, type ConfigSetting } from './load.js';
 
@@ -24,7 +25,7 @@ describe('distill.teacherGuidance', () => {
   it('as a number is a constant scale', async () => {
     const short = await guidanceOf('distill:\n  teacherGuidance: 2.5\n');
     expect(short.distill.teacherGuidance).toEqual({ kind: 'constant', scale: 2.5 });
-    expect(distillationOptions(short).teacherGuidance).toBe(2.5);
+    expect(resolveDistillation(distillationOptions(short)).teacherGuidance).toBe(2.5);
   });
 
   it('as a section, or left out, is what it was', async () => {

@@ -1,6 +1,6 @@
 /** Every key of the schema is read by a command, and what was typed without effect is refused. */
 import { describe, expect, it } from 'vitest';
-import type { ConfiguredCommand } from '../flags.js';
+import type { ConfiguredCommand } from '../flags/flags.js';
 import { checkConfig } from './check.js';
 import { allKeyPaths } from './describe-schema.js';
 import { refuseIneffective } from './ineffective.js';

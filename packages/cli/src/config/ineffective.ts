@@ -3,7 +3,7 @@
  * file may hold settings for several commands; what it says beyond the command at hand is left alone.
  */
 import { dimoOptions, OptionError } from '@dimo/core';
-import type { ConfiguredCommand } from '../flags.js';
+import type { ConfiguredCommand } from '../flags/flags.js';
 import type { LoadedConfig } from './load.js';
 import type { DimoConfig } from './schema.js';
 

@@ -1,5 +1,6 @@
 /** `docs/configuration.md`, written from the schema so that it cannot say anything else. */
-import { maskgitConfigKeys, tokenizerConfigKeys, type ConfigKey } from '@dimo/teacher-maskgit';
+import { maskgitConfigKeys } from '@dimo/teacher-maskgit';
+import { tokenizerConfigKeys, type ConfigKey } from '@dimo/tokenizers';
 import { configJsonSchema, expectedText, isFreeForm, type SchemaNode } from './describe-schema.js';
 import { configSchema } from './schema.js';
 

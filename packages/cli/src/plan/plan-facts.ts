@@ -2,8 +2,8 @@
 import { DimoError, type InspectedPart, type PluginRegistry } from '@dimo/core';
 import type { DimoConfig } from '../config/schema.js';
 import { formatBytes } from '../run/progress.js';
-import { openEngine } from '../session.js';
-import { printError } from '../terminal.js';
+import { openEngine } from '../project/session.js';
+import { printError } from '../output/terminal.js';
 import type { Estimate, MachineRates, Plan } from './plan.js';
 
 /** How long each of the two measurements takes. */

@@ -24,17 +24,9 @@ import {
 } from '@dimo/core';
 import type { Tensor2D } from '@tensorflow/tfjs-core';
 import type { DimoConfig } from '../config/schema.js';
-import { distillationOptions } from '../distillation-settings.js';
-import {
-  addWork,
-  bytesOfSpecs,
-  noWeights,
-  noWork,
-  recordingEngine,
-  workOf,
-  zeros,
-  type WorkCost,
-} from './recording-engine.js';
+import { distillationOptions } from '../training/distillation-settings.js';
+import { bytesOfSpecs } from '../run/spec-bytes.js';
+import { addWork, noWeights, noWork, recordingEngine, workOf, zeros, type WorkCost } from './recording-engine.js';
 
 /** Rates of this machine. */
 export interface MachineRates {
@@ -52,6 +44,8 @@ export interface Estimate {
   readonly operations: number;
   /** Weights or state, intermediate results, and state while it is replaced; without the program itself. */
   readonly memoryBytes: number;
+  /** Of it, the largest sum of intermediate results. */
+  readonly activationBytes: number;
   readonly seconds?: number;
 }
 
@@ -110,6 +104,7 @@ function estimate(
     batchSize,
     operations: work.matrixOperations,
     memoryBytes: heldBytes + work.peakBytes + work.replacedBytes,
+    activationBytes: work.peakBytes,
     ...(rates ? { seconds: work.matrixOperations / rates.matrixOperations + work.otherBytes / rates.otherBytes } : {}),
   };
 }
@@ -133,8 +128,8 @@ async function samplingWork(
   } else {
     const sampler = await compileMultiStep(engine, definition, {
       batchSize,
-      ...(asked ? { sampler: asked } : {}),
-      ...(samplers ? { samplers } : {}),
+      sampler: asked,
+      samplers,
     });
     steps = sampler.maximumPasses;
     const numTokens = batchSize * sequenceLength(model.tokenSpace);
@@ -161,7 +156,13 @@ async function samplingWork(
 }
 
 /** One step of a distillation of the teacher, or of the generator as if it were one. */
-async function trainingEstimate({ definition, config, rates }: PlanRequest): Promise<Estimate> {
+export async function trainingEstimate({
+  definition,
+  config,
+  rates,
+}: Pick<PlanRequest, 'definition' | 'rates'> & {
+  readonly config: Pick<DimoConfig, 'distill' | 'seed'>;
+}): Promise<Estimate> {
   const options = distillationOptions(config);
   // The unit of the noise is read from weights, and costs the same whatever it is.
   const tokenInit = { ...options.tokenInit, noiseUnit: 'unit' as const };

@@ -10,6 +10,7 @@ import {
   type SpecTree,
 } from '@dimo/core';
 import { graphCost, trace, type GraphCost } from '@dimo/onnx';
+import { bytesOfSpecs } from '../run/spec-bytes.js';
 
 /** Cost of everything that was run. */
 export interface WorkCost extends GraphCost {
@@ -85,13 +86,6 @@ export function recordingEngine(): RecordingEngine {
 
 /** Weights for an engine that reads none. */
 export const noWeights = {} as DeviceTree;
-
-/** Bytes of tensors of these shapes. */
-export function bytesOfSpecs(specs: Iterable<{ readonly dtype: string; readonly shape: readonly number[] }>): number {
-  let bytes = 0;
-  for (const { dtype, shape } of specs) bytes += sizeOf(shape) * (dtype === 'bool' ? 1 : 4);
-  return bytes;
-}
 
 /** Zeros of these shapes. */
 export function zeros(specs: SpecTree): HostTree {

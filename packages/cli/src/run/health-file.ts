@@ -1,9 +1,9 @@
 /** `health.json`: how a run ended, for `dimo info`, the report and scripts. The last line of the metrics says it too. */
 import { readFileChecked } from '@dimo/backend-node';
-import type { HostTree, TrainingSnapshot } from '@dimo/core';
+import type { TrainingSnapshot } from '@dimo/core';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Health, HealthVerdict, RunEnd } from '../health.js';
+import type { Health, HealthVerdict, RunEnd } from './health.js';
 import { writeFileAtomically } from './folder.js';
 import { amendMetrics } from './metrics.js';
 
@@ -48,13 +48,7 @@ export async function readHealth(run: string): Promise<(Health & { readonly step
   }
 }
 
-/** What is known of a training at its end. */
-export function runEndOf({ step, counters }: Pick<TrainingSnapshot, 'step' | 'counters'>, weights: HostTree): RunEnd {
-  return {
-    steps: step,
-    skipped: counters['skipped'] ?? 0,
-    nonFinite: Object.entries(weights).flatMap(([name, { data, dtype }]) =>
-      dtype === 'float32' && !(data as Float32Array).every((value) => Number.isFinite(value)) ? [name] : [],
-    ),
-  };
+/** What is known of a training at its end. Its weights are finite: others cannot be saved. */
+export function runEndOf({ step, counters }: Pick<TrainingSnapshot, 'step' | 'counters'>): RunEnd {
+  return { steps: step, skipped: counters['skipped'] ?? 0, nonFinite: [] };
 }

@@ -1,6 +1,6 @@
 /** Work that Ctrl-C ends at once, but tidily. */
 import { DimoError } from '@dimo/core';
-import { withExitCode } from '../failure.js';
+import { withExitCode } from '../output/failure.js';
 
 /**
  * Runs `work` with a signal that Ctrl-C gives, so that the terminal is left tidy and the reader knows what is kept. A second

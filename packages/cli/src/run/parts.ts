@@ -4,7 +4,7 @@ import { generatorFileNames, OptionError, teacherDescriptionName } from '@dimo/c
 import { existsSync, lstatSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { resumeCommand } from '../resume-command.js';
+import { resumeCommand } from '../flags/resume-command.js';
 import { readRunConfig, runConfigName } from './folder.js';
 
 /** What a run makes. */

@@ -1,5 +1,5 @@
 /** Progress of a training: a bar with ETA on a terminal, a plain line every few seconds elsewhere. */
-import { cleanText, hasCursor, printError, usesColor, widthOf } from '../terminal.js';
+import { cleanText, hasCursor, printError, usesColor, widthOf } from '../output/terminal.js';
 
 /** What is shown after a step. */
 export interface ProgressUpdate {

@@ -2,8 +2,8 @@
  * Large files that several generators have alike, such as a text encoder: stored once, as hard links. Every folder stays
  * complete, whatever happens to the others; copying one copies the content.
  */
-import { makeFolders, pathInside, readFileChecked } from '@dimo/backend-node';
-import { sha256Hex } from '@dimo/core';
+import { makeFolders, pathInside, sha256OfContent, sha256OfFile } from '@dimo/backend-node';
+import type { FileContent } from '@dimo/core';
 import { link, lstat, readdir, rename, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { writeFileAtomically } from './folder.js';
@@ -21,14 +21,14 @@ export const sharedFileBytes = 2 ** 24;
  * @param store - folder of files by the SHA-256 of their content. Those that no folder has any more are removed.
  * @returns whether the file shares its content.
  */
-export async function writeSharedFile(path: string, bytes: Uint8Array, store: string): Promise<boolean> {
-  const hash = await sha256Hex(bytes);
+export async function writeSharedFile(path: string, content: FileContent, store: string): Promise<boolean> {
+  const hash = await sha256OfContent(content);
   const shared = join(store, hash);
   const temporary = `${path}.tmp-${process.pid}`;
   try {
     // Whoever sends a folder of runs may have put a link there.
     await makeFolders(await pathInside(dirname(store), basename(store)));
-    if (!(await holds(shared, bytes.length, hash))) await writeFileAtomically(shared, bytes);
+    if (!(await holds(shared, content.length, hash))) await writeFileAtomically(shared, content);
     await unlink(temporary).catch(() => {});
     await link(shared, temporary);
     await rename(temporary, path);
@@ -36,7 +36,7 @@ export async function writeSharedFile(path: string, bytes: Uint8Array, store: st
     await unlink(temporary).catch(() => {});
   } catch {
     // No hard links here, no rights, another file system, or the store was tidied this moment.
-    await writeFileAtomically(path, bytes);
+    await writeFileAtomically(path, content);
     return false;
   }
   await removeUnused(store, hash).catch(() => {});
@@ -49,7 +49,7 @@ async function holds(path: string, length: number, hash: string): Promise<boolea
     (stats) => (stats.isFile() ? stats.size : -1),
     () => -1,
   );
-  return size === length && (await sha256Hex(await readFileChecked(path, length))) === hash;
+  return size === length && (await sha256OfFile(path)) === hash;
 }
 
 /** Removes files of the store that have no other name. */

@@ -2,7 +2,7 @@
  * Signals while training. A handler only asks the loop to stop; the save happens at the step boundary. A second SIGINT
  * within five seconds ends the process at once, which harms nothing: checkpoints are complete or absent.
  */
-import { printError } from '../terminal.js';
+import { printError } from '../output/terminal.js';
 
 /** Signals that mean "save and stop". SIGUSR1 is what batch systems send before the time is up. */
 const stopSignals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1'] as const;

@@ -4,23 +4,28 @@
  */
 import {
   DimoError,
-  loadLatestCheckpoint,
   NonFiniteError,
-  runTraining,
+  openLatestCheckpoint,
   saveCheckpoint,
+  specsOf,
+  withTraining,
   type CheckpointIdentity,
   type Engine,
-  type HostTree,
+  type LiveTraining,
   type StepReport,
+  type TrainingEnd,
+  type TrainingOptions,
   type TrainingProgram,
   type TrainingSnapshot,
+  type TrainingStart,
 } from '@dimo/core';
 import type { RunFolder } from '@dimo/backend-node';
 import { join } from 'node:path';
 import type { DimoConfig } from '../config/schema.js';
-import { exitFailed, withExitCode } from '../failure.js';
-import { shellQuoted } from '../resume-command.js';
-import { printError } from '../terminal.js';
+import { exitFailed, withExitCode } from '../output/failure.js';
+import { shellQuoted } from '../flags/resume-command.js';
+import { printError } from '../output/terminal.js';
+import { fromGroups, groupsOnDevice } from './checkpoint-groups.js';
 import { openMetricsLog, readMetrics } from './metrics.js';
 import { createProgress, type Progress } from './progress.js';
 import { listenForStop } from './signals.js';
@@ -28,7 +33,7 @@ import type { EventWriter, SummaryValue } from './tensorboard.js';
 import { forgetHealth } from './health-file.js';
 
 /** What a training command brings. */
-export interface TrainRun<Draws> {
+export interface TrainRun<Draws, Made> {
   /** For progress lines: `distil`. */
   readonly label: string;
   /** `images/s` or `sequences/s`. */
@@ -56,6 +61,8 @@ export interface TrainRun<Draws> {
   readonly observe?: (step: number, metrics: Readonly<Record<string, number>>) => readonly string[];
   /** After each step: sample grids. */
   readonly onStep?: (report: StepReport, tools: StepTools) => void | Promise<void>;
+  /** Writes what was trained. Called when the training itself is saved, while its state is on the device. */
+  finish(end: TrainingEnd): Promise<Made>;
 }
 
 /** What `onStep` can use. */
@@ -66,7 +73,7 @@ export interface StepTools {
 }
 
 /** How a run ended. */
-export interface TrainRunResult extends TrainingSnapshot {
+export interface TrainRunResult extends Pick<TrainingSnapshot, 'step' | 'counters'> {
   readonly stopped: boolean;
   /** Name of the signal that stopped it. */
   readonly stoppedBy: string | undefined;
@@ -79,7 +86,9 @@ export interface TrainRunResult extends TrainingSnapshot {
  *
  * @throws DimoError; failures while training carry exit code 1 and name the last good checkpoint.
  */
-export async function trainRun<Draws>(task: TrainRun<Draws>): Promise<TrainRunResult> {
+export async function trainRun<Draws, Made>(
+  task: TrainRun<Draws, Made>,
+): Promise<TrainRunResult & { readonly made: Made }> {
   const { program, run, config } = task;
   let lastSaved: string | undefined;
   let rescue: Rescue | undefined;
@@ -115,28 +124,28 @@ export async function trainRun<Draws>(task: TrainRun<Draws>): Promise<TrainRunRe
     const started = performance.now();
     let savedAt = started;
     let savedStep = from ? firstStep : -1;
-    const save = async (snapshot: TrainingSnapshot): Promise<void> => {
-      if (snapshot.step === savedStep) return;
+    const save = async ({ step, counters, deviceState }: LiveTraining): Promise<void> => {
+      if (step === savedStep) return;
       lastSaved = await saveCheckpoint(
         run.checkpoints,
         {
-          step: snapshot.step,
-          groups: toGroups(snapshot.state, task.frozen ?? []),
-          state: { counters: { ...snapshot.counters } },
+          step,
+          groups: groupsOnDevice(deviceState, task.frozen ?? []),
+          state: { counters: { ...counters } },
           identity: task.identity,
         },
         { keep: config.checkpoint.keep },
       );
-      savedStep = snapshot.step;
+      savedStep = step;
       savedAt = performance.now();
     };
-    const result = await runTraining(program, {
+    const options: TrainingOptions = {
       engine: task.engine,
       signal: stop.signal,
       ...(from ? { from } : {}),
       ...(task.maxSkipped === undefined ? {} : { maxSkippedInARow: task.maxSkipped }),
-      onFailure: async (snapshot, error) => {
-        rescue = await saveAfterFailure(error, { snapshot, save, savedStep: Math.max(savedStep, firstStep) });
+      onFailure: async (live, error) => {
+        rescue = await saveAfterFailure(error, { live, save, savedStep: Math.max(savedStep, firstStep) });
       },
       onStep: async (report) => {
         const { step, metrics, counters } = report;
@@ -155,12 +164,16 @@ export async function trainRun<Draws>(task: TrainRun<Draws>): Promise<TrainRunRe
         for (const warning of task.observe?.(step, metrics) ?? []) tools.note(warning);
         await task.onStep?.(report, tools);
         progress.update({ step, numbers: shownNumbers(task, metrics) });
-        if (isCheckpointDue(config.checkpoint, step, performance.now() - savedAt)) await save(await report.snapshot());
+        if (isCheckpointDue(config.checkpoint, step, performance.now() - savedAt)) await save(report);
       },
+    };
+    return await withTraining(program, options, async (end) => {
+      await save(end);
+      progress.finish();
+      const { step, counters, stopped } = end;
+      const seconds = (performance.now() - started) / 1000;
+      return { step, counters, stopped, stoppedBy: stop.received(), seconds, made: await task.finish(end) };
     });
-    await save(result);
-    progress.finish();
-    return { ...result, stoppedBy: stop.received(), seconds: (performance.now() - started) / 1000 };
   } catch (error) {
     progressBox.progress?.finish();
     throw progressBox.progress ? duringTraining(error, run.path, { lastSaved, rescue }) : error;
@@ -182,26 +195,24 @@ interface Rescue {
 async function saveAfterFailure(
   error: unknown,
   {
-    snapshot,
+    live,
     save,
     savedStep,
   }: {
-    readonly snapshot: () => Promise<TrainingSnapshot>;
-    readonly save: (snapshot: TrainingSnapshot) => Promise<void>;
+    readonly live: LiveTraining;
+    readonly save: (live: LiveTraining) => Promise<void>;
     readonly savedStep: number;
   },
 ): Promise<Rescue | undefined> {
   // The folder is another process's now.
   if (DimoError.isInstance(error) && error.code === 'locked') return undefined;
+  const { step } = live;
+  if (step <= savedStep) return undefined;
   try {
-    const last = await snapshot();
-    if (last.step <= savedStep) return undefined;
-    const broken = Object.entries(last.state).find(([, { data }]) => !data.every(Number.isFinite));
-    if (broken) return { step: last.step, failure: `"${broken[0]}" is not finite` };
-    await save(last);
-    return { step: last.step };
+    await save(live);
+    return { step };
   } catch (second) {
-    return { failure: second instanceof Error ? second.message : String(second) };
+    return { step, failure: second instanceof Error ? second.message : String(second) };
   }
 }
 
@@ -219,61 +230,30 @@ function isCheckpointDue(rule: DimoConfig['checkpoint'], step: number, milliseco
   );
 }
 
-function shownNumbers<Draws>(
-  task: TrainRun<Draws>,
+function shownNumbers(
+  task: Pick<TrainRun<never, never>, 'shown'>,
   metrics: Readonly<Record<string, number>>,
 ): (readonly [string, number])[] {
   return task.shown.flatMap(([metric, label]) => (metric in metrics ? [[label, metrics[metric]!] as const] : []));
 }
 
-/** The newest good checkpoint as a snapshot. */
-async function restore<Draws>(task: TrainRun<Draws>): Promise<TrainingSnapshot> {
-  const loaded = await loadLatestCheckpoint(task.run.checkpoints, {
+/** The newest good checkpoint, to be read tensor by tensor; undefined if the run has none yet. */
+async function restore<Draws>(task: TrainRun<Draws, unknown>): Promise<TrainingStart | undefined> {
+  const opened = await openLatestCheckpoint(task.run.checkpoints, {
     identity: task.identity,
     override: task.resumeOverride,
     onWarning: (message) => printError(`warning: ${message}`),
   });
-  const initial = task.program.initialState();
-  if (!loaded) return { step: 0, counters: task.program.initialCounters, state: initial };
-  const counters = (loaded.state as { counters?: Record<string, number> } | null)?.counters ?? {};
-  return { step: loaded.step, counters, state: fromGroups(loaded.groups, initial, task.frozen ?? []) };
-}
-
-/** Group of a state tensor: the part of its name before the first `/`, as checkpoints write it. */
-function groupOf(name: string): string {
-  return name.slice(0, name.indexOf('/')).replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-}
-
-/** State tensors by group; each group becomes one safetensors file, under the tensors' own names. */
-export function toGroups(state: HostTree, frozen: readonly string[]): Record<string, HostTree> {
-  const groups: Record<string, HostTree> = {};
-  for (const [name, tensor] of Object.entries(state)) {
-    const group = groupOf(name);
-    if (frozen.includes(group)) continue;
-    (groups[group] ??= {})[name.slice(name.indexOf('/') + 1)] = tensor;
+  if (!opened) return undefined;
+  const { step, groups, close } = opened;
+  try {
+    const counters = (opened.state as { counters?: Record<string, number> } | null)?.counters ?? {};
+    const specs = specsOf(task.program.initialState());
+    return { step, counters, state: fromGroups(groups, specs, task.frozen ?? []), close };
+  } catch (error) {
+    await close();
+    throw error;
   }
-  return groups;
-}
-
-/** Inverse of `toGroups`; names, shapes and dtypes must be those of the program's own initial state. */
-export function fromGroups(
-  groups: Readonly<Record<string, HostTree>>,
-  initial: HostTree,
-  frozen: readonly string[],
-): HostTree {
-  return Object.fromEntries(
-    Object.entries(initial).map(([name, tensor]) => {
-      const group = groupOf(name);
-      if (frozen.includes(group)) return [name, tensor];
-      const saved = groups[group]?.[name.slice(name.indexOf('/') + 1)];
-      if (!saved || saved.dtype !== tensor.dtype || saved.shape.join() !== tensor.shape.join())
-        throw new DimoError(
-          'checkpoint',
-          `the checkpoint does not fit the run: tensor "${name}" is missing or has another shape`,
-        );
-      return [name, saved];
-    }),
-  );
 }
 
 /**
@@ -281,7 +261,11 @@ export function fromGroups(
  *
  * @throws as `trainRun`.
  */
-export async function writeResult<T>(run: RunFolder, { step }: TrainingSnapshot, write: () => Promise<T>): Promise<T> {
+export async function writeResult<T>(
+  run: RunFolder,
+  { step }: Pick<TrainRunResult, 'step'>,
+  write: () => Promise<T>,
+): Promise<T> {
   try {
     return await write();
   } catch (error) {

@@ -10,7 +10,7 @@ import {
   type SamplerSettings,
 } from '@dimo/core';
 import { createGenerate, type Generate } from '@dimo/pipeline';
-import type { FoundModel } from '../models.js';
+import type { FoundModel } from '../models/models.js';
 
 /** What to generate. */
 export interface GenerateRequest {

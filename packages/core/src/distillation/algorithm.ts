@@ -2,7 +2,7 @@
  * The slot of distillation algorithms: how a teacher that takes many passes becomes a generator that takes few. An
  * algorithm is phases of training, and what of their result is the generator and how it is sampled.
  */
-import type { z } from 'zod';
+import { z } from 'zod';
 import { OptionError } from '../errors.js';
 import type { GeneratorArchitecture, GeneratorDescription, GeneratorSampling } from '../generator/generator.js';
 import type { MaskedDiffusionModel, Teacher, TeacherDefinition } from '../model/model.js';
@@ -10,20 +10,11 @@ import type { ModelState } from '../model/model-state.js';
 import { parseOptions } from '../options/parse-options.js';
 import type { HostTree } from '../tensors/tensors.js';
 import { escapeText } from '../text/escape-text.js';
-import type { NonFinitePolicy } from '../training/optimizer.js';
 import type { PhaseInputs, Shard } from '../training/phase-program.js';
 import type { TrainingProgram } from '../training/training.js';
+import { distillationRunOptions, type DistillationRun, type DistillationRunOptions } from './run-options.js';
 
-/** What every distillation is told, whatever its algorithm. */
-export interface DistillationRun {
-  readonly numSteps: number;
-  /** Samples of a micro-step. */
-  readonly batchSize: number;
-  /** Micro-steps of a step. */
-  readonly accumulation: number;
-  readonly seed: number;
-  readonly onNonFinite: NonFinitePolicy;
-}
+export type { DistillationRun, DistillationRunOptions } from './run-options.js';
 
 /** Networks of other architectures than the teacher's; they share its token space and condition. */
 export interface DistillationModels {
@@ -109,6 +100,8 @@ export function defineAlgorithm<S extends z.ZodObject>(algorithm: DistillationAl
 /** Algorithms by name. */
 export type AlgorithmRegistry = ReadonlyMap<string, DistillationAlgorithm>;
 
+const runSchema = z.strictObject(distillationRunOptions);
+
 /** Arguments of `prepareDistillation`. */
 export interface PrepareDistillationOptions extends Pick<
   AlgorithmRequest<object>,
@@ -117,7 +110,7 @@ export interface PrepareDistillationOptions extends Pick<
   readonly algorithm: DistillationAlgorithm;
   /** Checked by the algorithm's schema. */
   readonly options?: unknown;
-  readonly run: Pick<DistillationRun, 'numSteps' | 'batchSize'> & Partial<DistillationRun>;
+  readonly run?: DistillationRunOptions;
   readonly models?: DistillationModels;
   /** Path of the options, for messages. @default the algorithm's name */
   readonly where?: string;
@@ -142,7 +135,7 @@ export function prepareDistillation(given: PrepareDistillationOptions): Prepared
   const prepared = algorithm.prepare({
     teacher,
     options: parseOptions(algorithm.options, given.options ?? {}, where),
-    run: { accumulation: 1, seed: 0, onNonFinite: 'throw', ...given.run },
+    run: parseOptions(runSchema, given.run ?? {}, 'distillation'),
     models,
     ...(given.negativeCondition ? { negativeCondition: given.negativeCondition } : {}),
     ...(given.shard ? { shard: given.shard } : {}),

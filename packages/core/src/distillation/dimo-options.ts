@@ -1,46 +1,24 @@
-/** The algorithm of the paper, Di[M]O (arXiv 2503.15457), in the slot: its options, stated once, and its phases. */
+/** Options of the algorithm of the paper, Di[M]O (arXiv 2503.15457): type, range, default and sentence of each. */
 import { z } from 'zod';
+import { tokenOptions } from '../model/sampler-options.js';
 import { belowOne, finite, positive, section, sectionOrNumber, whole } from '../options/fields.js';
-import { learningRateSchedule, maskSchedule, optimizer, tokenSampling } from '../options/training-fields.js';
-import { defineAlgorithm } from './algorithm.js';
-import { createDistillation } from './distillation.js';
-import type { DistillationOptions } from './options.js';
+import { learningRateSchedule, maskSchedule, optimizer } from '../options/training-fields.js';
+import { tokenInitOptions } from '../sampling/token-init.js';
+import { divergenceOptions } from './divergence.js';
 
-/** Options of `dimo` beside those of every distillation: type, range, default and sentence. */
+/** Options of `dimo` beside those of every distillation. The defaults suit a small teacher on a laptop. */
 export const dimoOptions = {
   auxiliaryRounds: whole(1, 1000).default(1).describe('Auxiliary updates per generator update.'),
-  tokenInit: section({
-    maskRatio: z
-      .union([finite(0, 1), z.tuple([finite(0, 1), finite(0, 1)])])
-      .default(0.6)
-      .describe('r_init: fraction of masked tokens in the generator input; a pair [from, to] draws one per step.'),
-    embeddingNoise: section({
-      kind: z
-        .enum(['fixed', 'linear', 'cosine', 'exponential'])
-        .default('fixed')
-        .describe('Course of the perturbation: fixed, or a warm-up to `scale`.'),
-      scale: finite(0, 1).default(0.1).describe('Sigma of the Gaussian embedding perturbation.'),
-      warmupSteps: whole(1).optional().describe('Length of the warm-up, required by every kind but fixed.'),
-    }).describe('Perturbation of the token embeddings of the generator input.'),
-    noiseUnit: z
-      .enum(['unit', 'embedding-rms'])
-      .default('embedding-rms')
-      .describe('What sigma is relative to: standard normal noise (official code), or the rms of the embeddings.'),
-  }).describe('Input of the one-step generator.'),
-  sampling: tokenSampling().describe('How the tokens of the generator are drawn while distilling.'),
+  tokenInit: section(tokenInitOptions).describe('Input of the one-step generator.'),
+  sampling: section(tokenOptions).describe('How the tokens of the generator are drawn while distilling.'),
   maskSchedule: maskSchedule.default('arccos').describe('Mask ratio of the re-masked samples, generator phase.'),
   auxiliaryMaskSchedule: maskSchedule.optional().describe('The same in the auxiliary phase. Absent: the same one.'),
+  /** The official Meissonic run: 0.02 to 0.98. */
   maskRatioRange: z
     .tuple([finite(0, 1), finite(0, 1)])
     .default([0, 1])
     .describe('Mask ratios of both phases outside of it are moved to its ends.'),
-  divergence: section({
-    kind: z
-      .enum(['forward-kl', 'reverse-kl', 'jeffreys'])
-      .default('forward-kl')
-      .describe('Divergence between teacher and auxiliary model.'),
-    beta: finite().default(0).describe('For jeffreys: (1 - beta) forward KL + beta reverse KL; any real number.'),
-  }).describe('What the generator lowers.'),
+  divergence: section(divergenceOptions).describe('What the generator lowers.'),
   teacherTemperature: positive().default(1).describe('Divides the guided teacher logits.'),
   auxiliaryTemperature: positive().default(1).describe('Divides the auxiliary logits in the divergence.'),
   teacherGuidance: sectionOrNumber(
@@ -62,10 +40,12 @@ export const dimoOptions = {
   conditionDrop: finite(0, 1)
     .optional()
     .describe('Probability of training the auxiliary model without condition. Absent: 0.1 where it is guided, else 0.'),
+  /** With mask ratio r: `constant` 1, `ratio` r, `inverse-ratio` 1/r. */
   ratioWeight: z
     .enum(['constant', 'ratio', 'inverse-ratio'])
     .default('constant')
     .describe('Weight of a sample as a function of its mask ratio.'),
+  /** The sum is divided by the batch size; the mean is over all elements of the logits. */
   lossReduction: z.enum(['sum', 'mean']).default('sum').describe('Sum over tokens, or mean over all logits.'),
   lossWeight: finite().default(1).describe('Multiplies the generator loss.'),
   labelSmoothing: belowOne().default(0.1).describe('Of the auxiliary cross-entropy; keep it equal to the teacher.'),
@@ -78,12 +58,14 @@ export const dimoOptions = {
     warmupSteps: 20,
     finalFraction: 0.05,
   }).describe('Course of both learning rates.'),
-  generatorOptimizer: optimizer({ kind: 'adam', beta1: 0, beta2: 0.999, weightDecay: 0 }).describe(
+  generatorOptimizer: optimizer({ beta1: 0 }).describe(
     'Optimizer of the generator. A low beta1 keeps small models from oscillating.',
   ),
-  auxiliaryOptimizer: optimizer({ kind: 'adam', beta1: 0, beta2: 0.999, weightDecay: 0 }).describe(
-    'Optimizer of the auxiliary model.',
-  ),
+  auxiliaryOptimizer: optimizer({ beta1: 0 }).describe('Optimizer of the auxiliary model.'),
+  /**
+   * The official run drops out 0.1 in all three, the teacher included; the uniforms are drawn on the host, so this is for
+   * small models.
+   */
   dropout: section({
     teacher: belowOne().default(0).describe('Of the teacher; 0.1 in the official run.'),
     auxiliary: belowOne().default(0).describe('Of the auxiliary model.'),
@@ -93,46 +75,3 @@ export const dimoOptions = {
   averageDecay: belowOne().default(0.99).describe('Decay of the moving average of the generator.'),
   averageEvery: whole(1).default(1).describe('Generator updates per update of the average.'),
 };
-
-const schema = z.strictObject(dimoOptions);
-
-/** The algorithm. */
-export const dimoAlgorithm = defineAlgorithm({
-  name: 'dimo',
-  description:
-    'one step by the divergence of teacher and auxiliary model on the generator\u2019s own samples (arXiv 2503.15457)',
-  options: schema,
-  usesNegativeCondition: true,
-  prepare({ teacher, options, run, models, negativeCondition, shard }) {
-    return createDistillation(
-      teacher,
-      { ...run, ...dimoDistillationOptions(options) },
-      { models, ...(negativeCondition ? { negativeCondition } : {}), ...(shard ? { shard } : {}) },
-    );
-  },
-});
-
-/** Checked options of the algorithm as `createDistillation` takes them. */
-export function dimoDistillationOptions(options: z.output<typeof schema>): DistillationOptions {
-  const { divergence, teacherGuidance, tokenInit, generatorOptimizer, auxiliaryOptimizer, ...others } = options;
-  const { auxiliaryMaskSchedule, conditionDrop, ...same } = others;
-  const { warmupSteps, ...noise } = tokenInit.embeddingNoise;
-  return {
-    ...same,
-    ...(auxiliaryMaskSchedule === undefined ? {} : { auxiliaryMaskSchedule }),
-    ...(conditionDrop === undefined ? {} : { conditionDrop }),
-    tokenInit: { ...tokenInit, embeddingNoise: { ...noise, ...(warmupSteps === undefined ? {} : { warmupSteps }) } },
-    divergence:
-      divergence.kind === 'jeffreys' ? { kind: 'jeffreys', beta: divergence.beta } : { kind: divergence.kind },
-    teacherGuidance:
-      teacherGuidance.kind === 'constant'
-        ? teacherGuidance.scale
-        : { kind: 'ratio-adaptive', scale: teacherGuidance.scale },
-    generatorOptimizer: withoutUndefined(generatorOptimizer),
-    auxiliaryOptimizer: withoutUndefined(auxiliaryOptimizer),
-  };
-}
-
-function withoutUndefined({ clipNorm, ...rest }: z.output<typeof schema>['generatorOptimizer']) {
-  return { ...rest, ...(clipNorm === undefined ? {} : { clipNorm }) };
-}

@@ -7,13 +7,11 @@ import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
-  auxiliaryGradients,
   createDistillation,
   drawDistillation,
   eagerEngine,
   float32,
   gatherRows,
-  generatorGradients,
   phaseInputs,
   randomStream,
   resolveDistillation,
@@ -30,6 +28,7 @@ import {
 } from '../index.js';
 import { localRanks } from '../testing/local-ranks.js';
 import { tinyTeacher } from '../testing/tiny-model.js';
+import { auxiliaryGradients, generatorGradients } from './dimo-step.js';
 
 beforeAll(() => tf.setBackend('cpu'));
 
@@ -249,7 +248,7 @@ describe('distillation', () => {
     const engine = eagerEngine('cpu');
     const common = {
       numSteps: 3,
-      learningRateSchedule: {},
+      learningRateSchedule: { kind: 'constant', warmupSteps: 0 } as const,
       generatorOptimizer: { clipNorm: 1 },
       dropout: { teacher: 0.1, auxiliary: 0.2, generator: 0.1 },
       auxiliaryTrainingGuidance: 2,
@@ -298,7 +297,7 @@ describe('distillation', () => {
 
   it('keeps teacher and embeddings, moves the rest, and reports health', async () => {
     const engine = eagerEngine('cpu');
-    const { program } = makeDistillation({ learningRateSchedule: {} });
+    const { program } = makeDistillation({ learningRateSchedule: { kind: 'constant', warmupSteps: 0 } as const });
     const before = program.initialState();
     const reports: Readonly<Record<string, number>>[] = [];
     const { state } = await runTraining(program, { engine, onStep: ({ metrics }) => void reports.push(metrics) });
@@ -331,7 +330,10 @@ describe('distillation', () => {
   it('skips only the generator when the teacher is damaged, and goes on as the original does in reference runs', async () => {
     const engine = eagerEngine('cpu');
     const damaged = (onNonFinite: 'skip' | 'reference') => {
-      const { program } = makeDistillation({ onNonFinite, learningRateSchedule: {} });
+      const { program } = makeDistillation({
+        onNonFinite,
+        learningRateSchedule: { kind: 'constant', warmupSteps: 0 } as const,
+      });
       const state = program.initialState();
       state['teacher/output.bias'] = float32([7], new Float32Array(7).fill(NaN));
       return { program, from: { step: 0, counters: program.initialCounters, state } };
@@ -363,12 +365,12 @@ describe('distillation', () => {
   });
 
   it('refuses wrong settings and networks that do not fit together', () => {
-    expect(() => resolveDistillation({ batchSize: 0 })).toThrow(
-      'distillation.batchSize must be a positive integer, got 0',
-    );
+    expect(() => resolveDistillation({ batchSize: 0 })).toThrow('distillation.batchSize must be at least 1, got 0');
     expect(() => resolveDistillation({ softWeight: 2 })).toThrow('distillation.softWeight');
     expect(() => resolveDistillation({ teacherGuidance: NaN })).toThrow('distillation.teacherGuidance');
-    expect(() => resolveDistillation({ maskSchedule: 'sine' as never })).toThrow('mask ratio schedule');
+    expect(() => resolveDistillation({ maskSchedule: 'sine' as never })).toThrow(
+      'distillation.maskSchedule must be "linear"',
+    );
     expect(() => resolveDistillation({ lossReduction: 'max' as never })).toThrow('"sum" or "mean"');
     const other = tinyTeacher({ codebookSize: 9 }).model;
     expect(() => createDistillation(makeTeacher(), {}, { models: { generator: { model: other } } })).toThrow(

@@ -16,7 +16,7 @@ import type { MaskedDiffusionModel } from '../model/model.js';
 import { maskedCrossEntropy } from '../ops/masked-cross-entropy.js';
 import { softCrossEntropy } from '../ops/soft-cross-entropy.js';
 import { guidedTeacherLogits, tokenDivergence } from '../ops/token-divergence.js';
-import { replaceNonFinite } from '../training/optimizer.js';
+import { replaceNonFinite } from '../training/update.js';
 import { sampleTokens } from '../sampling/drawing-tokens.js';
 import { subtree, type TensorTree } from '../tensors/tensors.js';
 

@@ -1,15 +1,24 @@
 /** Which divergence between teacher and auxiliary drives the generator. */
-import { OptionError } from '../errors.js';
+import { z } from 'zod';
+import { finite } from '../options/fields.js';
+import type { GivenOptions } from '../options/option-types.js';
+import { parseOptions } from '../options/parse-options.js';
 
-/**
- * A token-level divergence: `forward-kl` KL(teacher || auxiliary), covers modes; `reverse-kl` KL(auxiliary || teacher),
- * seeks them; `jeffreys` (1 - beta) forward + beta reverse for any real beta (0 is the official default, an official run
- * used -0.2).
- */
-export type Divergence =
-  | { readonly kind: 'forward-kl' }
-  | { readonly kind: 'reverse-kl' }
-  | { readonly kind: 'jeffreys'; readonly beta: number };
+/** Options of the divergence. */
+export const divergenceOptions = {
+  /** `forward-kl` KL(teacher || auxiliary) covers modes, `reverse-kl` KL(auxiliary || teacher) seeks them. */
+  kind: z
+    .enum(['forward-kl', 'reverse-kl', 'jeffreys'])
+    .default('forward-kl')
+    .describe('Divergence between teacher and auxiliary model.'),
+  /** An official run used -0.2. */
+  beta: finite().default(0).describe('For jeffreys: (1 - beta) forward KL + beta reverse KL; any real number.'),
+};
+
+const schema = z.strictObject(divergenceOptions);
+
+/** A token-level divergence. */
+export type Divergence = GivenOptions<typeof divergenceOptions>;
 
 /**
  * The divergence as the weight of the reverse KL: 0 for the forward KL, 1 for the reverse KL.
@@ -17,19 +26,15 @@ export type Divergence =
  * @throws OptionError for an unknown kind or a beta that is not a finite number.
  */
 export function divergenceBeta(divergence: Divergence, where = 'divergence'): number {
-  switch (divergence?.kind) {
+  const { kind, beta } = parseOptions(schema, divergence, where);
+  switch (kind) {
     case 'forward-kl':
       return 0;
     case 'reverse-kl':
       return 1;
     case 'jeffreys':
-      if (!Number.isFinite(divergence.beta))
-        throw new OptionError(`${where}.beta must be a finite number, got ${String(divergence.beta)}`);
-      return divergence.beta;
+      return beta;
     default:
-      divergence satisfies never;
-      throw new OptionError(
-        `${where}.kind must be "forward-kl", "reverse-kl" or "jeffreys", got ${JSON.stringify(divergence)}`,
-      );
+      return kind satisfies never;
   }
 }

@@ -7,7 +7,6 @@ import {
   createDistillation,
   distillationInputs,
   drawDistillation,
-  drawRecipeOf,
   drawnTensor,
   float32,
   gatherRows,
@@ -23,6 +22,7 @@ import {
 } from '../index.js';
 import { linearModel, linearTeacher } from '../testing/linear-model.js';
 import { referenceMask, referenceStream } from '../testing/reference-random.js';
+import { drawRecipeOf } from '../ops/drawn-tensor.js';
 
 const seed = 2 ** 33 + 5;
 const [batch, length, width] = [4, 6, 8];

@@ -6,10 +6,8 @@ import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
-  auxiliaryGradients,
   createDistillation,
   drawDistillation,
-  generatorGradients,
   int32,
   phaseInputs,
   randomStream,
@@ -20,6 +18,7 @@ import {
 } from '../index.js';
 import { linearLogits, linearModel, linearTeacher } from '../testing/linear-model.js';
 import { drawingProbabilities, invertCdf, softmax } from '../testing/reference-sampling.js';
+import { auxiliaryGradients, generatorGradients } from './dimo-step.js';
 
 beforeAll(() => tf.setBackend('cpu'));
 
@@ -129,7 +128,8 @@ describe('the generator phase', () => {
     expect(outputs['tokens']).toEqual(samples.flatMap(({ tokens }) => tokens));
     let [squares, divergence, forwardTotal, variation, entropy] = [0, 0, 0, 0, 0];
     samples.forEach(({ label, generated, isMasked, maskRatio, guided }, b) => {
-      const scale = typeof teacherGuidance === 'number' ? teacherGuidance : 1 + (teacherGuidance.scale - 1) * maskRatio;
+      const scale =
+        typeof teacherGuidance === 'number' ? teacherGuidance : 1 + (teacherGuidance.scale! - 1) * maskRatio;
       const teacher = guided('teacher', scale, label, negativeLabel);
       const auxiliary = guided('auxiliary', auxiliaryGuidance, label, 3);
       range(length).forEach((i) => {

@@ -13,9 +13,11 @@ import { readJsonFile } from '../storage/json-file.js';
 import { inspectPart, readModelWeights, type ModelWeightsOptions } from '../storage/model-weights.js';
 import type { InspectedPart } from '../storage/inspected-part.js';
 import type { SafetensorsReadOptions } from '../storage/safetensors.js';
-import { writeSafetensors, type SafetensorsWriteOptions } from '../storage/safetensors-write.js';
+import type { FileContent } from '../storage/byte-stream.js';
+import { streamSafetensors, writeSafetensors, type SafetensorsWriteOptions } from '../storage/safetensors-write.js';
 import type { WeightSource } from '../storage/weight-source.js';
 import type { TeacherPlugin } from '../plugin/teacher-plugin.js';
+import type { TensorSource } from '../tensors/tensor-source.js';
 import type { HostTree } from '../tensors/tensors.js';
 
 /** Names of the files. */
@@ -26,7 +28,8 @@ export const generatorFileNames = {
 } as const;
 
 /** What a generator directory is written from. */
-export interface GeneratorContent extends Pick<LoadedGenerator, 'description' | 'weights' | 'decoderWeights'> {
+export interface GeneratorContent<Weights = HostTree> extends Pick<LoadedGenerator, 'description' | 'decoderWeights'> {
+  readonly weights: Weights;
   /** The teacher's. */
   readonly conditionFiles?: Readonly<Record<string, Uint8Array>>;
 }
@@ -36,17 +39,28 @@ export function generatorFiles(
   generator: GeneratorContent,
   options: Pick<SafetensorsWriteOptions, 'float'> = {},
 ): Record<string, Uint8Array> {
-  const { description, weights, decoderWeights, conditionFiles = {} } = generator;
+  return filesOf(generator, (weights) => writeSafetensors(weights, { metadata: { format: 'pt' }, ...options }));
+}
+
+/** The same files, whose weights are read tensor by tensor while they are written. */
+export function streamGeneratorFiles(
+  generator: GeneratorContent<HostTree | TensorSource>,
+  options: Pick<SafetensorsWriteOptions, 'float'> = {},
+): Record<string, FileContent> {
+  return filesOf(generator, (weights) => streamSafetensors(weights, { metadata: { format: 'pt' }, ...options }));
+}
+
+function filesOf<Weights, Content>(
+  { description, weights, decoderWeights, conditionFiles = {} }: GeneratorContent<Weights>,
+  encode: (weights: Weights | HostTree) => Content,
+): Record<string, Uint8Array | Content> {
   for (const name of Object.values(generatorFileNames))
     if (name in conditionFiles)
       throw new OptionError(`teacher "${description.teacher.name}": its condition files must not be called "${name}"`);
-  const metadata = { format: 'pt' };
   return {
     [generatorFileNames.description]: new TextEncoder().encode(`${JSON.stringify(description, null, 2)}\n`),
-    [generatorFileNames.weights]: writeSafetensors(weights, { metadata, ...options }),
-    ...(decoderWeights
-      ? { [generatorFileNames.decoder]: writeSafetensors(decoderWeights, { metadata, ...options }) }
-      : {}),
+    [generatorFileNames.weights]: encode(weights),
+    ...(decoderWeights ? { [generatorFileNames.decoder]: encode(decoderWeights) } : {}),
     ...conditionFiles,
   };
 }

@@ -31,7 +31,7 @@ export interface GeneratorDescription {
   readonly tokenInit?: GeneratorTokenInit;
   /** The sampler of its passes; absent if it takes one. */
   readonly sampler?: SamplerSettings;
-  /** Temperature to sample with unless another is asked for, > 0. @default 1 */
+  /** Temperature to sample with unless another is asked for. @default that of `tokenOptions` */
   readonly temperature?: number;
   /** How it was made: steps, seed, settings. Informative. */
   readonly training?: Readonly<Record<string, unknown>>;

@@ -1,7 +1,6 @@
 /** Classifier-free guidance: unconditional + scale (conditional - unconditional); scale 1 is the conditional model. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor1D, Tensor3D } from '@tensorflow/tfjs-core';
-import { OptionError } from '../errors.js';
 import { forwardPass, type EmbeddingNoise, type PassInputs } from './forward-pass.js';
 import type { Condition, MaskedDiffusionModel } from './model.js';
 import { float32, type HostTensor, type HostTree, type SpecTree, type TensorTree } from '../tensors/tensors.js';
@@ -27,16 +26,6 @@ export function guidanceScales(guidance: Guidance, maskRatio: HostTensor<'float3
     typeof guidance === 'number' ? guidance : 1 + (guidance.scale - 1) * ratio,
   );
   return float32(maskRatio.shape, values);
-}
-
-/** Checks a guidance option. @throws OptionError if it is not a finite number or a ratio-adaptive scale. */
-export function checkGuidance(guidance: Guidance, where: string): void {
-  const scale = typeof guidance === 'number' ? guidance : guidance?.scale;
-  const known = typeof guidance === 'number' || guidance?.kind === 'ratio-adaptive';
-  if (!known || !Number.isFinite(scale))
-    throw new OptionError(
-      `${where} must be a finite number or { kind: "ratio-adaptive", scale }, got ${JSON.stringify(guidance)}`,
-    );
 }
 
 /** What guidance needs on the device. */

@@ -8,16 +8,15 @@ import {
   chooseMasked,
   embeddingRms,
   float32,
-  initialMaskRatio,
   initialTokens,
   int32,
   maskTokens,
-  numMasked,
   randomStream,
-  resolveTokenInit,
   scheduledMask,
 } from '../index.js';
 import { tinyModel } from '../testing/tiny-model.js';
+import { initialMaskRatio, resolveTokenInit } from '../sampling/token-init.js';
+import { numMasked } from './masking.js';
 
 const sizes = fc.record({
   batch: fc.integer({ min: 1, max: 5 }),

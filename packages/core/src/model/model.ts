@@ -152,7 +152,7 @@ export interface TeacherDefinition {
   /** Absent when the tokens themselves are the product. */
   readonly decoder?: TokenDecoder;
   /** The multi-step sampler of this teacher and its options. @default MaskGIT's with its defaults */
-  readonly sampler?: SamplerSettings;
+  readonly sampler?: SamplerSettings | undefined;
   /** Plain JSON from which the same plugin can rebuild this teacher; saved with every generator. */
   readonly config: Readonly<Record<string, unknown>>;
 }

@@ -11,12 +11,10 @@ import {
   maskRatioAt,
   maskRatioSchedules,
   movingAverageDecay,
-  roundHalfEven,
-  standardNormalDistribution,
   tokensPerStep,
-  truncatedNormalQuantile,
-  unmaskingSchedules,
 } from '../index.js';
+import { roundHalfEven, unmaskingSchedules } from './schedule.js';
+import { standardNormalDistribution, truncatedNormalQuantile } from '../random/truncated-normal.js';
 
 const unit = fc.float({ min: 0, max: 1, noNaN: true });
 

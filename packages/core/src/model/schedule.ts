@@ -2,15 +2,19 @@
  * Schedules: plain functions from a number to a number, computed on the host. Mask ratio schedules for training and for
  * the multi-step sampler, learning rates, embedding noise and the ramp of the weight average.
  */
+import { z } from 'zod';
 import { requireInteger } from '../options/check-options.js';
+import type { GivenOptions } from '../options/option-types.js';
+import { parseOptions } from '../options/parse-options.js';
+import { embeddingNoiseOptions, maskSchedule, scheduleOptions } from '../options/training-fields.js';
 import { OptionError } from '../errors.js';
 import { truncatedNormalQuantile } from '../random/truncated-normal.js';
 
 /** How the mask ratio of a training sample follows from a uniform number r in [0, 1). */
-export type MaskRatioSchedule = 'linear' | 'square' | 'cosine' | 'arccos' | 'mage';
+export type MaskRatioSchedule = z.output<typeof maskSchedule>;
 
 /** Names of the mask ratio schedules. */
-export const maskRatioSchedules: readonly MaskRatioSchedule[] = ['linear', 'square', 'cosine', 'arccos', 'mage'];
+export const maskRatioSchedules: readonly MaskRatioSchedule[] = maskSchedule.options;
 
 /**
  * Mask ratio of a uniform number r: linear r, square r^2, cosine cos(r pi/2), arccos acos(r) / (pi/2), mage (Li et al.,
@@ -43,21 +47,14 @@ export function maskRatioAt(schedule: MaskRatioSchedule, r: number): number {
   }
 }
 
+/** Names of the unmasking schedules. */
+export const unmaskingSchedules = ['root', 'linear', 'square', 'cosine', 'arccos', 'cosine-remaining'] as const;
+
 /** How many tokens each step of the multi-step sampler decides, as a function of its progress. */
-export type UnmaskingSchedule = 'root' | 'linear' | 'square' | 'cosine' | 'arccos' | 'cosine-remaining';
+export type UnmaskingSchedule = (typeof unmaskingSchedules)[number];
 
 /** Forward passes that a sampler may make; every token is decided after one pass each. */
 const maximumSteps = 100_000;
-
-/** Names of the unmasking schedules. */
-export const unmaskingSchedules: readonly UnmaskingSchedule[] = [
-  'root',
-  'linear',
-  'square',
-  'cosine',
-  'arccos',
-  'cosine-remaining',
-];
 
 /**
  * Tokens per step of the multi-step sampler. With r_i = 1 - i / (T - 1) and v_i = 1 - sqrt(r), 1 - r, 1 - r^2,
@@ -131,33 +128,32 @@ function requireAtLeast0(what: string, value: number): void {
   if (!(value >= 0 && value < Infinity)) throw new OptionError(`${what} must be a number >= 0, got ${String(value)}`);
 }
 
-/** Learning rate as a fraction of its peak over the steps of a run. */
-export interface LearningRateSchedule {
-  /**
-   * After the warm-up: `constant`; `cosine` to `finalFraction`; `linear` to `finalFraction`; `constant-then-linear`:
-   * constant up to `constantFraction` of the run, then linear to `finalFraction`. @default 'constant'
-   */
-  readonly kind?: 'constant' | 'cosine' | 'linear' | 'constant-then-linear';
-  /** Step k < warmupSteps has the multiplier k / warmupSteps, so the first update has learning rate 0. @default 0 */
-  readonly warmupSteps?: number;
-  /** Fraction of the peak at the end of the run, [0, 1]. @default 0 */
-  readonly finalFraction?: number;
-  /** Only for `constant-then-linear`: fraction of all steps, [0, 1]. @default 0.6 */
-  readonly constantFraction?: number;
-}
+const learningRateSchema = z.strictObject(scheduleOptions());
+const embeddingNoiseSchema = z.strictObject(embeddingNoiseOptions);
+
+/**
+ * Learning rate as a fraction of its peak over the steps of a run. Step k < warmupSteps has the multiplier k / warmupSteps,
+ * so the first update has learning rate 0. Then `constant`; `cosine` or `linear` to `finalFraction`; or
+ * `constant-then-linear`: constant up to `constantFraction` of all steps, then linear to `finalFraction`.
+ */
+export type LearningRateSchedule = GivenOptions<ReturnType<typeof scheduleOptions>>;
 
 /**
  * Multiplier of the peak learning rate at a step.
  *
- * @param schedule - the schedule.
+ * @param schedule - the schedule; what is left out is that of a constant learning rate without warm-up.
  * @param step - 0-based.
  * @param numSteps - length of the run.
- * @throws OptionError for an unknown kind, or a step that is none.
+ * @throws OptionError for a value out of its range, or a step that is none.
  */
 export function learningRateFactor(schedule: LearningRateSchedule, step: number, numSteps: number): number {
   requireAtLeast0('learning rate schedule: step', step);
   requireAtLeast0('learning rate schedule: numSteps', numSteps);
-  const { kind = 'constant', warmupSteps = 0, finalFraction = 0, constantFraction = 0.6 } = schedule;
+  const { kind, warmupSteps, finalFraction, constantFraction } = parseOptions(
+    learningRateSchema,
+    schedule,
+    'learning rate schedule',
+  );
   if (step < warmupSteps) return step / warmupSteps;
   const start = kind === 'constant-then-linear' ? Math.max(warmupSteps, constantFraction * numSteps) : warmupSteps;
   if (step < start) return 1;
@@ -171,48 +167,22 @@ export function learningRateFactor(schedule: LearningRateSchedule, step: number,
     case 'constant-then-linear':
       return 1 + (finalFraction - 1) * progress;
     default:
-      kind satisfies never;
-      throw new OptionError(
-        `learning rate schedule must be constant, cosine, linear or constant-then-linear, got ${String(kind)}`,
-      );
+      return kind satisfies never;
   }
 }
 
 /**
- * Checks a learning rate schedule.
- *
- * @throws OptionError for a value out of its range.
+ * Scale sigma of the Gaussian embedding perturbation over the steps of a run: `fixed`, or a warm-up to `scale`: `linear`
+ * min(1, step/n), `cosine` (1 - cos(pi min(1, step/n))) / 2, `exponential` 1 - exp(-step/n), n = warmupSteps.
  */
-export function checkLearningRateSchedule(schedule: LearningRateSchedule, where: string): void {
-  learningRateFactor(schedule, 0, 1);
-  const { warmupSteps = 0, finalFraction = 0, constantFraction = 0.6 } = schedule;
-  if (!(warmupSteps >= 0 && warmupSteps < Infinity))
-    throw new OptionError(`${where}.warmupSteps must be a number >= 0, got ${warmupSteps}`);
-  for (const [name, value] of Object.entries({ finalFraction, constantFraction }))
-    if (!(value >= 0 && value <= 1)) throw new OptionError(`${where}.${name} must be in [0, 1], got ${value}`);
-}
+export type EmbeddingNoiseSchedule = GivenOptions<typeof embeddingNoiseOptions>;
 
-/** Scale sigma of the Gaussian embedding perturbation over the steps of a run. */
-export interface EmbeddingNoiseSchedule {
-  /**
-   * `fixed`, or a warm-up to `scale`: `linear` min(1, step/n), `cosine` (1 - cos(pi min(1, step/n))) / 2, `exponential`
-   * 1 - exp(-step/n), n = warmupSteps. @default 'fixed'
-   */
-  readonly kind?: 'fixed' | 'linear' | 'cosine' | 'exponential';
-  /** Sigma, or its value after the warm-up, [0, 1]. */
-  readonly scale: number;
-  /** Required, and used, by the warm-ups. */
-  readonly warmupSteps?: number;
-}
-
-/** Scale of the embedding noise at a 0-based step. @throws OptionError for an unknown kind or a number that is none. */
+/** Scale of the embedding noise at a 0-based step. @throws OptionError for a value out of its range, or a step that is none */
 export function embeddingNoiseScale(schedule: EmbeddingNoiseSchedule, step: number): number {
-  const { kind = 'fixed', scale, warmupSteps = 0 } = schedule;
-  requireAtLeast0('embedding noise: scale', scale);
-  requireAtLeast0('embedding noise: warmupSteps', warmupSteps);
+  const { kind, scale, warmupSteps } = parseOptions(embeddingNoiseSchema, schedule, 'embedding noise');
   requireAtLeast0('embedding noise: step', step);
   if (kind === 'fixed') return scale;
-  const progress = warmupSteps > 0 ? step / warmupSteps : Infinity;
+  const progress = warmupSteps === undefined ? Infinity : step / warmupSteps;
   switch (kind) {
     case 'linear':
       return scale * Math.min(1, progress);
@@ -221,8 +191,7 @@ export function embeddingNoiseScale(schedule: EmbeddingNoiseSchedule, step: numb
     case 'exponential':
       return scale * (1 - Math.exp(-progress));
     default:
-      kind satisfies never;
-      throw new OptionError(`embedding noise kind must be fixed, linear, cosine or exponential, got ${String(kind)}`);
+      return kind satisfies never;
   }
 }
 

@@ -35,7 +35,9 @@ export function sectionOrNumber<S extends z.ZodRawShape>(shape: S, key: keyof S 
   const schema = z
     .preprocess(
       (value) => (typeof value === 'number' && Number.isFinite(value) ? { [key]: value } : value),
-      z.strictObject(shape),
+      z.strictObject(shape, {
+        error: ({ code }) => (code === 'invalid_type' ? 'a finite number or an object' : undefined),
+      }),
     )
     .prefault({} as never)
     // Read by `expectedText` and `--set`: JSON Schema shows what comes out of the preprocessing only.

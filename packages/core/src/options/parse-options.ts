@@ -22,9 +22,23 @@ export function parseOptions<S extends z.ZodObject>(schema: S, given: unknown, w
       (at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key],
       given,
     );
-    return `${path} must be ${expected(issue)}, got ${escapeText(JSON.stringify(value) ?? String(value))}`;
+    return `${path} must be ${expected(issue)}, got ${escapeText(textOf(value))}`;
   });
   throw new OptionError(problems.join('; '));
+}
+
+/** JSON has no word for numbers that are none. */
+function textOf(value: unknown): string {
+  return typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? String(value));
+}
+
+/** Those of the given values that are options of a schema; the others are of something else. */
+export function pickOptions<Shape extends z.ZodRawShape, Given extends object>(
+  shape: Shape,
+  given: Given,
+): Pick<Given, keyof Shape & keyof Given> {
+  const entries = Object.entries(given).filter(([name]) => Object.hasOwn(shape, name));
+  return Object.fromEntries(entries) as Pick<Given, keyof Shape & keyof Given>;
 }
 
 /** What an option must be, in words. */
@@ -35,12 +49,28 @@ function expected(issue: z.core.$ZodIssue): string {
     case 'too_big':
       return `${issue.inclusive === false ? 'below' : 'at most'} ${issue.maximum}`;
     case 'invalid_value':
-      return issue.values.map((value) => JSON.stringify(value)).join(' or ');
+      return oneOf(issue.values.map((value) => JSON.stringify(value)));
     case 'invalid_type':
-      return issue.expected === 'int' ? 'an integer' : `a ${issue.expected}`;
+      // Sections say themselves what may stand in their place.
+      if (!issue.message.startsWith('Invalid')) return issue.message;
+      return typeNames[issue.expected] ?? `a ${issue.expected}`;
+    case 'invalid_union':
+      return oneOf(issue.errors.flatMap(([first]) => (first ? [expected(first)] : [])));
     default:
       return issue.message;
   }
+}
+
+const typeNames: Readonly<Record<string, string>> = {
+  int: 'an integer',
+  number: 'a finite number',
+  object: 'an object',
+  tuple: 'a pair',
+};
+
+function oneOf(choices: readonly string[]): string {
+  const last = choices.at(-1)!;
+  return choices.length < 2 ? last : `${choices.slice(0, -1).join(', ')} or ${last}`;
 }
 
 /** Name, default and sentence of every option of a schema, for help and documents. */

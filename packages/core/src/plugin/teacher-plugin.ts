@@ -2,6 +2,7 @@
 import type { LoadedGenerator } from '../generator/generator.js';
 import type { InspectedModel } from '../model/inspected-model.js';
 import type { Teacher, TeacherDefinition } from '../model/model.js';
+import type { FileContent } from '../storage/byte-stream.js';
 import type { InspectedPart } from '../storage/inspected-part.js';
 import type { WeightSource } from '../storage/weight-source.js';
 
@@ -42,7 +43,7 @@ export interface TeacherPlugin {
    *
    * @default `model.safetensors` and, with a decoder, `decoder.safetensors`
    */
-  files?(teacher: Teacher): Readonly<Record<string, Uint8Array>>;
+  files?(teacher: Teacher): Readonly<Record<string, FileContent>>;
   /**
    * Recognizes a public layout of weights that comes without a description of ours, by file names and small files; what
    * `dimo import` asks. Reading a file may mean fetching it, so nothing large is read unless the names fit.

@@ -7,7 +7,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { checkSampling, randomStream, sampleTokens, samplingLogits } from '../index.js';
+import { randomStream, resolveSampling, sampleTokens, samplingLogits } from '../index.js';
 import type { SamplingOptions } from '../model/sampler-options.js';
 
 const space = { codebookSize: 5 };
@@ -79,8 +79,8 @@ describe('sampling', () => {
   });
 
   it('refuses wrong options', () => {
-    expect(() => checkSampling({ temperature: 0 })).toThrow('sampling.temperature');
-    expect(() => checkSampling({ topK: 1.5 })).toThrow('sampling.topK');
-    expect(() => checkSampling({ topP: 2 })).toThrow('sampling.topP');
+    expect(() => resolveSampling({ temperature: 0 })).toThrow('sampling.temperature');
+    expect(() => resolveSampling({ topK: 1.5 })).toThrow('sampling.topK');
+    expect(() => resolveSampling({ topP: 2 })).toThrow('sampling.topP');
   });
 });

@@ -2,27 +2,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import { checkValues } from '../engine/check-tensors.js';
-import { OptionError } from '../errors.js';
 import { sampleCategorical } from '../ops/sample-categorical.js';
 import type { RandomStream } from '../random/random.js';
-import type { SamplingOptions } from '../model/sampler-options.js';
+import { resolveSampling, type SamplingOptions } from '../model/sampler-options.js';
 import type { HostTensor, TensorSpec } from '../tensors/tensors.js';
 import { sequenceLength, type TokenSpace } from '../model/token-space.js';
 
 /** Large enough that exp underflows to 0, small enough for every engine's softmax. */
 const excluded = -1e9;
-
-/** Checks sampling options. @throws OptionError */
-export function checkSampling(options: SamplingOptions, where = 'sampling'): void {
-  const { temperature = 1, topK = 0, topP = 0, method = 'inverse-cdf' } = options;
-  if (method !== 'inverse-cdf' && method !== 'exponential-race')
-    throw new OptionError(`${where}.method must be "inverse-cdf" or "exponential-race", got ${String(method)}`);
-  if (!(temperature > 0 && temperature < Infinity))
-    throw new OptionError(`${where}.temperature must be a positive number, got ${temperature}`);
-  if (!Number.isSafeInteger(topK) || topK < 0)
-    throw new OptionError(`${where}.topK must be an integer >= 0 (0: all ids), got ${topK}`);
-  if (!(topP >= 0 && topP <= 1)) throw new OptionError(`${where}.topP must be in [0, 1] (0: all ids), got ${topP}`);
-}
 
 /**
  * Logits as they are drawn from: ids that may be drawn, divided by the temperature, then filtered.
@@ -35,7 +22,7 @@ export function samplingLogits(
   space: Pick<TokenSpace, 'codebookSize'>,
   options: SamplingOptions = {},
 ): Tensor3D {
-  const { temperature = 1, topK = 0, topP = 0, reference = false } = options;
+  const { temperature, topK, topP, reference } = resolveSampling(options);
   const [batch, length, numLogits] = logits.shape;
   let result = logits;
   if (!reference && numLogits > space.codebookSize)

@@ -7,7 +7,6 @@ import {
   randomMultiStepDraws,
   randomOneStepDraws,
   randomStream,
-  randomTokenDraws,
   type GeneratorTokenInit,
   type MaskedDiffusionModel,
   type SamplingOptions,
@@ -15,6 +14,7 @@ import {
 } from '../index.js';
 import { referenceMask, referenceStream } from '../testing/reference-random.js';
 import { tinyModel } from '../testing/tiny-model.js';
+import { randomTokenDraws } from './drawing-tokens.js';
 
 /** Codes, logits and the mask token all differ, so that none can stand for another. */
 const tokenSpace: TokenSpace = { codebookSize: 6, numLogits: 8, maskTokenId: 11, grid: [2, 3] };

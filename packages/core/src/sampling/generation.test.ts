@@ -15,7 +15,6 @@ import {
   eagerEngine,
   guidanceScaleAt,
   int32,
-  parseGeneratorDescription,
   randomMultiStepDraws,
   randomStream,
   resolveSampler,
@@ -27,6 +26,7 @@ import {
 } from '../index.js';
 import { tinyTeacher } from '../testing/tiny-model.js';
 import type { SamplerSettings } from '../model/sampler-options.js';
+import { parseGeneratorDescription } from '../generator/generator.js';
 
 beforeAll(() => tf.setBackend('cpu'));
 

@@ -36,7 +36,7 @@ export interface MultiStepRequest {
    * What guidance leads away from, every tensor with the leading axis batchSize: a negative prompt for each sample.
    * @default the teacher's null condition
    */
-  readonly nullCondition?: HostTree;
+  readonly nullCondition?: HostTree | undefined;
   /** Numbers to use; see `randomMultiStepDraws`. */
   readonly draws: SamplerDraws;
   /** int32 [batch, L] with the mask id where tokens are wanted, to complete a given image. @default all masked */
@@ -61,9 +61,9 @@ export interface MultiStepSampler extends ResolvedSampler {
 export interface CompileMultiStepOptions {
   readonly batchSize: number;
   /** Sampler and options that go before the teacher's own; see `resolveSampler`. */
-  readonly sampler?: SamplerSettings;
+  readonly sampler?: SamplerSettings | undefined;
   /** Samplers by name. @default those of core */
-  readonly samplers?: SamplerRegistry;
+  readonly samplers?: SamplerRegistry | undefined;
   /** Where the weights are in the device tree. @default under the model's own names */
   readonly state?: ModelState;
 }
@@ -163,7 +163,7 @@ export async function compileMultiStep(
 export interface MultiStepSamples extends Pick<MultiStepRequest, 'condition' | 'onPasses'> {
   readonly weights: DeviceTree;
   /** What guidance leads away from; leading axis of the conditions, or 1 for all samples. @default the teacher's */
-  readonly nullCondition?: HostTree;
+  readonly nullCondition?: HostTree | undefined;
   readonly seed: number;
   /** Index of the first sample, to draw a long series in parts. @default 0 */
   readonly firstSample?: number;

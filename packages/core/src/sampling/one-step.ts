@@ -6,15 +6,15 @@ import { checkConditions } from '../model/check-conditions.js';
 import { requireInteger } from '../options/check-options.js';
 import { checkHostTree, checkSpecTree, checkValues } from '../engine/check-tensors.js';
 import { checkTree } from '../tensors/check-tree.js';
-import type { DeviceTree, Engine } from '../engine/engine.js';
+import type { DeviceTree, Engine, PureFunction } from '../engine/engine.js';
 import { OptionError } from '../errors.js';
 import { forwardPass } from '../model/forward-pass.js';
 import { conditionSpecs } from '../model/guidance.js';
 import { type MaskedDiffusionModel } from '../model/model.js';
 import { modelState, type ModelState } from '../model/model-state.js';
 import { randomStream } from '../random/random.js';
-import type { SamplingOptions } from '../model/sampler-options.js';
-import { checkSampling, checkTokenDraws, randomTokenDraws, sampleTokens, tokenDrawSpec } from './drawing-tokens.js';
+import { resolveSampling, type ResolvedSampling, type SamplingOptions } from '../model/sampler-options.js';
+import { checkTokenDraws, randomTokenDraws, sampleTokens, tokenDrawSpec } from './drawing-tokens.js';
 import {
   float32,
   int32,
@@ -72,10 +72,63 @@ export interface OneStepSampler {
   readonly batchSize: number;
   readonly model: MaskedDiffusionModel;
   readonly tokenInit: GeneratorTokenInit;
-  readonly sampling: SamplingOptions;
+  readonly sampling: ResolvedSampling;
   /** Generates one batch: int32 [batch, L]; every id is below codebookSize unless `sampling.reference`. */
   sample(weights: DeviceTree, condition: HostTree, draws: OneStepDraws): Promise<HostTensor<'int32'>>;
   dispose(): Promise<void>;
+}
+
+/** One pass of a generator as a pure function: for engines, and for files that other programs run. */
+export interface OneStepFunction {
+  /** Output `tokens`, int32 [batch, L]. */
+  readonly fn: PureFunction;
+  /**
+   * `condition/<name>`, `initialTokens`, `time/<name>`, `tokenDraws`, and with embedding noise `embeddingNoise` and the
+   * scalar `embeddingNoiseScale`.
+   */
+  inputs(batchSize: number): SpecTree;
+}
+
+/**
+ * One pass of a generator, from numbers that are drawn to tokens.
+ *
+ * @throws OptionError for a wrong token initialization or sampling option.
+ */
+export function oneStepFunction(
+  model: MaskedDiffusionModel,
+  { tokenInit, sampling: asked, state = modelState(model) }: Omit<CompileOneStepOptions, 'batchSize'>,
+): OneStepFunction {
+  const sampling = resolveSampling(asked);
+  checkTokenInit(tokenInit);
+  return {
+    fn(stateTensors, given) {
+      const normal = given['embeddingNoise'] as Tensor3D | undefined;
+      const noise = normal && tf.mul<Tensor3D>(normal, tokenInit.noiseDeviation);
+      const logits = forwardPass(model, state.weights(stateTensors), {
+        tokens: given['initialTokens'] as Tensor2D,
+        condition: subtree('condition', given),
+        time: subtree('time', given),
+        ...(noise ? { embeddingNoise: { noise, scale: given['embeddingNoiseScale'] as Scalar } } : {}),
+      });
+      return { outputs: { tokens: sampleTokens(logits, given['tokenDraws']!, model.tokenSpace, sampling) } };
+    },
+    inputs(batchSize) {
+      const row = [batchSize, sequenceLength(model.tokenSpace)];
+      const draws = tokenDrawSpec(model.tokenSpace, sampling);
+      return {
+        ...conditionSpecs(model, batchSize),
+        initialTokens: { dtype: 'int32', shape: row },
+        ...timeSpecs(model, batchSize),
+        tokenDraws: { ...draws, shape: [batchSize, ...draws.shape] },
+        ...(tokenInit.embeddingNoise > 0
+          ? {
+              embeddingNoise: { dtype: 'float32', shape: [...row, model.embeddingWidth] },
+              embeddingNoiseScale: { dtype: 'float32', shape: [] },
+            }
+          : {}),
+      };
+    },
+  };
 }
 
 /**
@@ -88,40 +141,13 @@ export async function compileOneStep(
   model: MaskedDiffusionModel,
   options: CompileOneStepOptions,
 ): Promise<OneStepSampler> {
-  const { batchSize, tokenInit, sampling = {}, state = modelState(model) } = options;
+  const { batchSize, tokenInit, state = modelState(model) } = options;
   requireInteger(batchSize, 'one-step generator: batchSize');
-  checkSampling(sampling);
-  checkTokenInit(tokenInit);
-  const length = sequenceLength(model.tokenSpace);
+  const sampling = resolveSampling(options.sampling);
+  const oneStep = oneStepFunction(model, { tokenInit, sampling, state });
   const hasNoise = tokenInit.embeddingNoise > 0;
-  const row = [batchSize, length];
-  const draws = tokenDrawSpec(model.tokenSpace, sampling);
-  const inputs: SpecTree = {
-    ...conditionSpecs(model, batchSize),
-    initialTokens: { dtype: 'int32', shape: row },
-    ...timeSpecs(model, batchSize),
-    tokenDraws: { ...draws, shape: [batchSize, ...draws.shape] },
-    ...(hasNoise
-      ? {
-          embeddingNoise: { dtype: 'float32', shape: [...row, model.embeddingWidth] },
-          embeddingNoiseScale: { dtype: 'float32', shape: [] },
-        }
-      : {}),
-  };
-  const compiled = await engine.compile(
-    (stateTensors, given) => {
-      const normal = given['embeddingNoise'] as Tensor3D | undefined;
-      const noise = normal && tf.mul<Tensor3D>(normal, tokenInit.noiseDeviation);
-      const logits = forwardPass(model, state.weights(stateTensors), {
-        tokens: given['initialTokens'] as Tensor2D,
-        condition: subtree('condition', given),
-        time: subtree('time', given),
-        ...(noise ? { embeddingNoise: { noise, scale: given['embeddingNoiseScale'] as Scalar } } : {}),
-      });
-      return { outputs: { tokens: sampleTokens(logits, given['tokenDraws']!, model.tokenSpace, sampling) } };
-    },
-    { state: state.specs, inputs },
-  );
+  const inputs = oneStep.inputs(batchSize);
+  const compiled = await engine.compile(oneStep.fn, { state: state.specs, inputs });
   return {
     batchSize,
     model,
@@ -183,7 +209,12 @@ function checkDraws(
 export function randomOneStepDraws(
   seed: number,
   firstSample: number,
-  { batchSize, model, tokenInit, sampling }: Pick<OneStepSampler, 'batchSize' | 'model' | 'tokenInit' | 'sampling'>,
+  {
+    batchSize,
+    model,
+    tokenInit,
+    sampling,
+  }: Pick<OneStepSampler, 'batchSize' | 'model' | 'tokenInit'> & { readonly sampling: SamplingOptions },
 ): OneStepDraws {
   const { tokenSpace, embeddingWidth } = model;
   const length = sequenceLength(tokenSpace);

@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import { requireObject } from '../options/check-options.js';
 import { OptionError } from '../errors.js';
 import { parseOptions } from '../options/parse-options.js';
-import type { SamplerSettings, SamplingOptions } from '../model/sampler-options.js';
+import type { ResolvedSampling, SamplerSettings } from '../model/sampler-options.js';
 import { escapeText } from '../text/escape-text.js';
 import { builtInSamplers } from './built-in-samplers.js';
 import { tokenOptions, type Sampler } from './sampler.js';
@@ -17,7 +17,7 @@ export interface ResolvedSampler {
   /** Of the sampler's own schema, defaults filled in. */
   readonly options: z.output<z.ZodObject>;
   /** Those of them that say how tokens are drawn. */
-  readonly sampling: Required<SamplingOptions>;
+  readonly sampling: ResolvedSampling;
 }
 
 /** Options of a teacher's sampler that hold for every other too: they belong to the model, not to the order of its tokens. */
@@ -52,7 +52,7 @@ export function resolveSampler(
   const wanted = Object.entries(given).filter(([, value]) => value !== undefined);
   const options = parseOptions(sampler.options, Object.fromEntries([...shared, ...wanted]), where);
   const sampling = Object.fromEntries(Object.keys(tokenOptions).map((option) => [option, options[option]]));
-  return { sampler, options, sampling: sampling as unknown as Required<SamplingOptions> };
+  return { sampler, options, sampling: sampling as unknown as ResolvedSampling };
 }
 
 /**

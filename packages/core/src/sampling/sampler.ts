@@ -5,9 +5,11 @@
  */
 import { z } from 'zod';
 import { sizeLimits } from '../options/check-options.js';
-import { finite, positive, whole } from '../options/fields.js';
+import { finite, whole } from '../options/fields.js';
 import type { SamplingPlan } from './plan.js';
 import type { SamplerRandom } from './sampler-random.js';
+
+export { tokenOptions } from '../model/sampler-options.js';
 
 /** Numbers of a pass that cost device work or transfers, so that a sampler names those that it needs. */
 export type PassStatistic =
@@ -50,23 +52,6 @@ export interface SamplerRun<Options> {
   denoise(request?: PassRequest): Promise<Pass>;
   readonly random: SamplerRandom;
 }
-
-/** Options that every sampler has: how a token is drawn from logits. */
-export const tokenOptions = {
-  temperature: positive().default(1).describe('Divides the logits.'),
-  topK: whole(0).default(0).describe('Only the k most probable ids; 0: all.'),
-  topP: finite(0, 1)
-    .default(0)
-    .describe('Only the most probable ids up to this probability mass, of what topK leaves; 0: all.'),
-  method: z
-    .enum(['inverse-cdf', 'exponential-race'])
-    .default('inverse-cdf')
-    .describe('How an id is drawn: by one uniform number, or by a race of exponential ones as PyTorch does.'),
-  reference: z
-    .boolean()
-    .default(false)
-    .describe('As the original code: ids that the decoder does not know can be drawn.'),
-};
 
 /** Options of samplers with a fixed number of steps. */
 export const stepOptions = {

@@ -19,7 +19,6 @@ import {
   sampleMultiStep,
   sampleOneStep,
   tokensPerStep,
-  unmaskingSchedules,
   type GeneratorTokenInit,
   type SamplerSettings,
   type SamplingOptions,
@@ -27,6 +26,7 @@ import {
 import type { MaskgitOptions } from './samplers/maskgit.js';
 import { linearLogits, linearModel, linearTeacher } from '../testing/linear-model.js';
 import { drawingProbabilities, invertCdf, raceWinner } from '../testing/reference-sampling.js';
+import { unmaskingSchedules } from '../model/schedule.js';
 
 beforeAll(() => tf.setBackend('cpu'));
 

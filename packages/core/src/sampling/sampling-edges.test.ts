@@ -8,18 +8,14 @@ import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
-  combineGuidance,
   guidanceScaleAt,
-  guidanceScales,
   float32,
   int32,
   parseOptions,
-  samplerRandom,
   sampleCategorical,
   samplingLogits,
   samplingPlan,
   tokensPerStep,
-  unmaskingSchedules,
   type SamplingOptions,
 } from '../index.js';
 import {
@@ -29,6 +25,9 @@ import {
   type ConfidenceDecision,
   type MaskgitOptions,
 } from './samplers/maskgit.js';
+import { combineGuidance, guidanceScales } from '../model/guidance.js';
+import { samplerRandom } from './sampler-random.js';
+import { unmaskingSchedules } from '../model/schedule.js';
 
 beforeAll(() => tf.setBackend('cpu'));
 

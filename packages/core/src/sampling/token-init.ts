@@ -2,35 +2,45 @@
  * Token initialization of the one-step generator (Di[M]O, arXiv 2503.15457, section 4.2): random codes, a fraction of
  * them replaced by the mask token, and a Gaussian perturbation of the token embeddings.
  */
+import { z } from 'zod';
 import { OptionError } from '../errors.js';
+import { finite, sectionOrNumber } from '../options/fields.js';
+import type { GivenOptions, ResolvedOptions } from '../options/option-types.js';
+import { parseOptions } from '../options/parse-options.js';
+import { embeddingNoiseOptions } from '../options/training-fields.js';
 import { chooseMasked, maskTokens, numMasked } from '../model/masking.js';
 import { type MaskedDiffusionModel } from '../model/model.js';
-import { embeddingNoiseScale, type EmbeddingNoiseSchedule } from '../model/schedule.js';
 import type { HostTensor, HostTree } from '../tensors/tensors.js';
 import { sequenceLength, type TokenSpace } from '../model/token-space.js';
 
 /** Fraction of masked positions in the generator's input: one number, or drawn per step from a range. */
 export type InitialMaskRatio = number | readonly [from: number, to: number];
 
+/** Options of the token initialization. */
+export const tokenInitOptions = {
+  /** A range draws one ratio per step, shared by all samples of the step. */
+  maskRatio: z
+    .union([finite(0, 1), z.tuple([finite(0, 1), finite(0, 1)])])
+    .default(0.6)
+    .describe('r_init: fraction of masked tokens in the generator input; a pair [from, to] draws one per step.'),
+  /** A scale, or its course over training steps. */
+  embeddingNoise: sectionOrNumber(embeddingNoiseOptions, 'scale').describe(
+    'Perturbation of the token embeddings of the generator input: a section, or a plain number for a fixed scale.',
+  ),
+  /** `embedding-rms` is for models whose embeddings are small. */
+  noiseUnit: z
+    .enum(['unit', 'embedding-rms'])
+    .default('embedding-rms')
+    .describe('What sigma is relative to: standard normal noise (official code), or the rms of the embeddings.'),
+};
+
+const schema = z.strictObject(tokenInitOptions);
+
 /** Token initialization. */
-export interface TokenInit {
-  /** r_init, in [0, 1]; a range draws one ratio per step, shared by all samples of the step. @default 0.6 */
-  readonly maskRatio?: InitialMaskRatio;
-  /** Scale of the embedding perturbation, a number or a schedule over training steps. @default 0.1 */
-  readonly embeddingNoise?: number | EmbeddingNoiseSchedule;
-  /**
-   * What the scale is relative to: `unit`, standard normal noise as in the official code, or `embedding-rms`, noise
-   * with the root mean square of the token embeddings, for models whose embeddings are small. @default 'embedding-rms'
-   */
-  readonly noiseUnit?: 'unit' | 'embedding-rms';
-}
+export type TokenInit = GivenOptions<typeof tokenInitOptions>;
 
 /** `TokenInit` with defaults filled in. */
-export interface ResolvedTokenInit {
-  readonly maskRatio: InitialMaskRatio;
-  readonly embeddingNoise: EmbeddingNoiseSchedule;
-  readonly noiseUnit: 'unit' | 'embedding-rms';
-}
+export type ResolvedTokenInit = ResolvedOptions<typeof tokenInitOptions>;
 
 /**
  * Fills in defaults.
@@ -38,28 +48,17 @@ export interface ResolvedTokenInit {
  * @throws OptionError for a value out of its range.
  */
 export function resolveTokenInit(init: TokenInit = {}, where = 'tokenInit'): ResolvedTokenInit {
-  const { maskRatio = 0.6, embeddingNoise = 0.1, noiseUnit = 'embedding-rms' } = init;
-  const bounds = typeof maskRatio === 'number' ? [maskRatio, maskRatio] : maskRatio;
-  if (
-    !Array.isArray(bounds) ||
-    bounds.length !== 2 ||
-    !bounds.every((ratio) => ratio >= 0 && ratio <= 1) ||
-    bounds[0]! > bounds[1]!
-  )
+  const resolved = parseOptions(schema, init, where);
+  const { maskRatio, embeddingNoise } = resolved;
+  if (typeof maskRatio !== 'number' && maskRatio[0] > maskRatio[1])
     throw new OptionError(
       `${where}.maskRatio must be a number in [0, 1] or a range [from, to] in it, got ${JSON.stringify(maskRatio)}`,
     );
-  const noise = typeof embeddingNoise === 'number' ? { scale: embeddingNoise } : embeddingNoise;
-  if (!(noise?.scale >= 0 && noise.scale <= 1))
-    throw new OptionError(`${where}.embeddingNoise must be a scale in [0, 1], got ${String(noise?.scale)}`);
-  if (noise.kind !== undefined && noise.kind !== 'fixed' && !((noise.warmupSteps ?? 0) > 0))
+  if (embeddingNoise.kind !== 'fixed' && embeddingNoise.warmupSteps === undefined)
     throw new OptionError(
-      `${where}.embeddingNoise.warmupSteps must be positive for the warm-up "${noise.kind}", got ${String(noise.warmupSteps)}`,
+      `${where}.embeddingNoise.warmupSteps must be an integer >= 1 for the warm-up "${embeddingNoise.kind}", got nothing`,
     );
-  embeddingNoiseScale(noise, 0);
-  if (noiseUnit !== 'unit' && noiseUnit !== 'embedding-rms')
-    throw new OptionError(`${where}.noiseUnit must be "unit" or "embedding-rms", got ${String(noiseUnit)}`);
-  return { maskRatio, embeddingNoise: noise, noiseUnit };
+  return resolved;
 }
 
 /** Checks initial tokens. @throws OptionError if one is neither a code nor the mask token */

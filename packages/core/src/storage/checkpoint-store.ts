@@ -2,6 +2,8 @@
  * The few file operations that checkpoints need. Core knows no file system: a backend package implements this for its
  * platform, and tests implement it in memory to cut the power after every operation.
  */
+import type { FileContent, Sha256Stream } from './byte-stream.js';
+import type { WeightFile } from './weight-source.js';
 
 /**
  * A folder of checkpoints. Paths are relative to it, with `/`; the empty path is the folder itself. Every operation fails
@@ -18,14 +20,18 @@ export interface CheckpointStore {
   list(folder: string): Promise<readonly string[]>;
   /** Makes a folder and its parents; no error if it exists. */
   makeFolder(path: string): Promise<void>;
-  /** Writes a file and returns when its bytes are on the disk (fsync). */
-  writeFile(path: string, bytes: Uint8Array): Promise<void>;
+  /** Writes a file, part by part, and returns when its bytes are on the disk (fsync). */
+  writeFile(path: string, content: FileContent): Promise<void>;
   /**
    * Reads a file.
    *
    * @param maximumBytes - a longer file is refused before memory is allocated for it.
    */
   readFile(path: string, maximumBytes: number): Promise<Uint8Array>;
+  /** Opens a file to read parts of it. */
+  openFile(path: string): Promise<WeightFile>;
+  /** Begins a SHA-256. */
+  sha256(): Sha256Stream;
   /** Returns when the names in a folder are on the disk (fsync of the folder). */
   syncFolder(path: string): Promise<void>;
   /** Renames a file or folder at once; replaces a file. */

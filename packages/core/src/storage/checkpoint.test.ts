@@ -2,20 +2,25 @@
  * Laws: what is saved is loaded, bit for bit; a power cut after any operation leaves the old or the new checkpoint,
  * whatever unsynchronised operations reached the disk; a run of another identity is refused with the differences.
  */
+import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { CheckpointError, DimoError } from '../errors.js';
 import { randomStream } from '../random/random.js';
-import { float32, int32, type HostTree } from '../tensors/tensors.js';
+import { float32, int32, specsOf, type HostTree } from '../tensors/tensors.js';
 import type { CheckpointIdentity } from './checkpoint-manifest.js';
+import { contentParts } from './byte-stream.js';
 import type { CheckpointStore } from './checkpoint-store.js';
 import {
   cleanCheckpoints,
   listCheckpoints,
   loadCheckpoint,
   loadLatestCheckpoint,
+  openLatestCheckpoint,
   saveCheckpoint,
   type Checkpoint,
+  type LoadedCheckpoint,
 } from './checkpoint.js';
+import { bytesAsWeightFile } from './weight-source.js';
 import { treeDifference } from './weights.js';
 
 const identity: CheckpointIdentity = {
@@ -25,7 +30,7 @@ const identity: CheckpointIdentity = {
   version: '0.1.0',
 };
 
-function checkpointAt(step: number): Checkpoint {
+function checkpointAt(step: number): Omit<LoadedCheckpoint, 'name'> {
   const generator: HostTree = { w: float32([3], [step, -0, 1 / 3]) };
   const optimizer: HostTree = { 'm/w': float32([3], [1, 2, step]), count: int32([], [step]) };
   return { step, groups: { generator, optimizer }, state: { updates: step, note: 'ok' }, identity };
@@ -78,13 +83,16 @@ function memoryStore(
       const made: Folder = { kind: 'folder', entries: new Map() };
       change(folder, (entries) => entries.set(name, made));
     },
-    writeFile: async (path, bytes) => {
+    writeFile: async (path, content) => {
       const [folder, name] = split(path);
       const file: Inode = { kind: 'file', bytes: new Uint8Array() };
       change(folder, (entries) => entries.set(name, file));
-      for (const length of [Math.floor(bytes.length / 2), bytes.length]) {
-        file.bytes = bytes.slice(0, length);
-        log.push({ kind: 'data', file, bytes: file.bytes });
+      for await (const part of contentParts(content)) {
+        const before = file.bytes;
+        for (const length of [Math.floor(part.length / 2), part.length]) {
+          file.bytes = Uint8Array.from([...before, ...part.subarray(0, length)]);
+          log.push({ kind: 'data', file, bytes: file.bytes });
+        }
       }
     },
     readFile: async (path, maximumBytes) => {
@@ -92,6 +100,11 @@ function memoryStore(
       const file = folder.entries.get(name);
       if (file?.kind !== 'file' || file.bytes.length > maximumBytes) throw absent(path);
       return file.bytes;
+    },
+    openFile: async (path) => bytesAsWeightFile(await store.readFile(path, Infinity)),
+    sha256: () => {
+      const hash = createHash('sha256');
+      return { update: (bytes) => void hash.update(bytes), digest: () => hash.digest('hex') };
     },
     syncFolder: async (path) => {
       const folder = folderAt(path);
@@ -166,6 +179,34 @@ describe('saveCheckpoint and loadLatestCheckpoint', () => {
       expect(treeDifference(tree, loaded?.groups[group] ?? {})).toBeUndefined();
     expect((await loadCheckpoint(store, 'step-4')).step).toBe(4);
     await expect(loadCheckpoint(store, '../step-4')).rejects.toThrow(CheckpointError);
+  });
+
+  it('can be opened instead: verified, read tensor by tensor, and closed, also where it is refused', async () => {
+    const { store } = memoryStore();
+    for (const step of [1, 2]) await saveCheckpoint(store, checkpointAt(step));
+    const file = await store.readFile('step-2/optimizer.safetensors', 1e6);
+    file[file.length - 1]! ^= 1;
+    let numOpen = 0;
+    const counting: CheckpointStore = {
+      ...store,
+      async openFile(path) {
+        const opened = await store.openFile(path);
+        numOpen++;
+        return { ...opened, close: async () => void numOpen-- };
+      },
+    };
+    const warnings: string[] = [];
+    const opened = await openLatestCheckpoint(counting, { identity, onWarning: (line) => warnings.push(line) });
+    expect(warnings).toEqual([expect.stringMatching(/step-2 was skipped: .*optimizer\.safetensors is damaged/)]);
+    expect([opened!.name, numOpen]).toEqual(['step-1', 2]);
+    const { generator, optimizer } = checkpointAt(1).groups;
+    expect(opened!.groups['generator']!.specs).toEqual(specsOf(generator!));
+    expect(await opened!.groups['optimizer']!.read(['count'])).toEqual({ count: optimizer!['count'] });
+    await opened!.close();
+    expect(numOpen).toBe(0);
+    await expect(openLatestCheckpoint(counting, { identity: { ...identity, seed: 8 } })).rejects.toThrow(/seed/);
+    expect(numOpen).toBe(0);
+    expect(await openLatestCheckpoint(memoryStore().store)).toBeUndefined();
   });
 
   it('replaces a checkpoint of the same step and sorts steps as numbers', async () => {

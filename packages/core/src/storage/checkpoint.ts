@@ -2,10 +2,13 @@
  * Checkpoints that are either absent or complete. Writing: files into `tmp-<step>-<pid>/`, each flushed; `state.json`
  * last; the folder flushed, renamed to `step-<n>`, its parent flushed; then the `latest` pointer; only then are old
  * checkpoints deleted. Reading: the newest folder whose every byte verifies, with a warning for each one skipped.
- * `newest good checkpoint exists` holds between any two operations.
+ * `newest good checkpoint exists` holds between any two operations. Tensors are written and read one at a time.
  */
 import { CheckpointError, DimoError, OptionError } from '../errors.js';
+import { keptCheckpoints } from '../options/training-fields.js';
+import { readTensors, type TensorSource } from '../tensors/tensor-source.js';
 import type { HostTree } from '../tensors/tensors.js';
+import type { ByteStream, Sha256Stream } from './byte-stream.js';
 import {
   decodeManifest,
   encodeManifest,
@@ -18,16 +21,19 @@ import {
 import type { CheckpointStore } from './checkpoint-store.js';
 import { escapeText } from '../text/escape-text.js';
 import type { JsonValue } from './json.js';
-import { sha256Hex } from './sha256.js';
-import { writeSafetensors } from './safetensors-write.js';
-import { readSafetensors } from './safetensors.js';
+import { safetensorsIn, type OpenSafetensors } from './safetensors-file.js';
+import { streamSafetensors } from './safetensors-write.js';
+import type { WeightFile } from './weight-source.js';
 
 /** What a checkpoint holds. */
 export interface Checkpoint {
   /** Steps completed. */
   readonly step: number;
-  /** Tensors by group: `generator`, `ema`, `auxiliary`, `optimizer`; each becomes a safetensors file. */
-  readonly groups: Readonly<Record<string, HostTree>>;
+  /**
+   * Tensors by group: `generator`, `ema`, `auxiliary`, `optimizer`; each becomes a safetensors file. Those of a source are
+   * read one at a time.
+   */
+  readonly groups: Readonly<Record<string, HostTree | TensorSource>>;
   /** Counters and whatever else the training keeps on the host. */
   readonly state: JsonValue;
   readonly identity: CheckpointIdentity;
@@ -35,7 +41,7 @@ export interface Checkpoint {
 
 /** Which checkpoints stay. */
 export interface CheckpointRetention {
-  /** Number of newest checkpoints kept. @default 3 */
+  /** Number of newest checkpoints kept. @default that of `checkpoint.keep` in a configuration */
   readonly keep?: number;
   /** Steps whose checkpoints are never deleted. @default none */
   readonly milestones?: readonly number[];
@@ -55,6 +61,17 @@ export interface CheckpointLoadOptions {
 export interface LoadedCheckpoint extends Checkpoint {
   /** `step-1200`. */
   readonly name: string;
+  readonly groups: Readonly<Record<string, HostTree>>;
+}
+
+/** A checkpoint that was verified, and whose tensors are read when they are needed. */
+export interface OpenCheckpoint extends Checkpoint {
+  /** `step-1200`. */
+  readonly name: string;
+  /** Valid until `close`. */
+  readonly groups: Readonly<Record<string, TensorSource>>;
+  /** @throws DimoError with code `io` if a file has changed since it was verified. */
+  close(): Promise<void>;
 }
 
 /** `state.json` beyond this many bytes is refused. */
@@ -86,9 +103,10 @@ export async function saveCheckpoint(
     for (const [group, tree] of Object.entries(groups)) {
       if (!/^[a-z][a-z0-9-]{0,63}$/.test(group))
         throw new CheckpointError(`saveCheckpoint: "${escapeText(group)}" cannot be the name of a group`);
-      const bytes = writeSafetensors(tree, { metadata: { format: 'pt' } });
-      await store.writeFile(`${temporary}/${group}.safetensors`, bytes);
-      files[`${group}.safetensors`] = { bytes: bytes.length, sha256: await sha256Hex(bytes) };
+      const content = streamSafetensors(tree, { metadata: { format: 'pt' } });
+      const hash = store.sha256();
+      await store.writeFile(`${temporary}/${group}.safetensors`, hashed(content, hash));
+      files[`${group}.safetensors`] = { bytes: content.length, sha256: hash.digest() };
     }
     const { state, identity } = checkpoint;
     await store.writeFile(`${temporary}/state.json`, await encodeManifest({ step, identity, files, state }));
@@ -111,6 +129,19 @@ export async function saveCheckpoint(
   return name;
 }
 
+/** The content; its parts go through the hash on their way. */
+function hashed(content: ByteStream, hash: Sha256Stream): ByteStream {
+  return {
+    length: content.length,
+    async *parts() {
+      for await (const part of content.parts()) {
+        hash.update(part);
+        yield part;
+      }
+    },
+  };
+}
+
 /** Writes the `latest` pointer, for people and other tools; reading does not rely on it. */
 async function pointTo(store: CheckpointStore, name: string): Promise<void> {
   const temporary = `tmp-latest-${store.processId}`;
@@ -121,7 +152,7 @@ async function pointTo(store: CheckpointStore, name: string): Promise<void> {
 
 /** Deletes checkpoints up to `step` beyond those to keep; later ones belong to a run that was left and are replaced in time. */
 async function removeOld(store: CheckpointStore, step: number, retention: CheckpointRetention): Promise<void> {
-  const { keep = 3, milestones = [] } = retention;
+  const { keep = keptCheckpoints.parse(undefined), milestones = [] } = retention;
   const known = (await listFolders(store)).filter((folder) => folder.step <= step);
   const kept = known.filter((folder) => !folder.isReplaced).slice(0, Math.max(1, keep));
   const old = known.filter(
@@ -188,26 +219,29 @@ export async function loadLatestCheckpoint(
   store: CheckpointStore,
   options: CheckpointLoadOptions = {},
 ): Promise<LoadedCheckpoint | undefined> {
-  const names = await listCheckpoints(store);
-  const reasons: string[] = [];
-  for (const name of names) {
-    let loaded: LoadedCheckpoint;
-    try {
-      loaded = await readCheckpoint(store, name);
-    } catch (error) {
-      if (!DimoError.isInstance(error)) throw error;
-      reasons.push(`checkpoint ${name} was skipped: ${error.message}`);
-      options.onWarning?.(reasons.at(-1) as string);
-      continue;
-    }
-    refuseOtherIdentity(loaded, store, options);
-    return loaded;
+  const loaded = await newest(store, options, async (name) => loadedFrom(await openVerified(store, name)));
+  if (loaded) refuseOtherIdentity(loaded, store, options);
+  return loaded;
+}
+
+/**
+ * As `loadLatestCheckpoint`, for states that should not be in memory twice: every byte is compared with the manifest, and
+ * no tensor is kept.
+ *
+ * @returns a checkpoint that has to be closed.
+ */
+export async function openLatestCheckpoint(
+  store: CheckpointStore,
+  options: CheckpointLoadOptions = {},
+): Promise<OpenCheckpoint | undefined> {
+  const opened = await newest(store, options, (name) => openVerified(store, name));
+  try {
+    if (opened) refuseOtherIdentity(opened, store, options);
+    return opened;
+  } catch (error) {
+    await opened?.close();
+    throw error;
   }
-  if (names.length === 0) return undefined;
-  throw new CheckpointError(
-    `${escapeText(store.location)}: none of the ${names.length} checkpoints can be read; ${reasons[0] ?? ''}`,
-    { path: store.location, hint: 'restore a checkpoint from a copy, or start the run again in another folder' },
-  );
 }
 
 /**
@@ -220,12 +254,40 @@ export async function loadCheckpoint(
   name: string,
   options: CheckpointLoadOptions = {},
 ): Promise<LoadedCheckpoint> {
-  const loaded = await readCheckpoint(store, name);
+  const loaded = await loadedFrom(await openVerified(store, name));
   refuseOtherIdentity(loaded, store, options);
   return loaded;
 }
 
-function refuseOtherIdentity(loaded: LoadedCheckpoint, store: CheckpointStore, options: CheckpointLoadOptions): void {
+/** What `read` makes of the newest checkpoint that it does not refuse. */
+async function newest<T>(
+  store: CheckpointStore,
+  { onWarning }: CheckpointLoadOptions,
+  read: (name: string) => Promise<T>,
+): Promise<T | undefined> {
+  const names = await listCheckpoints(store);
+  const reasons: string[] = [];
+  for (const name of names) {
+    try {
+      return await read(name);
+    } catch (error) {
+      if (!DimoError.isInstance(error)) throw error;
+      reasons.push(`checkpoint ${name} was skipped: ${error.message}`);
+      onWarning?.(reasons.at(-1) as string);
+    }
+  }
+  if (names.length === 0) return undefined;
+  throw new CheckpointError(
+    `${escapeText(store.location)}: none of the ${names.length} checkpoints can be read; ${reasons[0] ?? ''}`,
+    { path: store.location, hint: 'restore a checkpoint from a copy, or start the run again in another folder' },
+  );
+}
+
+function refuseOtherIdentity(
+  loaded: Pick<OpenCheckpoint, 'name' | 'identity'>,
+  store: CheckpointStore,
+  options: CheckpointLoadOptions,
+): void {
   if (options.identity === undefined) return;
   const { identity, override = [] } = options;
   const differences = identityDifferences(loaded.identity, identity, override);
@@ -237,8 +299,20 @@ function refuseOtherIdentity(loaded: LoadedCheckpoint, store: CheckpointStore, o
     });
 }
 
-/** Reads a checkpoint; every byte of it was compared with the manifest when this returns. */
-async function readCheckpoint(store: CheckpointStore, name: string): Promise<LoadedCheckpoint> {
+/** Everything of an open checkpoint, which is closed then. */
+async function loadedFrom(opened: OpenCheckpoint): Promise<LoadedCheckpoint> {
+  const { close, ...checkpoint } = opened;
+  try {
+    const groups: Record<string, HostTree> = {};
+    for (const [group, tensors] of Object.entries(opened.groups)) groups[group] = await readTensors(tensors);
+    return { ...checkpoint, groups };
+  } finally {
+    await close();
+  }
+}
+
+/** Opens a checkpoint; every byte of it was compared with the manifest when this returns. */
+async function openVerified(store: CheckpointStore, name: string): Promise<OpenCheckpoint> {
   const match = stepFolder.exec(name);
   if (match === null) throw new CheckpointError(`"${escapeText(name)}" is not the name of a checkpoint`);
   const path = `${store.location}/${name}`;
@@ -248,14 +322,35 @@ async function readCheckpoint(store: CheckpointStore, name: string): Promise<Loa
     `${path}/state.json`,
   );
   if (manifest.step !== Number(match[1])) throw fail(`holds step ${manifest.step}, not that of its name`);
-  const groups: Record<string, HostTree> = {};
-  for (const [file, expected] of Object.entries(manifest.files)) {
-    const bytes = await store.readFile(`${name}/${file}`, expected.bytes);
-    if (bytes.length !== expected.bytes) throw fail(`${file} has ${bytes.length} bytes, expected ${expected.bytes}`);
-    const sha256 = await sha256Hex(bytes);
-    if (sha256 !== expected.sha256) throw fail(`${file} is damaged: its SHA-256 is not that of the manifest`);
-    groups[file.replace(/\.safetensors$/, '')] = readSafetensors(bytes, { path: `${path}/${file}` }).tensors;
+  const opened: WeightFile[] = [];
+  const close = async (): Promise<void> => {
+    const closed = await Promise.allSettled(opened.splice(0).map((file) => file.close()));
+    for (const result of closed) if (result.status === 'rejected') throw result.reason;
+  };
+  try {
+    const groups: Record<string, OpenSafetensors> = {};
+    for (const [file, expected] of Object.entries(manifest.files)) {
+      const content = await store.openFile(`${name}/${file}`);
+      opened.push(content);
+      if (content.length !== expected.bytes)
+        throw fail(`${file} has ${content.length} bytes, expected ${expected.bytes}`);
+      const sha256 = await sha256Of(content, store.sha256());
+      if (sha256 !== expected.sha256) throw fail(`${file} is damaged: its SHA-256 is not that of the manifest`);
+      groups[file.replace(/\.safetensors$/, '')] = await safetensorsIn(content, { file, path: `${path}/${file}` });
+    }
+    const { step, state, identity } = manifest;
+    return { name, step, state, identity, groups, close };
+  } catch (error) {
+    await close().catch(() => undefined);
+    throw error;
   }
-  const { step, state, identity } = manifest;
-  return { name, step, state, identity, groups };
+}
+
+/** Bytes that are read at once to be compared. */
+const partBytes = 2 ** 22;
+
+async function sha256Of(file: WeightFile, hash: Sha256Stream): Promise<string> {
+  for (let begin = 0; begin < file.length; begin += partBytes)
+    hash.update(await file.read(begin, Math.min(file.length, begin + partBytes)));
+  return hash.digest();
 }

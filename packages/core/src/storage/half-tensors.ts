@@ -2,9 +2,9 @@
  * Float32 tensors that stay in 16 bits, as the file had them: half the memory for weights that are only read. They look
  * like any other host tensor; engines that can use the 16 bits ask for them.
  */
-import { DimoError, ShapeError } from '../errors.js';
+import { DimoError, NonFiniteError, ShapeError } from '../errors.js';
 import { checkShape, sizeOf, type HostTensor } from '../tensors/tensors.js';
-import { decodeBfloat16, float16Table } from './half-floats.js';
+import { decodeBfloat16, float16Table, toFloat16Bits } from './half-floats.js';
 
 /** Elements of a float32 tensor in 16 bits each. */
 export interface HalfFloats {
@@ -48,6 +48,28 @@ export function halfTensor(shape: readonly number[], { format, bits }: HalfFloat
 /** The 16-bit elements of a tensor made by `halfTensor`, undefined for all others. Borrowed. */
 export function halfFloatsOf(tensor: HostTensor): HalfFloats | undefined {
   return (tensor as { readonly [half]?: HalfFloats })[half];
+}
+
+/**
+ * The elements as IEEE binary16, rounded where they are not in 16 bits already. Borrowed.
+ *
+ * @param where - the tensor, for messages.
+ * @throws NonFiniteError for an element that is NaN or infinite, or becomes so.
+ */
+export function float16BitsOf(tensor: HostTensor<'float32'>, where: string): Uint16Array {
+  const held = halfFloatsOf(tensor);
+  if (held?.format === 'F16') return held.bits;
+  const { data } = tensor;
+  const bits = new Uint16Array(data.length);
+  for (let i = 0; i < data.length; i++) {
+    const pattern = toFloat16Bits(data[i] as number);
+    if ((pattern & 0x7c00) === 0x7c00)
+      throw new NonFiniteError(`${where}: ${data[i] as number} at element ${i} is too large for F16`, {
+        hint: 'write it as F32',
+      });
+    bits[i] = pattern;
+  }
+  return bits;
 }
 
 /** The values, exactly. */

@@ -1,21 +1,18 @@
 /** Safetensors files read tensor by tensor, so that a large file and its tensors are never in memory together. */
 import { openWeightFile, type WeightFile, type WeightSource } from './weight-source.js';
-import type { DType, HostTree, SpecTree } from '../tensors/tensors.js';
+import type { TensorSource } from '../tensors/tensor-source.js';
+import type { DType, HostTree } from '../tensors/tensors.js';
 import type { SafetensorsEntry } from './safetensors-format.js';
 import { parseSafetensorsHeader, safetensorsHeaderLength } from './safetensors-header.js';
 import { decodeSafetensorsEntry, type SafetensorsReadOptions } from './safetensors.js';
 
-/** A safetensors file whose header has been read. */
-export interface OpenSafetensors {
+/** A safetensors file whose header has been read. Floating-point numbers become float32, integers int32. */
+export interface OpenSafetensors extends TensorSource {
   /** Name in the source. */
   readonly file: string;
   readonly path: string;
   /** Bytes of the file. */
   readonly bytes: number;
-  /** What each tensor becomes: floating-point numbers float32, integers int32. */
-  readonly specs: SpecTree;
-  /** Reads tensors, one after another. */
-  read(names: readonly string[]): Promise<HostTree>;
   close(): Promise<void>;
 }
 
@@ -29,32 +26,36 @@ export async function openSafetensors(
   name: string,
   options: SafetensorsReadOptions = {},
 ): Promise<OpenSafetensors> {
-  const path = `${source.location}/${name}`;
   const file = await openWeightFile(source, name);
   try {
-    const entries = await readHeader(file, { ...options, path });
-    return {
-      file: name,
-      path,
-      bytes: file.length,
-      specs: Object.fromEntries(
-        [...entries].map(([key, { dtype, shape }]) => [key, { dtype: hostType(dtype), shape }]),
-      ),
-      async read(names) {
-        const tensors = Object.create(null) as HostTree;
-        for (const key of names) {
-          const entry = entries.get(key) as SafetensorsEntry;
-          const bytes = await file.read(entry.begin, entry.end);
-          tensors[key] = decodeSafetensorsEntry(key, entry, bytes, { ...options, path });
-        }
-        return tensors;
-      },
-      close: () => file.close(),
-    };
+    return await safetensorsIn(file, { ...options, file: name, path: `${source.location}/${name}` });
   } catch (error) {
     await file.close();
     throw error;
   }
+}
+
+/** A file that is open already, after its header was read. @throws WeightError if that is damaged */
+export async function safetensorsIn(
+  file: WeightFile,
+  { file: name, ...options }: SafetensorsReadOptions & { readonly file: string; readonly path: string },
+): Promise<OpenSafetensors> {
+  const entries = await readHeader(file, options);
+  return {
+    file: name,
+    path: options.path,
+    bytes: file.length,
+    specs: Object.fromEntries([...entries].map(([key, { dtype, shape }]) => [key, { dtype: hostType(dtype), shape }])),
+    async read(names) {
+      const tensors = Object.create(null) as HostTree;
+      for (const key of names) {
+        const entry = entries.get(key) as SafetensorsEntry;
+        tensors[key] = decodeSafetensorsEntry(key, entry, await file.read(entry.begin, entry.end), options);
+      }
+      return tensors;
+    },
+    close: () => file.close(),
+  };
 }
 
 /** The length of the header, and enough to tell what a file is that is none of ours. */

@@ -5,11 +5,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { NonFiniteError, WeightError } from '../errors.js';
-import { bool, float32, int32, type HostTree } from '../tensors/tensors.js';
+import { tensorSource, type TensorSource } from '../tensors/tensor-source.js';
+import { bool, float32, int32, specsOf, type HostTree } from '../tensors/tensors.js';
 import { escapeText } from '../text/escape-text.js';
+import { contentBytes } from './byte-stream.js';
 import { decodeBfloat16, float16Table, toBfloat16Bits, toFloat16Bits } from './half-floats.js';
 import { parseSafetensorsHeader, safetensorsHeaderLength } from './safetensors-header.js';
-import { writeSafetensors } from './safetensors-write.js';
+import { streamSafetensors, writeSafetensors } from './safetensors-write.js';
 import { decodeSafetensorsEntry, readSafetensors } from './safetensors.js';
 
 const tree: HostTree = {
@@ -140,6 +142,31 @@ describe('safetensors', () => {
       { float: 'F16', dtypeOf: (name) => (name === 'y' ? 'F32' : undefined) },
     );
     expect(readSafetensors(mixed).tensors['y']).toEqual(float32([1], [1e9]));
+  });
+
+  it('comes in parts, a tensor each, that are the same bytes, as often as they are asked for', async () => {
+    const reads: string[] = [];
+    const source: TensorSource = {
+      specs: specsOf(tree),
+      read(names) {
+        reads.push(...names);
+        return tensorSource(tree).read(names);
+      },
+    };
+    const metadata = { format: 'pt' };
+    for (const options of [{ metadata }, { float: 'BF16', boolean: 'U8', allowNonFinite: true }] as const) {
+      const stream = streamSafetensors(source, options);
+      expect(reads).toEqual([]);
+      const whole = writeSafetensors(tree, options);
+      expect(stream.length).toBe(whole.length);
+      for (const _ of [1, 2]) expect(await contentBytes(stream)).toEqual(whole);
+      expect(await contentBytes(streamSafetensors(tree, options))).toEqual(whole);
+      expect(reads.splice(0).sort()).toEqual([...Object.keys(tree), ...Object.keys(tree)].sort());
+    }
+    const bad = streamSafetensors({ a: float32([1]), b: float32([1], [NaN]) });
+    await expect(contentBytes(bad)).rejects.toThrow(/"b" holds NaN/);
+    const short = { x: { dtype: 'float32', shape: [3], data: new Float32Array(2) } } as const;
+    await expect(contentBytes(streamSafetensors(short))).rejects.toThrow(/shape \[3\] but 2 elements/);
   });
 
   it('names the non-finite element, and lets it through on request', () => {

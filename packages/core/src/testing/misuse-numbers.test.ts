@@ -2,6 +2,8 @@
 import { describe, it } from 'vitest';
 import * as core from '../index.js';
 import { float32, type HostTensor } from '../index.js';
+import { truncatedNormalQuantile } from '../random/truncated-normal.js';
+import { resolveTokenInit } from '../sampling/token-init.js';
 import { any, each, expectRefusal, noCounts, type Refusal } from './refusals.js';
 import { tinyTeacher } from './tiny-model.js';
 
@@ -29,11 +31,13 @@ const refused = [
   ...each('int32 of shape', [[-1], [Infinity], [2 ** 53]], (shape) => core.int32(any(shape))),
   ...each('float32 with data', [[1], [1, 2, 3]], (data) => core.float32([2], data)),
   ...each('temperature', [NaN, 0, -1, Infinity, 'x'], (temperature) =>
-    core.checkSampling({ temperature: any(temperature) }),
+    core.resolveSampling({ temperature: any(temperature) }),
   ),
-  ...each('top-k', [NaN, -1, 0.5, Infinity, 'x'], (topK) => core.checkSampling({ topK: any(topK) })),
-  ...each('top-p', [NaN, -1, 1.5, Infinity, 'x'], (topP) => core.checkSampling({ topP: any(topP) })),
-  ...each('guidance', [NaN, Infinity, 'x', null, {}], (scale) => core.checkGuidance(any(scale), 'x')),
+  ...each('top-k', [NaN, -1, 0.5, Infinity, 'x'], (topK) => core.resolveSampling({ topK: any(topK) })),
+  ...each('top-p', [NaN, -1, 1.5, Infinity, 'x'], (topP) => core.resolveSampling({ topP: any(topP) })),
+  ...each('guidance', [NaN, Infinity, 'x', null, { kind: 'x' }], (scale) =>
+    core.resolveDistillation({ teacherGuidance: any(scale) }),
+  ),
   ...each(
     'multi-step options',
     [
@@ -61,7 +65,7 @@ const refused = [
       { embeddingNoise: { scale: -1 } },
       { embeddingNoise: { kind: 'linear', scale: 0.5 } },
     ],
-    (init) => core.resolveTokenInit(any(init)),
+    (init) => resolveTokenInit(any(init)),
   ),
   ...each('mask positions', [[-1], [7], [NaN], [1.5]], (counts) => core.chooseMasked(float32([1, 6]), counts)),
   ...each('uniforms to mask by', [float32([6]), spoilt(float32([1, 6]), NaN)], (u) => core.chooseMasked(u, [2])),
@@ -82,7 +86,7 @@ const refused = [
   ),
   ...each('rows gathered', [[-1], [2], [0.5], [NaN]], (rows) => core.gatherRows(float32([2]), rows)),
   ...each('quantile of', [NaN, -1, 2], (p) =>
-    core.truncatedNormalQuantile(p, { mean: 0, deviation: 1, lower: 0, upper: 1 }),
+    truncatedNormalQuantile(p, { mean: 0, deviation: 1, lower: 0, upper: 1 }),
   ),
   ...each('normals from words', [-1, NaN, 9], (count) => core.normalsFromWords(new Uint32Array(4), count)),
   ...each('drawn tensor of shape', [[-1], [1e9, 1e9], [NaN]], (shape) =>

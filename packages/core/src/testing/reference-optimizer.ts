@@ -1,5 +1,5 @@
 /** Adam and AdamW a second time, for tests: float64, one number at a time, with everything that belongs to an update. */
-import type { OptimizerOptions } from '../training/optimizer.js';
+import type { OptimizerOptions } from '../training/optimizer-options.js';
 
 /** Numbers by parameter name. */
 export type Numbers = Record<string, number[]>;

@@ -7,7 +7,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { PureFunction } from '../engine/engine.js';
 import { sizeOf, subtree, withPrefix, type HostTree, type SpecTree, type TensorTree } from '../tensors/tensors.js';
-import type { NonFinitePolicy, ResolvedOptimizerOptions } from './optimizer.js';
+import type { NonFinitePolicy, ResolvedOptimizerOptions } from './optimizer-options.js';
 import type { StepCall } from './training.js';
 import { updateParameters, type UpdateDecision } from './update.js';
 

@@ -245,7 +245,7 @@ describe('moving average', () => {
 describe('optimizer options', () => {
   it('are checked', () => {
     expect(() => resolveOptimizer({ beta1: 1 }, 'distillation.generatorOptimizer')).toThrow(
-      'distillation.generatorOptimizer.beta1 must be in [0, 1), got 1',
+      'distillation.generatorOptimizer.beta1 must be below 1, got 1',
     );
     expect(() => resolveOptimizer({ epsilon: 0 })).toThrow('epsilon');
     expect(() => resolveOptimizer({ kind: 'sgd' as never })).toThrow('"adam" or "adamw"');

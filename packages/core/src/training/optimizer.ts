@@ -6,59 +6,9 @@
 import type { Tensor } from '@tensorflow/tfjs-core';
 import { requireInteger } from '../options/check-options.js';
 import { OptionError } from '../errors.js';
+import type { NonFinitePolicy, ResolvedOptimizerOptions } from './optimizer-options.js';
 import { float32, scalar, type HostTree, type SpecTree, type TensorTree } from '../tensors/tensors.js';
 import { decideUpdate, updateParameters, type UpdateDecision, type UpdatedParameters } from './update.js';
-
-export { finiteFlag, replaceNonFinite } from './update.js';
-
-/** Settings of Adam or AdamW. */
-export interface OptimizerOptions {
-  /** `adam`: weight decay is added to the gradient. `adamw`: it is decoupled from it. @default 'adam' */
-  readonly kind?: 'adam' | 'adamw';
-  /** Decay of the running mean of gradients, [0, 1). Di[M]O on small models wants 0 or 0.5. @default 0.9 */
-  readonly beta1?: number;
-  /** Decay of the running mean of squared gradients, [0, 1). @default 0.999 */
-  readonly beta2?: number;
-  /** Added to the root of the second moment, > 0. The official bf16 runs use 1e-6. @default 1e-8 */
-  readonly epsilon?: number;
-  /** >= 0. @default 0 */
-  readonly weightDecay?: number;
-  /** Largest global gradient norm; larger gradients are scaled down to it. @default no clipping */
-  readonly clipNorm?: number;
-}
-
-/** `OptimizerOptions` with every default filled in; `clipNorm` stays absent for no clipping. */
-export type ResolvedOptimizerOptions = Required<Omit<OptimizerOptions, 'clipNorm'>> &
-  Pick<OptimizerOptions, 'clipNorm'>;
-
-/**
- * Fills in defaults.
- *
- * @param where - the option's path, for messages: `distillation.generatorOptimizer`.
- * @throws OptionError for a value out of its range.
- */
-export function resolveOptimizer(options: OptimizerOptions = {}, where = 'optimizer'): ResolvedOptimizerOptions {
-  const { kind = 'adam', beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0, clipNorm } = options;
-  const fail = (name: string, expected: string, got: unknown): never => {
-    throw new OptionError(`${where}.${name} must be ${expected}, got ${String(got)}`);
-  };
-  if (kind !== 'adam' && kind !== 'adamw') fail('kind', '"adam" or "adamw"', kind);
-  if (!(beta1 >= 0 && beta1 < 1)) fail('beta1', 'in [0, 1)', beta1);
-  if (!(beta2 >= 0 && beta2 < 1)) fail('beta2', 'in [0, 1)', beta2);
-  if (!(epsilon > 0 && epsilon < Infinity)) fail('epsilon', 'a positive number', epsilon);
-  if (!(weightDecay >= 0 && weightDecay < Infinity)) fail('weightDecay', 'a number >= 0', weightDecay);
-  if (clipNorm !== undefined && !(clipNorm > 0)) fail('clipNorm', 'positive', clipNorm);
-  return { kind, beta1, beta2, epsilon, weightDecay, ...(clipNorm === undefined ? {} : { clipNorm }) };
-}
-
-/** What happens when a loss or gradient is not finite. */
-export type NonFinitePolicy =
-  /** The run stops with `NonFiniteError`; the state is unchanged. */
-  | 'throw'
-  /** The update leaves the state unchanged and is counted. */
-  | 'skip'
-  /** The official code: after clipping, NaN becomes 0 and infinities +-1e5, and the update is made. */
-  | 'reference';
 
 /** Zero moments for parameters: `m/<name>` and `v/<name>`, float32. */
 export function initialMoments(parameters: SpecTree): HostTree {

@@ -25,8 +25,11 @@ import { tinyTeacher } from '../testing/tiny-model.js';
 function distillation(options: DistillationOptions = {}, extras: DistillationExtras = {}) {
   const definition = tinyTeacher();
   const teacher: Teacher = { ...definition, weights: definition.model.initialize(randomStream(1, 0, 'teacher')) };
-  return createDistillation(teacher, { numSteps: 3, batchSize: 4, learningRateSchedule: {}, ...options }, extras)
-    .program;
+  return createDistillation(
+    teacher,
+    { numSteps: 3, batchSize: 4, learningRateSchedule: { kind: 'constant', warmupSteps: 0 } as const, ...options },
+    extras,
+  ).program;
 }
 
 describe('the calls of a step', () => {
@@ -89,7 +92,7 @@ describe('the calls of a step', () => {
           return engine.compile(fn, signature);
         },
       },
-      onFailure: async (snapshot) => void saved.push((await snapshot()).step),
+      onFailure: async ({ snapshot }) => void saved.push((await snapshot()).step),
     });
     await expect(running).rejects.toThrow('cannot be compiled');
     expect(saved).toEqual([0]);

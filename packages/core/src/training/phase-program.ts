@@ -7,7 +7,8 @@ import { NonFiniteError, OptionError } from '../errors.js';
 import { requireInteger } from '../options/check-options.js';
 import { float32, scalar, sizeOf, subtree, withPrefix, type HostTree } from '../tensors/tensors.js';
 import { groupCalls, scratchSpecs } from './grouped-update.js';
-import { initialMoments, optimizerScalars, type NonFinitePolicy } from './optimizer.js';
+import { initialMoments, optimizerScalars } from './optimizer.js';
+import type { NonFinitePolicy } from './optimizer-options.js';
 import type { Phase } from './phase.js';
 import {
   gradientPrefix,

@@ -3,7 +3,7 @@
  * training of a teacher, a tokenizer or a classifier has one.
  */
 import type { TensorTree, HostTree, SpecTree } from '../tensors/tensors.js';
-import type { ResolvedOptimizerOptions } from './optimizer.js';
+import type { ResolvedOptimizerOptions } from './optimizer-options.js';
 
 /** Samples that one call is given, of the batch of a step. The step's batch may be split over micro-steps and ranks. */
 export interface SampleRows {

@@ -133,7 +133,7 @@ describe('teacher training', () => {
     [
       'skipped steps, coupled decay, smoothing and dropped conditions',
       {
-        optimizer: { beta1: 0.7, weightDecay: 0.2, clipNorm: 0.3 },
+        optimizer: { kind: 'adam', beta1: 0.7, beta2: 0.999, weightDecay: 0.2, clipNorm: 0.3 },
         onNonFinite: 'skip',
         labelSmoothing: 0.3,
         conditionDrop: 0.4,
@@ -145,8 +145,11 @@ describe('teacher training', () => {
     const numSteps = 10;
     const given = {
       labelSmoothing: 0.1,
-      optimizer: { kind: 'adamw', beta2: 0.96, weightDecay: 0.01, clipNorm: 1 },
       ...options,
+      optimizer: {
+        ...({ kind: 'adamw', beta1: 0.9, beta2: 0.96, epsilon: 1e-8, weightDecay: 0.01, clipNorm: 1 } as const),
+        ...options.optimizer,
+      },
     };
     const program = teacherTrainingProgram(
       linearTeacher,
@@ -184,11 +187,11 @@ describe('teacher training', () => {
           skipped++;
           expect(state).toEqual(before);
         } else {
-          const { gradients, loss, maskedNll } = lossOf(before, await batchOf(program, step), given.labelSmoothing);
+          const { gradients, loss, maskedNll } = lossOf(before, await batchOf(program, step), given.labelSmoothing!);
           expect(metrics['loss']).toBeCloseTo(loss, 5);
           expect(metrics['maskedNll']).toBeCloseTo(maskedNll, 5);
           expect(metrics['gradientNorm']).toBeCloseTo(normOf(gradients), 5);
-          referenceUpdate(network, given.optimizer as never, { gradients, learningRate, averageDecay: 0.35 });
+          referenceUpdate(network, given.optimizer, { gradients, learningRate, averageDecay: 0.35 });
         }
         expect(counters).toEqual({ updates: network.updates, skipped });
         expectNumbers(state, 'teacher', network.parameters);

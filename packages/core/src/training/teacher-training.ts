@@ -16,102 +16,25 @@ import { countMasked, maskTokens, scheduledMask } from '../model/masking.js';
 import { type MaskedDiffusionModel, type TeacherDefinition } from '../model/model.js';
 import { modelState, type ModelState } from '../model/model-state.js';
 import { maskedCrossEntropy } from '../ops/masked-cross-entropy.js';
-import { resolveOptimizer, type NonFinitePolicy, type OptimizerOptions } from './optimizer.js';
 import type { TokenDataset } from './dataset.js';
 import { epochRows } from './epoch-rows.js';
 import type { PhaseGradients, SampleRows } from './phase.js';
 import { phaseProgram, type PhaseInputs } from './phase-program.js';
 import { randomStream } from '../random/random.js';
 import { sampleStream } from '../random/sample-stream.js';
-import {
-  checkLearningRateSchedule,
-  learningRateFactor,
-  movingAverageDecay,
-  maskRatioAt,
-  type LearningRateSchedule,
-  type MaskRatioSchedule,
-} from '../model/schedule.js';
+import { learningRateFactor, movingAverageDecay } from '../model/schedule.js';
 import { float32, sizeOf, subtree, withPrefix, type HostTree, type TensorTree } from '../tensors/tensors.js';
 import { timeInputs } from '../model/time-conditioning.js';
+import {
+  resolveTeacherTraining,
+  type ResolvedTeacherTraining,
+  type TeacherTrainingOptions,
+} from './teacher-training-options.js';
 import type { TrainingProgram } from './training.js';
 import { sequenceLength } from '../model/token-space.js';
 
 /** Sequences to train on: int32 [count, L] ids in [0, codebookSize), and conditions with the leading axis `count`. */
 export type TrainingSequences = Pick<TokenDataset, 'tokens' | 'condition'>;
-
-/** Settings of teacher training. The defaults are those of a small model that trains in minutes. */
-export interface TeacherTrainingOptions {
-  /** @default 2200 */
-  readonly numSteps?: number;
-  /** Sequences per step. @default 64 */
-  readonly batchSize?: number;
-  /** Seed of the weights, the order of the data and the masks. @default 0 */
-  readonly seed?: number;
-  /** @default 'arccos' */
-  readonly maskSchedule?: MaskRatioSchedule;
-  /** Label smoothing of the cross-entropy, [0, 1). @default 0.1 */
-  readonly labelSmoothing?: number;
-  /** Probability with which a sample's condition is replaced by "no condition", [0, 1]. @default 0.1 */
-  readonly conditionDrop?: number;
-  /** Dropout rate of the model, [0, 1); the uniforms are drawn on the host. @default 0 */
-  readonly dropout?: number;
-  /** @default AdamW, beta 0.9 and 0.96, weight decay 0.01, clipped to norm 1 */
-  readonly optimizer?: OptimizerOptions;
-  /** Peak learning rate. @default 2e-3 */
-  readonly learningRate?: number;
-  /** @default cosine after 100 steps of warm-up */
-  readonly learningRateSchedule?: LearningRateSchedule;
-  /** Decay of the moving average of the weights, with its ramp; the average is the result. @default 0.998 */
-  readonly averageDecay?: number;
-  /** @default 'throw' */
-  readonly onNonFinite?: NonFinitePolicy;
-}
-
-/** `TeacherTrainingOptions` with defaults filled in. */
-export type ResolvedTeacherTraining = Required<Omit<TeacherTrainingOptions, 'optimizer'>> & {
-  readonly optimizer: ReturnType<typeof resolveOptimizer>;
-};
-
-/** Fills in defaults. @throws OptionError for a value out of its range. */
-export function resolveTeacherTraining(
-  options: TeacherTrainingOptions = {},
-  where = 'teacherTraining',
-): ResolvedTeacherTraining {
-  const resolved: ResolvedTeacherTraining = {
-    numSteps: options.numSteps ?? 2200,
-    batchSize: options.batchSize ?? 64,
-    seed: options.seed ?? 0,
-    maskSchedule: options.maskSchedule ?? 'arccos',
-    labelSmoothing: options.labelSmoothing ?? 0.1,
-    conditionDrop: options.conditionDrop ?? 0.1,
-    dropout: options.dropout ?? 0,
-    optimizer: resolveOptimizer(
-      options.optimizer ?? { kind: 'adamw', beta1: 0.9, beta2: 0.96, weightDecay: 0.01, clipNorm: 1 },
-      `${where}.optimizer`,
-    ),
-    learningRate: options.learningRate ?? 2e-3,
-    learningRateSchedule: options.learningRateSchedule ?? { kind: 'cosine', warmupSteps: 100 },
-    averageDecay: options.averageDecay ?? 0.998,
-    onNonFinite: options.onNonFinite ?? 'throw',
-  };
-  const require = (holds: boolean, name: keyof ResolvedTeacherTraining, expected: string) => {
-    if (!holds) throw new OptionError(`${where}.${name} must be ${expected}, got ${String(resolved[name])}`);
-  };
-  require(Number.isInteger(resolved.numSteps) && resolved.numSteps >= 1, 'numSteps', 'a positive integer');
-  require(Number.isInteger(resolved.batchSize) && resolved.batchSize >= 1, 'batchSize', 'a positive integer');
-  require(Number.isSafeInteger(resolved.seed) && resolved.seed >= 0, 'seed', 'an integer >= 0');
-  require(['throw', 'skip', 'reference'].includes(
-    resolved.onNonFinite,
-  ), 'onNonFinite', '"throw", "skip" or "reference"');
-  maskRatioAt(resolved.maskSchedule, 0.5);
-  require(resolved.labelSmoothing >= 0 && resolved.labelSmoothing < 1, 'labelSmoothing', 'in [0, 1)');
-  require(resolved.conditionDrop >= 0 && resolved.conditionDrop <= 1, 'conditionDrop', 'in [0, 1]');
-  require(resolved.dropout >= 0 && resolved.dropout < 1, 'dropout', 'in [0, 1)');
-  require(resolved.learningRate > 0 && resolved.learningRate < Infinity, 'learningRate', 'a positive number');
-  require(resolved.averageDecay >= 0 && resolved.averageDecay < 1, 'averageDecay', 'in [0, 1)');
-  checkLearningRateSchedule(resolved.learningRateSchedule, `${where}.learningRateSchedule`);
-  return resolved;
-}
 
 /** Where the averaged weights, the result of teacher training, are in its state. */
 export function teacherTrainingResult(teacher: Pick<TeacherDefinition, 'model'>): ModelState {

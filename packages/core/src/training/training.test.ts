@@ -7,8 +7,13 @@ import {
   float32,
   NonFiniteError,
   runTraining,
+  tensorSource,
+  withTraining,
+  type HostTensor,
+  type TensorSource,
   type TrainingProgram,
   type TrainingSnapshot,
+  type TrainingStart,
 } from '../index.js';
 
 /** Adds 1 to `a` and then 1 to `b` in every step. */
@@ -43,7 +48,7 @@ async function failing(
   const error: unknown = await runTraining(program, {
     engine: eagerEngine('cpu'),
     onStep: ({ step }) => onStep?.(step),
-    onFailure: async (snapshot) => void (saved = await snapshot()),
+    onFailure: async ({ snapshot }) => void (saved = await snapshot()),
   }).catch((thrown: unknown) => thrown);
   return { error, saved };
 }
@@ -100,5 +105,52 @@ describe('a run that fails', () => {
     const { saved } = await failing(counting(), (step) => void (step === 2 && boom()));
     const { step, state } = await runTraining(counting(), { engine: eagerEngine('cpu'), from: saved! });
     expect({ step, state }).toEqual({ step: 5, state: after(5).state });
+  });
+});
+
+describe('a run that goes on from tensors read one at a time', () => {
+  const tensors = (b: HostTensor): TensorSource => tensorSource({ b });
+  const from = (b: HostTensor, close: () => void): TrainingStart => ({
+    step: 3,
+    counters: { steps: 3 },
+    state: tensors(b),
+    close: async () => close(),
+  });
+
+  it('has the initial values of those that are not there, and closes what it has read before the first step', async () => {
+    const order: string[] = [];
+    const { state } = await runTraining(counting(), {
+      engine: eagerEngine('cpu'),
+      from: from(float32([1], [7]), () => order.push('closed')),
+      onStep: ({ step }) => void order.push(`step ${step}`),
+    });
+    expect(state).toEqual({ a: float32([1], [2]), b: float32([1], [9]) });
+    expect(order).toEqual(['closed', 'step 4', 'step 5']);
+  });
+
+  it('closes them where they do not fit', async () => {
+    let numClosed = 0;
+    const start = from(float32([2], [7, 7]), () => numClosed++);
+    await expect(runTraining(counting(), { engine: eagerEngine('cpu'), from: start })).rejects.toMatchObject({
+      code: 'shape',
+    });
+    expect(numClosed).toBe(1);
+  });
+});
+
+describe('the end of a run', () => {
+  it('is used on the device; what fails there is no failure of the run', async () => {
+    const engine = eagerEngine('cpu');
+    let numFailures = 0;
+    const onFailure = (): void => void numFailures++;
+    const options = { engine, onFailure, until: 2 };
+    const made = await withTraining(counting(), options, async ({ step, stopped, deviceState }) => ({
+      step,
+      stopped,
+      b: (await deviceState.download(['b']))['b'],
+    }));
+    expect(made).toEqual({ step: 2, stopped: false, b: float32([1], [2]) });
+    await expect(withTraining(counting(), options, () => Promise.resolve().then(boom))).rejects.toThrow('boom');
+    expect(numFailures).toBe(0);
   });
 });

@@ -4,9 +4,11 @@
  * So one loop serves them all, and a checkpoint (state + counters + step) resumes any of them bit for bit.
  */
 import { requireInteger } from '../options/check-options.js';
+import { maxSkipped } from '../options/training-fields.js';
 import type { CompiledFunction, DeviceTree, Engine, PureFunction } from '../engine/engine.js';
 import { DimoError, NonFiniteError, OptionError } from '../errors.js';
 import { explainMemory } from '../engine/out-of-memory.js';
+import { isTensorSource, type TensorSource } from '../tensors/tensor-source.js';
 import { scalar, specsOf, type HostTree, type SpecTree } from '../tensors/tensors.js';
 
 /**
@@ -90,21 +92,39 @@ export interface TrainingSnapshot {
   readonly state: HostTree;
 }
 
-/** Reported after every step. */
-export interface StepReport extends StepResult {
-  /** Steps completed, 1 .. numSteps. */
+/** What a run can be continued from. */
+export interface TrainingStart extends Omit<TrainingSnapshot, 'state'> {
+  /** Of a source, tensors are read one at a time; those that it lacks are the program's initial ones. */
+  readonly state: HostTree | TensorSource;
+  /** Called once, when the state is on the device or could not be brought there. */
+  readonly close?: () => Promise<void>;
+}
+
+/** A run between two steps. Valid until the next one begins. */
+export interface LiveTraining {
+  /** Steps completed, 0 .. numSteps. */
   readonly step: number;
-  /** Reads the current state from the device (a copy): for samples, evaluation and checkpoints. */
+  readonly counters: Counters;
+  /** Reads the current state from the device: a copy of all of it, which stays. */
   readonly snapshot: () => Promise<TrainingSnapshot>;
-  /** The state on the device, for functions compiled by the same engine. Valid until the next step. */
+  /** The state on the device: for functions compiled by the same engine, and to be read a few tensors at a time. */
   readonly deviceState: DeviceTree;
+}
+
+/** Reported after every step. */
+export type StepReport = StepResult & LiveTraining;
+
+/** A run that has ended or was stopped, while its state is on the device still. */
+export interface TrainingEnd extends LiveTraining {
+  /** True if `signal` stopped it before the last step. */
+  readonly stopped: boolean;
 }
 
 /** Options of `runTraining`. */
 export interface TrainingOptions {
   readonly engine: Engine;
   /** Continues from here. @default the program's initial state */
-  readonly from?: TrainingSnapshot;
+  readonly from?: TrainingStart;
   /** Stops after this step. @default the program's numSteps */
   readonly until?: number;
   /** Called after every step and awaited; the next step starts when it settles. */
@@ -115,7 +135,7 @@ export interface TrainingOptions {
    * Called when the run fails and its state is that of the end of a step, before the state is released: so that it can be
    * saved. Not called where a step failed after it had changed a part of the state.
    */
-  readonly onFailure?: (snapshot: () => Promise<TrainingSnapshot>, error: unknown) => void | Promise<void>;
+  readonly onFailure?: (live: LiveTraining, error: unknown) => void | Promise<void>;
   /** Adds up what the ranks of a data-parallel run contribute. @default this process is the only rank */
   readonly exchange?: RankExchange;
   /**
@@ -123,7 +143,7 @@ export interface TrainingOptions {
    * used afterwards. @default false
    */
   readonly moveState?: boolean;
-  /** Stops with `NonFiniteError` after this many skipped steps in a row. @default 10 */
+  /** Stops with `NonFiniteError` after this many skipped steps in a row. @default that of `maxSkipped` in a configuration */
   readonly maxSkippedInARow?: number;
 }
 
@@ -136,26 +156,48 @@ export interface TrainingResult extends TrainingSnapshot {
 /**
  * Runs a training program.
  *
+ * @returns a copy of its state in memory; `withTraining` needs none.
  * @throws DimoError with code `device` if memory runs out, naming the batch and what to lower.
  * @throws NonFiniteError if a step is not finite and the program's policy is to throw, or too many are skipped in a row.
  */
-export async function runTraining<Draws>(
+export function runTraining<Draws>(program: TrainingProgram<Draws>, options: TrainingOptions): Promise<TrainingResult> {
+  return withTraining(program, options, async ({ stopped, snapshot }) => ({ ...(await snapshot()), stopped }));
+}
+
+/**
+ * Runs a training program, and gives what it has made to a function while it is on the device still.
+ *
+ * @param use - what it throws does not count as a failure of the run: `onFailure` is not called.
+ * @returns what `use` returns.
+ * @throws as `runTraining`.
+ */
+export async function withTraining<Draws, T>(
   program: TrainingProgram<Draws>,
   options: TrainingOptions,
-): Promise<TrainingResult> {
-  const { onStep, onFailure, signal, exchange, moveState = false, maxSkippedInARow = 10 } = options;
+  use: (end: TrainingEnd) => Promise<T>,
+): Promise<T> {
+  const { onStep, onFailure, signal, exchange } = options;
   checkOptions(program, options);
+  const maxSkippedInARow = maxSkipped.parse(options.maxSkippedInARow);
   const engine = explainMemory(options.engine, program);
   const until = Math.min(options.until ?? program.numSteps, program.numSteps);
   let { step, counters } = options.from ?? { step: 0, counters: program.initialCounters };
   const compiled = new Map<string, CompiledFunction>();
+  const releaseFunctions = async (): Promise<void> => {
+    for (const fn of compiled.values()) await fn.dispose();
+    compiled.clear();
+  };
   const { scratch = {} } = program;
-  // Nothing here holds on to the first state, which may be large.
-  const state = await engine.upload(options.from?.state ?? program.initialState(), { move: moveState, scratch });
+  const state = await uploadState(engine, program, options);
   // False from the first call of a step that has changed the state until the step is counted.
   let isWholeStep = true;
-  const snapshot = async (): Promise<TrainingSnapshot> => ({ step, counters, state: await state.download() });
-  try {
+  const live = (): LiveTraining => ({
+    step,
+    counters,
+    snapshot: async () => ({ step, counters, state: await state.download() }),
+    deviceState: state,
+  });
+  const train = async (): Promise<void> => {
     const specs = { ...state.specs, ...scratch };
     /** What a call runs, compiled for the inputs of the first call of its function. */
     const functionOf = async ({ fn, inputs, state: names }: StepCall): Promise<CompiledFunction> => {
@@ -191,17 +233,47 @@ export async function runTraining<Draws>(
           `${program.name}: ${skippedInARow} steps in a row, the last of them step ${step}, had a loss or gradient that is not finite`,
           { hint: 'resume from the last checkpoint with a lower learning rate' },
         );
-      await onStep?.({ ...result, step, snapshot, deviceState: state });
+      await onStep?.({ ...result, ...live() });
       await letOthersIn();
       draws = await next;
     }
-    return { ...(await snapshot()), stopped: step < until };
-  } catch (error) {
-    if (isWholeStep) await onFailure?.(snapshot, error);
-    throw error;
+  };
+  try {
+    try {
+      await train();
+    } catch (error) {
+      if (isWholeStep) await onFailure?.(live(), error);
+      throw error;
+    }
+    await releaseFunctions();
+    return await use({ ...live(), stopped: step < until });
   } finally {
-    for (const fn of compiled.values()) await fn.dispose();
+    await releaseFunctions();
     await state.dispose();
+  }
+}
+
+/** The state that a run begins with. Of a source, no more than one tensor is in memory beside it. */
+async function uploadState(
+  engine: Engine,
+  { initialState, scratch = {} }: TrainingProgram,
+  { from: start, moveState = false }: TrainingOptions,
+): Promise<DeviceTree> {
+  const { state: from, close }: Partial<TrainingStart> = start ?? {};
+  const upload = { move: moveState, scratch };
+  let state: DeviceTree | undefined;
+  try {
+    if (from && !isTensorSource(from)) state = await engine.upload(from, upload);
+    else {
+      state = await engine.upload(initialState(), upload);
+      for (const name of Object.keys(from?.specs ?? {})) await state.assign(await from!.read([name]));
+    }
+    await close?.();
+    return state;
+  } catch (error) {
+    await close?.().catch(() => undefined);
+    await state?.dispose();
+    throw error;
   }
 }
 

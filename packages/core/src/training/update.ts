@@ -4,7 +4,8 @@ import type { Scalar, Tensor } from '@tensorflow/tfjs-core';
 import { adamUpdate } from '../ops/adam-update.js';
 import { globalNorm } from '../ops/global-norm.js';
 import type { TensorTree } from '../tensors/tensors.js';
-import type { NonFinitePolicy, OptimizerStep, ResolvedOptimizerOptions } from './optimizer.js';
+import type { OptimizerStep } from './optimizer.js';
+import type { NonFinitePolicy, ResolvedOptimizerOptions } from './optimizer-options.js';
 
 /** What an update does to every parameter alike; it follows from all gradients together. */
 export interface UpdateDecision {
@@ -97,7 +98,7 @@ export function updateParameters(
 }
 
 /** float32 scalar 1 if `value` (a scalar) is neither NaN nor infinite, else 0. */
-export function finiteFlag(value: Tensor): Scalar {
+function finiteFlag(value: Tensor): Scalar {
   // A comparison instead of tf.isFinite: not every engine has that kernel.
   return tf.cast(tf.lessEqual(tf.abs(value), 3.4e38), 'float32') as Scalar;
 }

@@ -7,7 +7,7 @@ import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { Kernel } from './kernel.js';
 import { programs, runProgram, sizeOf, zeros, type Program } from './program.js';
 import type { VectorType } from './rows.js';
-import { inBatches, isFilled, perSlot, slotBindings, slotEnds, slotUniforms } from './several.js';
+import { inBatches, isFilled, perSlot, slotBindings, slotEnds, slotUniforms } from './launch-batches.js';
 import type { WebgpuBackend } from './webgpu-backend.js';
 
 const scalarNames = ['gradientScale', 'stepSize', 'rootCorrection', 'decay', 'apply', 'averageRate'] as const;

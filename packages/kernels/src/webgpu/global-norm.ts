@@ -3,7 +3,7 @@ import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { Kernel } from './kernel.js';
 import { programs, runProgram, sizeOf, zeros } from './program.js';
 import { rowReduction, type RowTuning, type VectorType } from './rows.js';
-import { inBatches, isFilled, perSlot, slotBindings, slotEnds, slotUniforms } from './several.js';
+import { inBatches, isFilled, perSlot, slotBindings, slotEnds, slotUniforms } from './launch-batches.js';
 
 /** Elements (numbers, or vectors of four) that a lane adds up. */
 const perLane = 64;

@@ -1,6 +1,6 @@
 /** Layer normalization and its gradient: one program forward, two backward. */
 import type { Kernel } from './kernel.js';
-import { columnGroups, columnLayout, columnParameters, type ColumnParameters } from './columns.js';
+import { columnGroups, columnLayout, columnParameters, type ColumnParameters } from './column-sums.js';
 import { programs, runProgram, sizeOf } from './program.js';
 import { groupsFor, horizontalSum, rowLayout, rowReduction, widthOf } from './rows.js';
 

@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { NamedTensorInfoMap, TensorInfo } from '@tensorflow/tfjs-core';
 import type { Kernel } from './kernel.js';
-import { columnSums } from './columns.js';
+import { columnSums } from './column-sums.js';
 import { directMatrixProduct, type MatrixProduct, type ProductAndSums } from './matrix-product.js';
 import { sizeOf } from './program.js';
 import type { Tuning } from './rows.js';

@@ -1,7 +1,7 @@
 /** Root-mean-square normalization over the last axis, and its gradient. */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { Kernel } from './kernel.js';
-import { columnGroups, columnLayout, columnParameters, type ColumnParameters } from './columns.js';
+import { columnGroups, columnLayout, columnParameters, type ColumnParameters } from './column-sums.js';
 import { programs, runProgram, sizeOf } from './program.js';
 import { groupsFor, horizontalSum, rowLayout, rowReduction, widthOf } from './rows.js';
 

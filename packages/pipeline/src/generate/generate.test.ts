@@ -208,7 +208,7 @@ describe('a call', () => {
     [[NaN], {}, /the prompt must be a text, or a class/],
     ['1', { count: 0 }, /count must be an integer/],
     ['1', { seed: -1 }, /seed must be an integer/],
-    ['1', { temperature: 0 }, /temperature must be a positive number/],
+    ['1', { temperature: 0 }, /temperature must be at least 0.000001/],
     ['1', { steps: 2.5 }, /steps must be an integer/],
     ['1', { sampler: 'haltom' }, /there is no sampler "haltom"; known are maskgit, halton/],
     ['1', { sampler: { name: 'halton', numStep: 3 } }, /numStep/],

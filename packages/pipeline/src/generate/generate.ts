@@ -22,6 +22,7 @@ import type { NetworkSettings } from '../model/network.js';
 import { residentModel, throwIfAborted, type ResidentModel } from '../model/resident-model.js';
 import { imageAt, makePicture, type Picture, type SaveFile } from '../pictures/picture.js';
 import {
+  defaultBatchSize,
   checkGenerate,
   type DrawingProgress,
   type GenerateOptions,
@@ -72,7 +73,7 @@ export interface GenerateParts {
   readonly generator?: (() => Promise<LoadedGenerator>) | undefined;
   readonly teacher?: (() => Promise<Teacher>) | undefined;
   readonly samplers?: SamplerRegistry | undefined;
-  /** Pictures computed at once, a power of two. @default 8 */
+  /** Pictures computed at once, a power of two. @default defaultBatchSize */
   readonly batchSize?: number | undefined;
   readonly saveFile: SaveFile;
 }
@@ -89,7 +90,7 @@ interface PictureJob extends Job<DrawnPicture> {
 
 /** Makes a model callable. @throws OptionError if it makes no images; what reading it throws */
 export async function createGenerate(parts: GenerateParts): Promise<Generate> {
-  const { model, engine, samplers = builtInSamplers, batchSize = 8 } = parts;
+  const { model, engine, samplers = builtInSamplers, batchSize = defaultBatchSize } = parts;
   const kinds = (['generator', 'teacher'] as const).filter((kind) => parts[kind] !== undefined);
   const residents = new Map<NetworkKind, Promise<ResidentModel>>();
   /** Calls that have not settled. */

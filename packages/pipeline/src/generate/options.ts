@@ -1,12 +1,12 @@
 /** What is asked of a pipeline, checked before anything is loaded or drawn. */
 import {
-  checkSampling,
   describeValue,
   OptionError,
   refuseUnknownKeys,
   requireInteger,
   requireObject,
   resolveSampler,
+  resolveSampling,
   type SamplerRegistry,
   type SamplerSettings,
 } from '@dimo/core';
@@ -37,7 +37,7 @@ export interface GenerateOptions {
   readonly steps?: number | undefined;
   /** Asks the teacher: the name of a sampler, or its name and options. @default that of the teacher */
   readonly sampler?: string | SamplerSettings | undefined;
-  /** Divides the logits, at least 1e-6. @default what the model recommends */
+  /** Divides the logits. @default what the model recommends */
   readonly temperature?: number | undefined;
   /** Only the k most probable ids; 0 for all. */
   readonly topK?: number | undefined;
@@ -80,6 +80,9 @@ const knownKeys = [
   'signal',
   'onProgress',
 ];
+
+/** Pictures that are computed at once. */
+export const defaultBatchSize = 8;
 
 const maximumCount = 10_000;
 
@@ -124,9 +127,7 @@ function networkOf(options: GenerateOptions, model: string, kinds: readonly Netw
   const drawing = Object.fromEntries(
     Object.entries({ temperature, topK, topP }).filter(([, value]) => value !== undefined),
   );
-  for (const name of ['temperature', 'topP'] as const) requireNumber(drawing[name], name);
-  checkSampling(drawing, 'generate');
-  requireTemperature(temperature, 'temperature');
+  resolveSampling(drawing, 'generate');
   if (steps !== undefined) requireInteger(steps, 'generate: steps', 1);
   const asksTeacher = steps !== undefined || sampler !== undefined;
   if (asksTeacher && !kinds.includes('teacher'))
@@ -142,10 +143,7 @@ function networkOf(options: GenerateOptions, model: string, kinds: readonly Netw
   }
   if (embeddingNoise !== undefined)
     throw new OptionError('generate: embeddingNoise is for one-step generators; the teacher is asked');
-  if (sampler !== undefined && typeof sampler !== 'string') {
-    const { temperature: own } = requireObject(sampler, 'generate: sampler');
-    if (typeof own === 'number') requireTemperature(own, 'sampler.temperature');
-  }
+  if (sampler !== undefined && typeof sampler !== 'string') requireObject(sampler, 'generate: sampler');
   return {
     kind: 'teacher',
     sampler: {
@@ -159,16 +157,6 @@ function networkOf(options: GenerateOptions, model: string, kinds: readonly Netw
 function requireNumber(value: unknown, name: string): void {
   if (value !== undefined && typeof value !== 'number')
     throw new OptionError(`generate: ${name} must be a number, got ${describeValue(value)}`);
-}
-
-/** Logits divided by less overflow, and then every token is the first. */
-const lowestTemperature = 1e-6;
-
-function requireTemperature(temperature: number | undefined, name: string): void {
-  if (temperature !== undefined && temperature > 0 && temperature < lowestTemperature)
-    throw new OptionError(`generate: ${name} must be at least ${lowestTemperature}, got ${temperature}`, {
-      hint: 'topK: 1 takes the most probable token',
-    });
 }
 
 function isSignal(value: unknown): boolean {

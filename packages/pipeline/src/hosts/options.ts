@@ -11,6 +11,7 @@ import {
   type EngineOptions,
   type PluginRegistry,
 } from '@dimo/core';
+import { defaultBatchSize } from '../generate/options.js';
 import { bundledTeachers } from '../teachers.js';
 import type { PipelineHost, PipelineOptions } from './host.js';
 
@@ -36,7 +37,7 @@ export function checkPipelineOptions<Options extends EngineOptions>(
 ): CheckedOptions<Options> {
   const raw = requireObject(given, 'pipeline: options');
   refuseUnknownKeys(raw, knownKeys, 'pipeline');
-  const { engine = 'auto', engineOptions, batchSize = 8, presets, signal, onProgress } = raw;
+  const { engine = 'auto', engineOptions, batchSize = defaultBatchSize, presets, signal, onProgress } = raw;
   requireInteger(batchSize, 'pipeline: batchSize', 1, undefined, 256);
   if (!Number.isInteger(Math.log2(batchSize as number)))
     throw new OptionError(`pipeline: batchSize must be 1, 2, 4, 8, ... 256, got ${String(batchSize)}`);

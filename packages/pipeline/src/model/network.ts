@@ -4,6 +4,7 @@ import {
   compileOneStep,
   oneStepTokenInit,
   OptionError,
+  resolveSampling,
   type DeviceTree,
   type Engine,
   type GeneratorTokenInit,
@@ -12,7 +13,6 @@ import {
   type LoadedGenerator,
   type SamplerRegistry,
   type SamplerSettings,
-  type SamplingOptions,
   type Teacher,
   type TeacherDefinition,
 } from '@dimo/core';
@@ -20,7 +20,7 @@ import { multiStepDraws, oneStepDraws, type SampleKey } from './draws.js';
 
 /** What may be asked for when a generator is sampled. */
 export interface GeneratorSettings {
-  /** @default that of the generator's description, else 1 */
+  /** @default that of the generator's description, else that of core */
   readonly temperature?: number | undefined;
   /** Scale of the noise, in [0, 1]. @default that of the generator's description */
   readonly embeddingNoise?: number | undefined;
@@ -37,7 +37,7 @@ export type NetworkSettings =
 /** One batch. */
 export interface NetworkBatch {
   readonly condition: HostTree;
-  readonly nullCondition?: HostTree;
+  readonly nullCondition?: HostTree | undefined;
   /** At most batchSize; the rest is filled up. */
   readonly samples: readonly SampleKey[];
   onStep(step: number, tokens: HostTensor<'int32'>): Promise<void>;
@@ -58,12 +58,15 @@ export interface CompiledNetwork {
 
 /** How a generator is sampled: as asked for, else with the temperature and noise of its description. */
 export function samplingOf({ description }: Pick<LoadedGenerator, 'description'>, asked: GeneratorSettings) {
-  const { temperature = description.temperature ?? 1, topK = 0, topP = 0 } = asked;
   const tokenInit = oneStepTokenInit(description);
   const { embeddingNoise = tokenInit.embeddingNoise } = asked;
   return {
     tokenInit: { ...tokenInit, embeddingNoise } satisfies GeneratorTokenInit,
-    sampling: { temperature, topK, topP } satisfies SamplingOptions,
+    sampling: resolveSampling({
+      temperature: asked.temperature ?? description.temperature,
+      topK: asked.topK,
+      topP: asked.topP,
+    }),
   };
 }
 
@@ -74,7 +77,7 @@ interface NetworkRequest {
   readonly ready: TeacherDefinition;
   readonly batchSize: number;
   readonly settings: NetworkSettings;
-  readonly samplers?: SamplerRegistry;
+  readonly samplers?: SamplerRegistry | undefined;
 }
 
 /** Compiles a network. @throws OptionError if the model has none of that kind, or a setting is wrong */
@@ -120,8 +123,8 @@ async function compileTeacher(
   const { model } = teacher;
   const sampler = await compileMultiStep(
     engine,
-    { model, nullCondition: ready.nullCondition, ...(teacher.sampler ? { sampler: teacher.sampler } : {}) },
-    { batchSize, ...(asked ? { sampler: asked } : {}), ...(samplers ? { samplers } : {}) },
+    { model, nullCondition: ready.nullCondition, sampler: teacher.sampler },
+    { batchSize, sampler: asked, samplers },
   );
   const drawsOf = (samples: readonly SampleKey[]) =>
     multiStepDraws(samples, { batchSize, tokenSpace: model.tokenSpace, sampling: sampler.sampling });
@@ -132,7 +135,7 @@ async function compileTeacher(
       let passes: readonly number[] = [];
       const tokens = await sampler.sample(weights, {
         condition,
-        ...(nullCondition ? { nullCondition } : {}),
+        nullCondition,
         draws: drawsOf(samples),
         onStep: ({ step, tokens: soFar }) => onStep(step, soFar),
         onPasses: (counts) => (passes = counts),

@@ -3,6 +3,7 @@ import {
   escapeText,
   generatorBundleSource,
   generatorFileNames,
+  isRecord,
   OptionError,
   readGenerator,
   readJsonFile,
@@ -145,8 +146,4 @@ async function pluginFor(name: string, plugins: TeacherPlugins, { location }: We
     `${escapeText(location)}: made with the teacher "${escapeText(name, 100)}", which is not known here; known are ${Object.keys(plugins).join(', ')}`,
     { path: location, hint: 'give the plugin that reads it with the option `teachers`' },
   );
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -177,7 +177,7 @@ export function residentModel(
     throwIfAborted(signal);
     const key = JSON.stringify([batchSize, settings]);
     const network = await networks.get(key, () =>
-      compileNetwork(engine, { ...parts, ready, batchSize, settings, ...(samplers ? { samplers } : {}) }),
+      compileNetwork(engine, { ...parts, ready, batchSize, settings, samplers }),
     );
     const weights = await upload(parts[settings.kind]!.weights);
     if (warmsUp) await network.warmUp(weights, takeRows(condition, 0, batchSize));
@@ -199,7 +199,7 @@ export function residentModel(
         const result = await network.sample(weights, {
           condition: takeRows(condition, first, batchSize),
           samples: batch,
-          ...(nullCondition ? { nullCondition: takeRows(nullCondition, first, batchSize) } : {}),
+          nullCondition: nullCondition && takeRows(nullCondition, first, batchSize),
           async onStep(step, soFar) {
             throwIfAborted(signal);
             await onStep?.({

@@ -69,7 +69,7 @@ export function distillationRunner(): DistillationRunner {
     isRunning = true;
     isPaused = false;
     if (!resume) last = read = undefined;
-    const distillation = createDistillation(teacher, { ...options, onNonFinite: 'skip' });
+    const distillation = createDistillation(teacher, options);
     const { settings, models } = distillation;
     const description = describeGenerator(teacher, distillation, {
       temperature,

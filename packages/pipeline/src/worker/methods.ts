@@ -123,13 +123,13 @@ export interface Generated {
 /** A distillation to be run. */
 export interface DistillParameters {
   readonly model: number;
-  /** Settings; the rest is core's defaults, and steps that are not finite are skipped. */
+  /** Settings; the rest is core's defaults. */
   readonly options: Pick<
     DistillationOptions,
     'numSteps' | 'batchSize' | 'seed' | 'generatorLearningRate' | 'auxiliaryLearningRate'
   >;
   /**
-   * Temperature that the generator will recommend. @default that of the generator beside the teacher, else 1
+   * Temperature that the generator will recommend. @default that of the generator beside the teacher, else that of core
    */
   readonly temperature?: number;
   /** A class or prompt for each sample image. */

@@ -5,6 +5,7 @@ import {
   OptionError,
   resolveSampler,
   sequenceLength,
+  resolveSampling,
   sizeOf,
   type ChosenEngine,
   type Teacher,
@@ -122,7 +123,8 @@ export function serveWorker({ openEngine, teachers, openFolder, endpoint }: Serv
       if (!parts.teacher) throw new OptionError('distilling needs the teacher; this model is a generator alone');
       const teacher: Teacher = { ...parts.teacher, ...(await prepared()) };
       // A generator of the same teacher was tried at many temperatures, and says which was best.
-      const temperature = parameters.temperature ?? parts.generator?.description.temperature ?? 1;
+      const asked = parameters.temperature ?? parts.generator?.description.temperature;
+      const { temperature } = resolveSampling({ temperature: asked }, 'distil');
       return distillations.run({ engine, teacher, parameters, temperature, signal, emit });
     },
     pauseDistillation({ paused }) {
@@ -148,7 +150,7 @@ function describeModel(id: number, { teacher, generator }: ModelParts): LoadedMo
       ? {
           generator: {
             model: generator.description.model,
-            temperature: generator.description.temperature ?? 1,
+            temperature: resolveSampling({ temperature: generator.description.temperature }).temperature,
             numParameters,
           },
         }

@@ -1,0 +1,26 @@
+/** Weight files of other programs: those of PyTorch, read without executing them, and the parts of models in them. */
+export {
+  findCheckpoints,
+  readCheckpoints,
+  type Checkpoint,
+  type CheckpointPart,
+  type Checkpoints,
+  type FoundCheckpoint,
+} from './checkpoints.js';
+export {
+  findWeights,
+  inspectWeights,
+  readWeights,
+  type FolderPart,
+  type SizedModel,
+  type WeightPlace,
+} from './weight-places.js';
+export {
+  openTorchWeights,
+  readTorchStateDict,
+  type OpenTorchWeights,
+  type TorchStateDictOptions,
+  type TorchWeights,
+  type TorchWeightsOptions,
+} from './torch/state-dict.js';
+export { type TorchTensorOptions } from './torch/torch-tensor.js';
