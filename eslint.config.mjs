@@ -129,7 +129,12 @@ export default tseslint.config(
         'error',
         {
           enforceBuildableLibDependency: false,
-          allow: ['.*/\\w+\\.base\\.js$', '^(\\.\\./)+packages/[\\w-]+/src/.*', '^(\\.\\./)+tests/support/.*'],
+          allow: [
+            '.*/\\w+\\.base\\.js$',
+            '^(\\.\\./)+packages/[\\w-]+/src/.*',
+            '^(\\.\\./)+scripts/.*',
+            '^(\\.\\./)+tests/support/.*',
+          ],
           depConstraints,
         },
       ],

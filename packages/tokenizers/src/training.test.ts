@@ -69,7 +69,13 @@ describe('tokenizer training', () => {
   it('learns black and white patches and keeps its codes apart', async () => {
     const images = blockImages(64, 8, 4);
     const engine = eagerEngine('cpu');
-    const options = { numSteps: 70, batchSize: 8, learningRate: 2e-2, deadBelow: 0.05, learningRateSchedule: { kind: 'constant', warmupSteps: 0 } as const };
+    const options = {
+      numSteps: 70,
+      batchSize: 8,
+      learningRate: 2e-2,
+      deadBelow: 0.05,
+      learningRateSchedule: { kind: 'constant', warmupSteps: 0 } as const,
+    };
     const losses: number[] = [];
     const { state } = await runTraining(tokenizerTrainingProgram(patchVq, images, options), {
       engine,
@@ -94,7 +100,11 @@ describe('tokenizer training', () => {
 
   it('moves every weight, and the encoder by the straight-through gradient', async () => {
     const images = blockImages(16, 8, 4);
-    const program = tokenizerTrainingProgram(patchVq, images, { numSteps: 3, batchSize: 8, learningRateSchedule: { kind: 'constant', warmupSteps: 0 } as const });
+    const program = tokenizerTrainingProgram(patchVq, images, {
+      numSteps: 3,
+      batchSize: 8,
+      learningRateSchedule: { kind: 'constant', warmupSteps: 0 } as const,
+    });
     const before = tokenizerTrainingResult(program.initialState());
     const { state } = await runTraining(program, { engine: eagerEngine('cpu') });
     const after: HostTree = tokenizerTrainingResult(state);

@@ -42,7 +42,10 @@ export async function serve(args: ServeArguments): Promise<number> {
   for (const name of wanted) found.push(await findModel(name, registry));
   if (!found.some(({ kind }) => kind === 'teacher'))
     refuseTyped(project, severalStepsKeys, 'only one-step generators are served');
-  const sampler = { ...config.sampler, ...(config.sample.steps === undefined ? {} : { numSteps: config.sample.steps }) };
+  const sampler = {
+    ...config.sampler,
+    ...(config.sample.steps === undefined ? {} : { numSteps: config.sample.steps }),
+  };
   for (const model of found)
     if (model.kind === 'teacher') resolveSampler(sampler, model.teacher.sampler, registry.samplers);
   const { engine, explanation } = await openEngine(config.engine, registry);
