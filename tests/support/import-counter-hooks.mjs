@@ -4,7 +4,7 @@ import { pathToFileURL } from 'node:url';
 
 const repository = new URL('../../', import.meta.url);
 /** Where its dependencies lie: elsewhere if they are links, as in the copy into which mistakes are planted. */
-const dependencies = new URL('../../', pathToFileURL(realpathSync(new URL('node_modules/vitest', repository))));
+const dependencies = new URL('../', pathToFileURL(realpathSync(new URL('node_modules/vitest', repository))));
 const own = [repository.href, dependencies.href];
 
 export async function load(url, context, next) {
