@@ -204,6 +204,7 @@ export {
 } from './generator/generator.js';
 export * from './sampling/one-step.js';
 export * as fields from './options/field-blocks.js';
+export type { GivenOptions, ResolvedOptions } from './options/option-types.js';
 export * from './options/parse-options.js';
 export { builtInSamplers } from './sampling/built-in-samplers.js';
 export * from './sampling/mask-time.js';

@@ -19,7 +19,7 @@ import {
   type Dataset,
   type DatasetSplit,
   type Engine,
-  type fields,
+  type GivenOptions,
   type HostTree,
   type PhaseGradients,
   type PhaseInputs,
@@ -41,7 +41,7 @@ import { extractFeatures, splitSource } from './feature-extractor.js';
 import { classifierTrainingOptions } from './options.js';
 
 /** Settings of classifier training. */
-export type ClassifierTrainingOptions = fields.GivenOptions<typeof classifierTrainingOptions>;
+export type ClassifierTrainingOptions = GivenOptions<typeof classifierTrainingOptions>;
 
 const schema = z.strictObject(classifierTrainingOptions);
 const optimizer = resolveOptimizer({ kind: 'adam' });

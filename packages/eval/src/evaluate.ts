@@ -5,7 +5,8 @@ import {
   pickOptions,
   ShapeError,
   type Engine,
-  type fields,
+  type GivenOptions,
+  type ResolvedOptions,
   type HostTensor,
 } from '@dimo/core';
 import { z } from 'zod';
@@ -53,11 +54,11 @@ export interface EvaluationRow extends ImageMetrics {
 }
 
 /** How the metrics are computed. */
-export type MetricOptions = fields.GivenOptions<typeof metricOptions>;
+export type MetricOptions = GivenOptions<typeof metricOptions>;
 
 const schema = z.strictObject(metricOptions);
 
-function resolveMetrics(options: MetricOptions): fields.ResolvedOptions<typeof metricOptions> {
+function resolveMetrics(options: MetricOptions): ResolvedOptions<typeof metricOptions> {
   return parseOptions(schema, pickOptions(metricOptions, options), 'evaluation');
 }
 

@@ -2,7 +2,15 @@
  * The network whose features the images of a dataset are judged by: the bundled classifier for what is MNIST by its
  * content, a classifier that is trained on the dataset where there are classes, else a random network.
  */
-import { OptionError, parseOptions, randomStream, sha256Hex, type Dataset, type Engine, type fields } from '@dimo/core';
+import {
+  OptionError,
+  parseOptions,
+  randomStream,
+  sha256Hex,
+  type Dataset,
+  type Engine,
+  type ResolvedOptions,
+} from '@dimo/core';
 import { z } from 'zod';
 import { trainClassifier, type TrainClassifierOptions } from './classifier-training.js';
 import {
@@ -20,7 +28,7 @@ import { judgeOptions } from './options.js';
  * How a judge is made. `auto`: bundled for MNIST if the settings are the defaults, trained where there are at least two
  * classes, else random. A dataset with fewer images than `batchSize` has fewer per step.
  */
-export type JudgeSettings = fields.ResolvedOptions<typeof judgeOptions>;
+export type JudgeSettings = ResolvedOptions<typeof judgeOptions>;
 
 /** Settings where nothing else is asked for. */
 export const defaultJudgeSettings: JudgeSettings = parseOptions(z.strictObject(judgeOptions), {}, 'judge');

@@ -3,7 +3,7 @@
  * density and coverage (Naeem et al. 2020, arXiv 2002.09797). A sample's ball has the distance to its k-th nearest
  * neighbour in its own set as radius.
  */
-import { parseOptions, pickOptions, type fields } from '@dimo/core';
+import { parseOptions, pickOptions, type GivenOptions, type ResolvedOptions } from '@dimo/core';
 import { z } from 'zod';
 import { nearestDistances, packVectors, visitDistances, type PackedVectors } from './distances.js';
 import { checkMatrix, checkSameColumns, type Matrix } from './matrix.js';
@@ -12,7 +12,7 @@ import { manifoldOptions } from './options.js';
 const schema = z.strictObject(manifoldOptions);
 
 /** Neighbours that define the balls. */
-export type ManifoldOptions = fields.GivenOptions<typeof manifoldOptions>;
+export type ManifoldOptions = GivenOptions<typeof manifoldOptions>;
 
 /** Precision, recall, density and coverage. */
 export interface ManifoldMetrics {
@@ -35,7 +35,7 @@ export interface RealManifold {
   readonly precisionRadii: Float64Array;
   /** Squared radii. */
   readonly densityRadii: Float64Array;
-  readonly options: fields.ResolvedOptions<typeof manifoldOptions>;
+  readonly options: ResolvedOptions<typeof manifoldOptions>;
 }
 
 /**

@@ -14,7 +14,8 @@ import {
   writeSafetensors,
   type Dataset,
   type Engine,
-  type fields,
+  type GivenOptions,
+  type ResolvedOptions,
   type HostTree,
 } from '@dimo/core';
 import { z } from 'zod';
@@ -27,7 +28,7 @@ import { matrix, takeMatrixRows, type Matrix } from './matrix.js';
 import { referenceOptions } from './options.js';
 
 /** What a reference depends on. */
-export interface ReferenceOptions extends fields.GivenOptions<typeof referenceOptions> {
+export interface ReferenceOptions extends GivenOptions<typeof referenceOptions> {
   readonly extractor: FeatureExtractor;
   readonly dataset: Dataset;
 }
@@ -162,7 +163,7 @@ function fromTensors(tensors: HostTree, count: number, key: string): EvaluationR
 }
 
 /** The number of generated images that are evaluated must be that of the subset. */
-function subsetOf(options: ReferenceOptions): fields.ResolvedOptions<typeof referenceOptions> {
+function subsetOf(options: ReferenceOptions): ResolvedOptions<typeof referenceOptions> {
   const { name, train } = options.dataset;
   const subset = parseOptions(schema, pickOptions(referenceOptions, options), 'evaluation');
   if (subset.sampleCount > train.count)

@@ -1,5 +1,5 @@
 /** Settings of tokenizer training. */
-import { fields, parseOptions } from '@dimo/core';
+import { fields, parseOptions, type GivenOptions, type ResolvedOptions } from '@dimo/core';
 import { z } from 'zod';
 
 const { batchSize, belowOne, finite, learningRateSchedule, numSteps, onNonFinite, optimizer, positive, seed } = fields;
@@ -27,10 +27,10 @@ export const tokenizerTrainingOptions = {
 const schema = z.strictObject(tokenizerTrainingOptions);
 
 /** Settings of tokenizer training. */
-export type TokenizerTrainingOptions = fields.GivenOptions<typeof tokenizerTrainingOptions>;
+export type TokenizerTrainingOptions = GivenOptions<typeof tokenizerTrainingOptions>;
 
 /** `TokenizerTrainingOptions` with defaults filled in. */
-export type ResolvedTokenizerTraining = fields.ResolvedOptions<typeof tokenizerTrainingOptions>;
+export type ResolvedTokenizerTraining = ResolvedOptions<typeof tokenizerTrainingOptions>;
 
 /** Fills in defaults. @throws OptionError for a value out of its range. */
 export function resolveTokenizerTraining(

@@ -4,7 +4,14 @@
  * or an evaluation is described by the package that does it, and only put in its place here.
  */
 import { z } from 'zod';
-import { dimoOptions, distillationRunOptions, fields, teacherTrainingOptions, tokenOptions } from '@dimo/core';
+import {
+  dimoOptions,
+  distillationRunOptions,
+  fields,
+  teacherTrainingOptions,
+  tokenOptions,
+  type GivenOptions,
+} from '@dimo/core';
 import { judgeOptions, manifoldOptions, referenceOptions } from '@dimo/eval/options';
 import { tokenizerTrainingOptions } from '@dimo/tokenizers/options';
 import { folderPath, text } from './fields.js';
@@ -165,7 +172,7 @@ export const configSchema = z.strictObject({
 export type DimoConfig = z.infer<typeof configSchema>;
 
 /** What a configuration file may say: any of the keys, at every level. */
-export type PartialDimoConfig = fields.GivenOptions<typeof configSchema.shape>;
+export type PartialDimoConfig = GivenOptions<typeof configSchema.shape>;
 
 /**
  * Types a configuration program; returns it as it is.
