@@ -19,7 +19,7 @@ import path from 'node:path';
 import * as node from 'onnxruntime-node';
 import * as web from 'onnxruntime-web';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { fixtures } from '../parity/fixtures.js';
 import { dimoTrial } from '../support/in-process-dimo.js';
 
@@ -181,6 +181,11 @@ describe('dimo export', { timeout: 180_000 }, () => {
     expect(Object.keys(after).sort()).toEqual(Object.keys(before).sort());
     for (const [name, { shape, data }] of Object.entries(before))
       expect({ name, shape: after[name]!.shape, data: after[name]!.data }).toEqual({ name, shape, data });
+    vi.stubEnv('TZ', 'Pacific/Kiritimati');
+    await succeed(['export', at('imported'), '--to', 'pytorch', '--out', at('elsewhere')]);
+    expect(
+      (await readFile(at('elsewhere', 'pytorch_model.bin'))).equals(await readFile(at('pt', 'pytorch_model.bin'))),
+    ).toBe(true);
     if (python === undefined) return;
     const code = `import sys, torch
 before = torch.load(sys.argv[1], weights_only=True, map_location="cpu")["model_state_dict"]

@@ -10,8 +10,6 @@ export type StoredFloat = 'F32' | 'F16';
 
 /** Everything lies in one folder of the archive; torch takes any name. */
 const folder = 'archive';
-/** No part of the content depends on when it was written. */
-const date = { mtime: new Date('1980-01-01T00:00:00Z') };
 
 /**
  * Writes a file; it is there whole or not at all.
@@ -21,6 +19,8 @@ const date = { mtime: new Date('1980-01-01T00:00:00Z') };
  */
 export async function writeTorchFile(path: string, weights: HostTree, float: StoredFloat = 'F32'): Promise<void> {
   const zip = new ZipFile();
+  // No byte depends on when or in which time zone a file is written: the first day that an archive can tell.
+  const date = { mtime: new Date(1980, 0, 1), forceDosTimestamp: true };
   const add = (name: string, bytes: Uint8Array): void =>
     zip.addBuffer(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), `${folder}/${name}`, {
       compress: false,
