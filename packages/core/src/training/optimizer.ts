@@ -3,12 +3,19 @@
  * Bias corrections and schedules are computed on the host in float64 and arrive as scalars, so that a step is a pure
  * function of its inputs.
  */
-import type { Tensor } from '@tensorflow/tfjs-core';
 import { requireInteger } from '../options/check-options.js';
 import { OptionError } from '../errors.js';
 import type { NonFinitePolicy, ResolvedOptimizerOptions } from './optimizer-options.js';
-import { float32, scalar, type HostTree, type SpecTree, type TensorTree } from '../tensors/tensors.js';
-import { decideUpdate, updateParameters, type UpdateDecision, type UpdatedParameters } from './update.js';
+import { float32, scalar, type HostTree, type SpecTree } from '../tensors/tensors.js';
+import {
+  decideUpdate,
+  updateParameters,
+  type OptimizerStep,
+  type UpdateDecision,
+  type UpdatedParameters,
+} from './update.js';
+
+export type { OptimizerStep } from './update.js';
 
 /** Zero moments for parameters: `m/<name>` and `v/<name>`, float32. */
 export function initialMoments(parameters: SpecTree): HostTree {
@@ -38,27 +45,6 @@ export function optimizerScalars(options: ResolvedOptimizerOptions, learningRate
     stepSize: scalar(learningRate / (1 - options.beta1 ** t)),
     rootCorrection: scalar(1 / Math.sqrt(1 - options.beta2 ** t)),
     decay: scalar(options.kind === 'adamw' ? learningRate * options.weightDecay : 0),
-  };
-}
-
-/** Arguments of `applyOptimizer`. */
-export interface OptimizerStep {
-  /** Trained parameters by name. */
-  readonly parameters: TensorTree;
-  /** Their gradients, under the same names. */
-  readonly gradients: TensorTree;
-  /** `m/<name>` and `v/<name>`. */
-  readonly moments: TensorTree;
-  /** From `optimizerScalars`. */
-  readonly scalars: TensorTree;
-  /** A scalar that must be finite too: the loss. */
-  readonly loss?: Tensor;
-  /** The moving average of the weights, to be moved towards the new parameters. */
-  readonly average?: {
-    /** Under the names of the parameters. */
-    readonly weights: TensorTree;
-    /** float32 scalar: 1 - decay; 0 keeps the average bit for bit. */
-    readonly rate: Tensor;
   };
 }
 

@@ -4,8 +4,28 @@ import type { Scalar, Tensor } from '@tensorflow/tfjs-core';
 import { adamUpdate } from '../ops/adam-update.js';
 import { globalNorm } from '../ops/global-norm.js';
 import type { TensorTree } from '../tensors/tensors.js';
-import type { OptimizerStep } from './optimizer.js';
 import type { NonFinitePolicy, ResolvedOptimizerOptions } from './optimizer-options.js';
+
+/** Arguments of `applyOptimizer`. */
+export interface OptimizerStep {
+  /** Trained parameters by name. */
+  readonly parameters: TensorTree;
+  /** Their gradients, under the same names. */
+  readonly gradients: TensorTree;
+  /** `m/<name>` and `v/<name>`. */
+  readonly moments: TensorTree;
+  /** From `optimizerScalars`. */
+  readonly scalars: TensorTree;
+  /** A scalar that must be finite too: the loss. */
+  readonly loss?: Tensor;
+  /** The moving average of the weights, to be moved towards the new parameters. */
+  readonly average?: {
+    /** Under the names of the parameters. */
+    readonly weights: TensorTree;
+    /** float32 scalar: 1 - decay; 0 keeps the average bit for bit. */
+    readonly rate: Tensor;
+  };
+}
 
 /** What an update does to every parameter alike; it follows from all gradients together. */
 export interface UpdateDecision {
