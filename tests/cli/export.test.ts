@@ -226,7 +226,11 @@ assert all(torch.equal(before[k], after[k]) and before[k].dtype == after[k].dtyp
     expect(await fails(['export', 'mnist', '--to', 'pytorch', '--batch', '3'])).toMatch(
       /--batch has no effect with --to pytorch/,
     );
-    expect(await fails(['export', 'mnist', '--set', 'distill.numSteps=3'])).toMatch(/has no effect on `dimo export`/);
+    expect(await fails(['export', 'mnist', '--set', 'distill.numSteps=3'])).toMatch(
+      /has no effect on `dimo export --to onnx`/,
+    );
+    for (const flags of [['--set', 'sample.temperature=0.5'], ['--operators', 'microsoft'], ['--weights-file']])
+      expect(await fails(['export', 'mnist', '--to', 'pytorch', ...flags])).toMatch(/has no effect .*--to pytorch/);
     await mkdir(at('full'));
     await writeFile(at('full', 'x'), '');
     expect(await fails(['export', 'mnist', '--out', at('full')])).toMatch(/holds other files/);

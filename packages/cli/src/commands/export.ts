@@ -3,7 +3,7 @@ import {
   DimoError,
   OptionError,
   prepareTeacher,
-  writeSafetensors,
+  streamSafetensors,
   type HostTree,
   type LoadedGenerator,
   type TeacherDefinition,
@@ -44,11 +44,15 @@ export interface ExportArguments {
 
 /** Keys of the configuration that are part of an exported generator. */
 const readKeys = /^(?:sample\.(?:temperature|embeddingNoise|topK|topP)|engine(?:\..*)?|plugins)$/;
+/** Of those, what weights alone depend on. */
+const readForWeights = /^plugins$/;
 
 /** Exports a model and prints what was written. */
 export async function exportModel(args: ExportArguments): Promise<number> {
-  const idle = args.typed.settings.find(({ path }) => !readKeys.test(path));
-  if (idle) throw new OptionError(`${idle.where} has no effect on \`dimo export\``, { hint: 'leave it out' });
+  const read = args.to === 'onnx' ? readKeys : readForWeights;
+  const idle = args.typed.settings.find(({ path }) => !read.test(path));
+  if (idle)
+    throw new OptionError(`${idle.where} has no effect on \`dimo export --to ${args.to}\``, { hint: 'leave it out' });
   const batch = readBatch(args.batch);
   const project = await openProject(args.typed, { kinds: ['engines', 'teachers'], onlyEffective: false });
   const out = args.out ?? join('exported', shortName(args.model));
@@ -58,6 +62,7 @@ export async function exportModel(args: ExportArguments): Promise<number> {
     const idleOptions = {
       '--batch': args.batch,
       '--weights-file': args.isWeightsFile || undefined,
+      '--operators': args.operators === 'standard' ? undefined : args.operators,
       prompts: args.prompts[0],
     };
     for (const [name, value] of Object.entries(idleOptions))
@@ -125,7 +130,7 @@ async function writeWeights(
     const name = to === 'safetensors' ? `${stem}.safetensors` : stem === 'model' ? 'pytorch_model.bin' : `${stem}.bin`;
     const path = join(out, name);
     if (to === 'pytorch') await writeTorchFile(path, tensors, float);
-    else await writeFileAtomically(path, writeSafetensors(tensors, { metadata: { format: 'pt' }, float }));
+    else await writeFileAtomically(path, streamSafetensors(tensors, { metadata: { format: 'pt' }, float }));
     written.push(name);
   }
   return written;

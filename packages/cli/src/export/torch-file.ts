@@ -1,9 +1,7 @@
 /** Writes state dicts as `torch.save` does: `torch.load(path, weights_only=True)` reads them, PyTorch 1.6 and later. */
 import { float16BitsOf, sizeOf, type HostTensor, type HostTree } from '@dimo/core';
-import { createWriteStream } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
-import { pipeline } from 'node:stream/promises';
 import { ZipFile } from 'yazl';
+import { writeFileAtomically } from '../run/folder.js';
 
 /** Type of float32 tensors in the file. */
 export type StoredFloat = 'F32' | 'F16';
@@ -31,17 +29,11 @@ export async function writeTorchFile(path: string, weights: HostTree, float: Sto
   add('byteorder', new TextEncoder().encode('little'));
   for (const [index, name] of names.entries()) add(`data/${index}`, elementsOf(name, weights[name]!, float));
   add('version', new TextEncoder().encode('3\n'));
-  zip.end();
-  const unfinished = `${path}.${process.pid}.tmp`;
-  try {
-    await pipeline(zip.outputStream, createWriteStream(unfinished));
-    const file = await open(unfinished, 'r+');
-    await file.sync().finally(() => file.close());
-    await rename(unfinished, path);
-  } catch (error) {
-    await rm(unfinished, { force: true });
-    throw error;
-  }
+  const length = await new Promise<number>((resolve) =>
+    zip.end({ forceZip64Format: false, comment: '' }, (...[size]: number[]) => resolve(size!)),
+  );
+  // Read once.
+  await writeFileAtomically(path, { length, parts: () => zip.outputStream as AsyncIterable<Uint8Array> });
 }
 
 type Storage = 'FloatStorage' | 'HalfStorage' | 'IntStorage' | 'BoolStorage';
