@@ -19,13 +19,13 @@ import {
   type Distillation,
   type DistillationExtras,
   type DistillationOptions,
-  type DistillationPhase,
   type HostTree,
   type PhaseDraws,
   type RankExchange,
   type Teacher,
   type TensorTree,
 } from '../index.js';
+import type { DistillationPhase } from './draws.js';
 import { localRanks } from '../testing/local-ranks.js';
 import { tinyTeacher } from '../testing/tiny-model.js';
 import { auxiliaryGradients, generatorGradients } from './dimo-step.js';

@@ -8,7 +8,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor3D } from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { randomStream, tokenDivergence, type TokenDivergenceAttributes } from '../index.js';
+import { randomStream, tokenDivergence } from '../index.js';
+import type { TokenDivergenceAttributes } from '../ops/index.js';
 import { divergenceBeta } from './divergence.js';
 
 const [batch, length, numLogits] = [2, 3, 5] as const;

@@ -16,10 +16,10 @@ import {
   randomStream,
   scaledTensor,
   type DistillationOptions,
-  type DistillationPhase,
   type PhaseDraws,
   type Teacher,
 } from '../index.js';
+import type { DistillationPhase } from './draws.js';
 import { linearModel, linearTeacher } from '../testing/linear-model.js';
 import { referenceMask, referenceStream } from '../testing/reference-random.js';
 import { drawRecipeOf } from '../ops/drawn-tensor.js';

@@ -12,10 +12,10 @@ import {
   phaseInputs,
   randomStream,
   type DistillationOptions,
-  type DistillationPhase,
   type HostTree,
   type TensorTree,
 } from '../index.js';
+import type { DistillationPhase } from './draws.js';
 import { linearLogits, linearModel, linearTeacher } from '../testing/linear-model.js';
 import { drawingProbabilities, invertCdf, softmax } from '../testing/reference-sampling.js';
 import { auxiliaryGradients, generatorGradients } from './dimo-step.js';

@@ -17,9 +17,9 @@ import {
   type DistillationExtras,
   type DistillationOptions,
   type HostTree,
-  type LearningRateSchedule,
   type TrainingProgram,
 } from '../index.js';
+import type { LearningRateSchedule } from '../model/schedule.js';
 import { linearModel, linearTeacher } from '../testing/linear-model.js';
 import { expectNumbers, numbersOf } from '../testing/numbers.js';
 import { normOf, referenceNetwork, referenceUpdate, type Numbers } from '../testing/reference-optimizer.js';

@@ -4,16 +4,8 @@
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  chooseMasked,
-  embeddingRms,
-  float32,
-  initialTokens,
-  int32,
-  maskTokens,
-  randomStream,
-  scheduledMask,
-} from '../index.js';
+import { embeddingRms, float32, initialTokens, int32, maskTokens, randomStream, scheduledMask } from '../index.js';
+import { chooseMasked } from './masking.js';
 import { tinyModel } from '../testing/tiny-model.js';
 import { initialMaskRatio, resolveTokenInit } from '../sampling/token-init.js';
 import { numMasked } from './masking.js';

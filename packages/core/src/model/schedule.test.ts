@@ -5,14 +5,8 @@
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  embeddingNoiseScale,
-  learningRateFactor,
-  maskRatioAt,
-  maskRatioSchedules,
-  movingAverageDecay,
-  tokensPerStep,
-} from '../index.js';
+import { embeddingNoiseScale, learningRateFactor, maskRatioAt, movingAverageDecay, tokensPerStep } from '../index.js';
+import { maskRatioSchedules } from './schedule.js';
 import { roundHalfEven, unmaskingSchedules } from './schedule.js';
 import { standardNormalDistribution, truncatedNormalQuantile } from '../random/truncated-normal.js';
 

@@ -2,6 +2,7 @@
 import { describe, it } from 'vitest';
 import * as core from '../index.js';
 import { float32, type HostTensor } from '../index.js';
+import { chooseMasked } from '../model/masking.js';
 import { truncatedNormalQuantile } from '../random/truncated-normal.js';
 import { resolveTokenInit } from '../sampling/token-init.js';
 import { any, each, expectRefusal, noCounts, type Refusal } from './refusals.js';
@@ -67,8 +68,8 @@ const refused = [
     ],
     (init) => resolveTokenInit(any(init)),
   ),
-  ...each('mask positions', [[-1], [7], [NaN], [1.5]], (counts) => core.chooseMasked(float32([1, 6]), counts)),
-  ...each('uniforms to mask by', [float32([6]), spoilt(float32([1, 6]), NaN)], (u) => core.chooseMasked(u, [2])),
+  ...each('mask positions', [[-1], [7], [NaN], [1.5]], (counts) => chooseMasked(float32([1, 6]), counts)),
+  ...each('uniforms to mask by', [float32([6]), spoilt(float32([1, 6]), NaN)], (u) => chooseMasked(u, [2])),
   ...each('rows of', [{}, null, { a: float32([]) }, { a: float32([2]), b: float32([3]) }], (tree) =>
     core.numRows(any(tree)),
   ),

@@ -16,9 +16,9 @@ import {
   type DistillationOptions,
   type HostTree,
   type Phase,
-  type PhaseProgramOptions,
   type Teacher,
 } from '../index.js';
+import type { PhaseProgramOptions } from './phase-program.js';
 import { localRanks } from '../testing/local-ranks.js';
 import { tinyTeacher } from '../testing/tiny-model.js';
 

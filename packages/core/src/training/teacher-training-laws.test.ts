@@ -19,13 +19,13 @@ import {
   subtree,
   teacherTrainingProgram,
   type HostTree,
-  type LearningRateSchedule,
   type PhaseInputs,
   type TeacherTrainingOptions,
   type TensorTree,
   type TrainingProgram,
-  type TrainingSequences,
 } from '../index.js';
+import type { TrainingSequences } from './teacher-training.js';
+import type { LearningRateSchedule } from '../model/schedule.js';
 import { linearModel, linearTeacher } from '../testing/linear-model.js';
 import { expectNumbers, numbersOf } from '../testing/numbers.js';
 import { normOf, referenceNetwork, referenceUpdate } from '../testing/reference-optimizer.js';

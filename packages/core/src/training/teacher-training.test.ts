@@ -1,14 +1,8 @@
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
-import {
-  eagerEngine,
-  int32,
-  randomStream,
-  runTraining,
-  teacherTrainingProgram,
-  type TrainingSequences,
-} from '../index.js';
+import { eagerEngine, int32, randomStream, runTraining, teacherTrainingProgram } from '../index.js';
+import type { TrainingSequences } from './teacher-training.js';
 import { tinyTeacher } from '../testing/tiny-model.js';
 
 /** Sequences that the label determines: token = (label + position) mod 4, so the loss can fall to the smoothing. */
