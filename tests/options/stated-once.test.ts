@@ -159,7 +159,7 @@ function sources(folder: string): string[] {
 /** Defaults of what has the name of an option and is another thing: file and text. */
 const others: readonly (readonly [file: string, text: string, why: string])[] = [
   ['packages/backend-node/src/hub/download.ts', 'kind', 'how a transfer failed'],
-  ['packages/backend-node/src/hub/request.ts', 'kind', 'how a transfer failed'],
+  ['packages/backend-node/src/hub/transfer-failure.ts', 'kind', 'how a transfer failed'],
   ['packages/core/src/conformance/op-cases.ts', 'scale = 1', 'of random numbers for a check'],
   ['packages/core/src/conformance/teacher.ts', 'count = 3', 'of conditions for a check'],
   ['packages/core/src/ops/attention.ts', 'scale', 'of the scores of an op'],

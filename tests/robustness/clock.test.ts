@@ -111,7 +111,7 @@ describe('the clock', { timeout: 300_000 }, () => {
   const allowed: Readonly<Record<string, RegExp>> = {
     'backend-node/src/storage/run-lock.ts':
       /since: new Date\(\)\.toISOString\(\)|Date\.now\(\) - Date\.parse\(owner\.since\)/,
-    'backend-node/src/hub/request.ts': /retry-after|Date\.parse|Date\.now/,
+    'backend-node/src/hub/status.ts': /retry-after|Date\.parse|Date\.now/,
     // The age of a measurement of an earlier process; after a jump of the clock it is measured again.
     'core/src/engine/engine-choice.ts': /answer\.time|time: Date\.now\(\)/,
     'cli/src/run/tensorboard.ts': /Date\.now\(\) \/ 1000/,

@@ -1,10 +1,15 @@
 /**
- * GET requests to a hub: redirects followed by hand, so that the token stays with the hub; nothing waits for ever; what
+ * Requests to a hub: redirects followed by hand, so that the token stays with the hub; nothing waits for ever; what
  * may pass by itself is tried again.
  */
-import { DimoError, escapeText, OptionError } from '@dimo/core';
+import { DimoError, escapeText } from '@dimo/core';
 import { setTimeout as wait } from 'node:timers/promises';
+import { describeProxy, fetchThrough } from './proxy.js';
 import type { HubSettings } from './settings.js';
+import { checkStatus } from './status.js';
+import { TransferFailure } from './transfer-failure.js';
+
+export { TransferFailure };
 
 /** More redirects than this are a circle. */
 const maximumRedirects = 8;
@@ -15,21 +20,6 @@ const unreachable =
 
 /** A server that asks for a longer pause is not waited for. */
 const longestPauseMilliseconds = 120_000;
-
-/** An attempt failed that is worth repeating. */
-export class TransferFailure extends Error {
-  constructor(
-    message: string,
-    /** `interrupted` passes in time; `wrong` (not what was promised) and `unreachable` get one more attempt. */
-    readonly kind: 'interrupted' | 'wrong' | 'unreachable' = 'interrupted',
-    /** Pause that the server asked for. */
-    readonly pauseMilliseconds?: number,
-    cause?: unknown,
-  ) {
-    super(message, cause === undefined ? undefined : { cause });
-    this.name = 'TransferFailure';
-  }
-}
 
 /** One attempt at a request. */
 export interface Attempt {
@@ -47,7 +37,21 @@ export interface RequestOptions {
   readonly settings: HubSettings;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal | undefined;
+  /** What is sent; without it the request is a GET. */
+  readonly send?: RequestBody;
 }
+
+/** What a request sends. */
+export interface RequestBody {
+  readonly method: 'POST' | 'PUT';
+  /** Bytes of the content. */
+  readonly length: number;
+  /** Gives the content from its beginning: called once for each address that it is sent to. */
+  content(): AsyncIterable<Uint8Array>;
+}
+
+/** A server that has been sent much needs time before it answers. */
+const slowerAnswers = 4;
 
 /**
  * Makes one request, follows redirects, and gives the answer to `use`. The connection is closed when `use` returns.
@@ -57,26 +61,22 @@ export interface RequestOptions {
  */
 export async function request<T>(
   address: URL,
-  { settings, headers = {}, signal }: RequestOptions,
+  { settings, headers = {}, signal, send }: RequestOptions,
   use: (attempt: Attempt) => Promise<T>,
 ): Promise<T> {
   const controller = new AbortController();
-  const watchdog = createWatchdog(settings.stallMilliseconds, () => controller.abort());
+  const patience = settings.stallMilliseconds * (send ? slowerAnswers : 1);
+  const watchdog = createWatchdog(patience, () => controller.abort());
   const stop = (): void => controller.abort();
   if (signal?.aborted) throw cancelled();
   signal?.addEventListener('abort', stop);
-  const failed = (error: unknown, place: string): unknown => {
+  const failed = (error: unknown, url: URL): unknown => {
     if (signal?.aborted) return cancelled();
     if (error instanceof TransferFailure || DimoError.isInstance(error)) return error;
-    if (watchdog.barked())
-      return new TransferFailure(`${place} sent nothing for ${settings.stallMilliseconds / 1000} s`);
-    const reason = reasonOf(error);
-    return new TransferFailure(
-      `${place}: ${reason}`,
-      unreachable.test(reason) ? 'unreachable' : 'interrupted',
-      undefined,
-      error,
-    );
+    const proxy = describeProxy(url, settings.proxies);
+    const place = `${placeOf(url)}${proxy === undefined ? '' : ` (${proxy})`}`;
+    if (watchdog.barked()) return new TransferFailure(`${place} sent nothing for ${patience / 1000} s`);
+    return failureOf(error, place);
   };
   try {
     let url = address;
@@ -85,30 +85,41 @@ export async function request<T>(
       const place = placeOf(url);
       let response: Response;
       try {
-        response = await fetch(url, {
+        response = await fetchThrough(settings.proxies, url, {
           redirect: 'manual',
+          ...(send ? { method: send.method, body: fed(send.content(), watchdog) as never, duplex: 'half' } : {}),
           signal: controller.signal,
           headers: {
             'user-agent': 'dimo',
             'accept-encoding': 'identity',
             ...headers,
+            // Stores take no content of unknown length.
+            ...(send ? { 'content-length': String(send.length) } : {}),
             ...(settings.token !== undefined && isSameHost(url, settings.endpoint)
               ? { authorization: `Bearer ${settings.token}` }
               : {}),
           },
         });
       } catch (error) {
-        throw failed(error, place);
+        throw failed(error, url);
       }
       watchdog.feed();
       hubHeaders ??= response.headers;
       const location = response.status >= 300 && response.status < 400 ? response.headers.get('location') : null;
       if (location !== null) {
         await response.body?.cancel();
-        url = redirected(location, url);
+        const next = safeAddress(location, url);
+        if (send) checkWriteRedirect(response.status, url, next, settings);
+        url = next;
         continue;
       }
-      checkStatus(response, place, settings);
+      await checkStatus({
+        response,
+        place,
+        settings,
+        isWrite: send !== undefined,
+        isHub: isSameHost(url, settings.endpoint),
+      });
       return await use({
         response,
         hubHeaders,
@@ -122,7 +133,7 @@ export async function request<T>(
               watchdog.feed();
             }
           } catch (error) {
-            throw failed(error, place);
+            throw failed(error, url);
           }
         },
       });
@@ -186,43 +197,8 @@ function cancelled(): DimoError {
   return new DimoError('cancelled', 'the transfer was stopped', { hint: 'run the same command again to continue it' });
 }
 
-function checkStatus(response: Response, place: string, { token }: HubSettings): void {
-  const { status } = response;
-  if (status === 200 || status === 206 || status === 416) {
-    const encoding = response.headers.get('content-encoding') ?? 'identity';
-    if (encoding !== 'identity' && encoding !== '')
-      throw new TransferFailure(
-        `${place}: sent as ${escapeText(encoding, 40)} although plain bytes were asked for`,
-        'wrong',
-      );
-    return;
-  }
-  const said = response.headers.get('x-error-message');
-  // A server may repeat what it was sent.
-  const reason =
-    said === null ? '' : `: ${escapeText(token === undefined ? said : said.replaceAll(token, '***'), 200)}`;
-  const message = `${place}: status ${status}${reason}`;
-  if (status === 401 || status === 403)
-    throw new OptionError(message, {
-      hint:
-        token === undefined
-          ? 'the repository is private, gated or does not exist; set HF_TOKEN to a token that may read it'
-          : 'the token may not read this repository, or its terms were not accepted on the web page',
-    });
-  if (status === 404) throw new OptionError(message, { hint: 'check the names of owner, repository and revision' });
-  if (status === 408 || status === 425 || status === 429 || status >= 500)
-    throw new TransferFailure(message, 'interrupted', pauseOf(response.headers.get('retry-after')));
-  throw new DimoError('network', message, { hint: 'check HF_ENDPOINT; this is not what a hub answers' });
-}
-
-/** Milliseconds of a Retry-After header: seconds or a date. */
-function pauseOf(value: string | null): number | undefined {
-  if (value === null) return undefined;
-  const milliseconds = /^[0-9]{1,9}$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
-  return Number.isFinite(milliseconds) ? Math.max(0, milliseconds) : undefined;
-}
-
-function redirected(location: string, from: URL): URL {
+/** An address that a server names. @throws DimoError with code `network` if nothing may be sent or asked there */
+export function safeAddress(location: string, from: URL): URL {
   const refuse = (why: string): DimoError =>
     new DimoError('network', `${placeOf(from)} redirects ${why}`, { hint: 'check HF_ENDPOINT and proxies' });
   let to: URL;
@@ -237,11 +213,49 @@ function redirected(location: string, from: URL): URL {
   return to;
 }
 
+/** What is meant for the hub goes to no other host; stores may send to one another. */
+function checkWriteRedirect(status: number, from: URL, to: URL, { endpoint }: HubSettings): void {
+  const isKept = status === 307 || status === 308;
+  if (isKept && (isSameHost(to, endpoint) || !isSameHost(from, endpoint))) return;
+  throw new DimoError('network', `${placeOf(from)} redirects what is sent to ${placeOf(to)} (status ${status})`, {
+    hint: 'nothing is sent there; if the hub has moved, set HF_ENDPOINT to its new address',
+  });
+}
+
+/** The content; each part shows that the server still takes it. */
+async function* fed(content: AsyncIterable<Uint8Array>, watchdog: Watchdog): AsyncGenerator<Uint8Array> {
+  for await (const part of content) {
+    watchdog.feed();
+    yield part;
+  }
+  watchdog.feed();
+}
+
+function failureOf(error: unknown, place: string): unknown {
+  for (let current: unknown = error; current instanceof Error; current = current.cause) {
+    // A file that cannot be read is not the network's fault.
+    if (DimoError.isInstance(current)) return current;
+    const status = /^Proxy response \(([0-9]{3})\)/.exec(current.message)?.[1];
+    if (status !== undefined)
+      return new DimoError('network', `${place}: the proxy refuses the connection with status ${status}`, {
+        hint:
+          status === '407'
+            ? 'it wants a name and password: HTTPS_PROXY=http://user:password@host:port'
+            : 'check HTTPS_PROXY; name the host in NO_PROXY to ask it directly',
+        cause: error,
+      });
+  }
+  const reason = reasonOf(error);
+  const kind = unreachable.test(reason) ? 'unreachable' : 'interrupted';
+  return new TransferFailure(`${place}: ${reason}`, kind, undefined, error);
+}
+
 function isSameHost(url: URL, endpoint: string): boolean {
   return url.origin === new URL(endpoint).origin;
 }
 
-function placeOf(url: URL): string {
+/** Origin and path: a query may hold signatures. */
+export function placeOf(url: URL): string {
   return escapeText(`${url.origin}${url.pathname}`, 300);
 }
 
@@ -255,7 +269,13 @@ function reasonOf(error: unknown): string {
   return 'the connection failed';
 }
 
-function createWatchdog(milliseconds: number, bark: () => void): { feed(): void; stop(): void; barked(): boolean } {
+interface Watchdog {
+  feed(): void;
+  stop(): void;
+  barked(): boolean;
+}
+
+function createWatchdog(milliseconds: number, bark: () => void): Watchdog {
   let hasBarked = false;
   let timer: NodeJS.Timeout | undefined;
   const stop = (): void => clearTimeout(timer);

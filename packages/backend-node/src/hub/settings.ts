@@ -3,6 +3,8 @@ import { OptionError } from '@dimo/core';
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { isLoopback } from './loopback.js';
+import { proxySettings, type ProxySettings } from './proxy.js';
 
 /** How to reach a hub. */
 export interface HubSettings {
@@ -14,6 +16,8 @@ export interface HubSettings {
   readonly cacheFolder: string;
   /** No request is made: everything must be in the cache. */
   readonly offline: boolean;
+  /** Proxies that requests to other machines go through. @default none */
+  readonly proxies?: ProxySettings | undefined;
   /** A connection that brings nothing for so long is cut and made again. */
   readonly stallMilliseconds: number;
   /** Attempts in a row that may fail without progress, per request. */
@@ -26,9 +30,9 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * Reads HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH, HF_HOME, HF_HUB_CACHE, XDG_CACHE_HOME, HF_HUB_OFFLINE,
- * HF_HUB_DISABLE_IMPLICIT_TOKEN and HF_HUB_DOWNLOAD_TIMEOUT (seconds).
+ * HF_HUB_DISABLE_IMPLICIT_TOKEN, HF_HUB_DOWNLOAD_TIMEOUT (seconds), HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
  *
- * @throws OptionError if the endpoint is no web address, or a token would travel unencrypted.
+ * @throws OptionError if the endpoint or a proxy is no web address, or a token would travel unencrypted.
  */
 export function hubSettings(environment: Environment = process.env, overrides: Partial<HubSettings> = {}): HubSettings {
   const read = (name: string): string | undefined => environment[name]?.trim() || undefined;
@@ -47,6 +51,7 @@ export function hubSettings(environment: Environment = process.env, overrides: P
       expandHome(read('HF_HUB_CACHE')) ?? expandHome(read('HUGGINGFACE_HUB_CACHE')) ?? join(home, 'hub'),
     ),
     offline: isTrue(read('HF_HUB_OFFLINE') ?? read('TRANSFORMERS_OFFLINE')),
+    proxies: proxySettings(environment),
     stallMilliseconds: seconds > 0 && seconds < 1e6 ? seconds * 1000 : 30_000,
     maximumFailures: 5,
     backoffMilliseconds: 1000,
@@ -78,10 +83,6 @@ function checkEndpoint(text: string, hasToken: boolean): string {
       hint: 'use https://, or unset HF_TOKEN and set HF_HUB_DISABLE_IMPLICIT_TOKEN=1',
     });
   return url.href.replace(/\/+$/, '');
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '[::1]' || /^127(?:\.[0-9]{1,3}){3}$/.test(host);
 }
 
 function storedToken(path: string): string | undefined {
