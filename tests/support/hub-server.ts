@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 
 /** A request as the servers saw it. */
@@ -75,14 +76,26 @@ export interface HubServer {
 /** A commit of the right form. */
 export const testCommit = 'c0ffee'.repeat(6) + 'c0ff';
 
+/** A name other than that of this machine, and with a certificate HTTPS. */
+export interface HubName {
+  readonly host: string;
+  readonly certificate?: { readonly key: string; readonly cert: string };
+}
+
 /** Starts a hub that has the repository `maker/model` at the revision `main`. */
-export async function startHub(content: HubContent): Promise<HubServer> {
+export async function startHub(
+  content: HubContent,
+  { host, certificate }: HubName = { host: '127.0.0.1' },
+): Promise<HubServer> {
+  type Handler = (request: IncomingMessage, response: ServerResponse) => void;
+  const serve = (handler: Handler): Server =>
+    certificate ? createSecureServer(certificate, handler) : createServer(handler);
   const requests: SeenRequest[] = [];
   const sockets = new Set<Socket>();
   let sentBytes = 0;
   const servers: Record<'hub' | 'store', Server> = {
-    hub: createServer((request, response) => handle('hub', request, response)),
-    store: createServer((request, response) => handle('store', request, response)),
+    hub: serve((request, response) => handle('hub', request, response)),
+    store: serve((request, response) => handle('store', request, response)),
   };
   for (const server of Object.values(servers)) {
     server.on('connection', (socket) => {
@@ -91,7 +104,8 @@ export async function startHub(content: HubContent): Promise<HubServer> {
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   }
-  const address = (server: Server): string => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const address = (server: Server): string =>
+    `${certificate ? 'https' : 'http'}://${host}:${(server.address() as AddressInfo).port}`;
 
   function handle(server: 'hub' | 'store', request: IncomingMessage, response: ServerResponse): void {
     const url = new URL(request.url ?? '/', 'http://hub');
