@@ -6,7 +6,8 @@
 import { DimoError, escapeText, isRecord } from '@dimo/core';
 import { checkHubPath, hubPathProblem } from './file-names.js';
 import { formatHubReference, isCommit, type HubReference } from './reference.js';
-import { request, TransferFailure, withRetries, type RequestOptions } from './request.js';
+import type { RequestOptions } from './request.js';
+import { requestJson, type JsonAnswer } from './json-request.js';
 
 /** A file as the hub lists it. */
 export interface HubFile {
@@ -19,12 +20,11 @@ export interface HubFile {
 
 /** Limits of an answer. */
 const maximumFiles = 20_000;
-const maximumAnswerBytes = 32 * 2 ** 20;
 const maximumPages = 200;
 
 /** Address of the JSON interface for a repository. */
-function apiAddress({ settings }: RequestOptions, { owner, repository }: HubReference, rest: string): URL {
-  return new URL(`${settings.endpoint}/api/models/${owner}/${repository}/${rest}`);
+export function apiAddress({ settings }: RequestOptions, { owner, repository }: HubReference, rest?: string): URL {
+  return new URL(`${settings.endpoint}/api/models/${owner}/${repository}${rest === undefined ? '' : `/${rest}`}`);
 }
 
 /** Address of a file's content. */
@@ -41,7 +41,7 @@ export function fileAddress(
 /** The commit that a branch or tag stands for now. @throws OptionError if there is none */
 export async function resolveCommit(reference: HubReference, options: RequestOptions): Promise<string> {
   const address = apiAddress(options, reference, `revision/${encodeURIComponent(reference.revision)}`);
-  const { value } = await getJson(address, options);
+  const { value } = await requestJson(address, options);
   const commit = isRecord(value) ? value['sha'] : undefined;
   if (typeof commit !== 'string' || !isCommit(commit))
     throw wrongAnswer(reference, `names no commit for ${escapeText(reference.revision, 100)}`);
@@ -66,7 +66,7 @@ export async function listHubFiles(
   let address: URL | undefined = apiAddress(options, reference, `tree/${commit}?recursive=true`);
   for (let page = 0; address; page++) {
     if (page >= maximumPages) throw wrongAnswer(reference, 'lists files without end');
-    const { value, next }: JsonAnswer = await getJson(address, options);
+    const { value, next }: JsonAnswer = await requestJson(address, options);
     if (!Array.isArray(value)) throw wrongAnswer(reference, 'gave no list of files');
     for (const entry of value as readonly unknown[]) {
       const file = readEntry(entry, reference);
@@ -108,52 +108,8 @@ function digits(value: unknown, length: number): string | undefined {
   return hex.length === length && /^[0-9a-f]+$/.test(hex) ? hex : undefined;
 }
 
-interface JsonAnswer {
-  readonly value: unknown;
-  /** Next page. */
-  readonly next: URL | undefined;
-}
-
-async function getJson(address: URL, options: RequestOptions): Promise<JsonAnswer> {
-  return withRetries(options.settings, options.signal, () =>
-    request(address, { ...options, headers: { accept: 'application/json' } }, async ({ response, place, chunks }) => {
-      const parts: Uint8Array[] = [];
-      let length = 0;
-      for await (const chunk of chunks()) {
-        parts.push(chunk);
-        length += chunk.length;
-        if (length > maximumAnswerBytes)
-          throw new DimoError('network', `${place}: the answer is longer than ${maximumAnswerBytes} bytes`);
-      }
-      try {
-        const text = new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(parts));
-        return { value: JSON.parse(text) as unknown, next: nextPage(response.headers.get('link'), address, place) };
-      } catch (error) {
-        if (DimoError.isInstance(error)) throw error;
-        throw new TransferFailure(`${place}: the answer is not JSON (${describeType(response)})`, 'wrong');
-      }
-    }),
-  );
-}
-
-/** Address of the next page in a Link header; it must be on the same host. */
-function nextPage(link: string | null, address: URL, place: string): URL | undefined {
-  const target = /<([^<>]*)>\s*;[^,<]*\brel="?next"?/.exec(link ?? '')?.[1];
-  if (target === undefined) return undefined;
-  const next = URL.canParse(target, address.href) ? new URL(target, address) : undefined;
-  if (next?.origin !== address.origin)
-    throw new DimoError('network', `${place}: the next page of the list is on another host`, {
-      hint: 'check HF_ENDPOINT',
-    });
-  return next;
-}
-
-/** The type of an answer in words. */
-export function describeType(response: Response): string {
-  return escapeText(response.headers.get('content-type') ?? 'of no stated type', 80);
-}
-
-function wrongAnswer(reference: HubReference, what: string): DimoError {
+/** The hub's answer makes no sense. */
+export function wrongAnswer(reference: HubReference, what: string): DimoError {
   return new DimoError('network', `${formatHubReference(reference)}: the hub ${what}`, {
     hint: 'check HF_ENDPOINT; this is not what a hub answers',
   });

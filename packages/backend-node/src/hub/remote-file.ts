@@ -2,7 +2,8 @@
 import { DimoError, escapeText, type WeightFile } from '@dimo/core';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileAddress, describeType, type HubFile } from './api.js';
+import { fileAddress, type HubFile } from './api.js';
+import { describeType } from './json-request.js';
 import { blobPath, partialFolder } from './cache.js';
 import type { DownloadContext } from './download.js';
 import { request, TransferFailure, withRetries } from './request.js';

@@ -198,9 +198,9 @@ function cancelled(): DimoError {
 }
 
 /** An address that a server names. @throws DimoError with code `network` if nothing may be sent or asked there */
-export function safeAddress(location: string, from: URL): URL {
+export function safeAddress(location: string, from: URL, does = 'redirects'): URL {
   const refuse = (why: string): DimoError =>
-    new DimoError('network', `${placeOf(from)} redirects ${why}`, { hint: 'check HF_ENDPOINT and proxies' });
+    new DimoError('network', `${placeOf(from)} ${does} ${why}`, { hint: 'check HF_ENDPOINT and proxies' });
   let to: URL;
   try {
     to = new URL(location, from);
