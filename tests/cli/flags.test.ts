@@ -245,6 +245,15 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
       ),
     ),
   },
+  push: {
+    '--plugin': { asIn: 'info' },
+    ...Object.fromEntries(
+      ['--create', '--private', '--message', '--dry-run', '--json', '--quiet'].map((flag): [string, Row] => [
+        flag,
+        seen('push'),
+      ]),
+    ),
+  },
   doctor: {
     '--json': { with: ['--json'] },
     '--no-bench': { seenIn: 'cli/flags.test.ts' },

@@ -1,5 +1,10 @@
-/** Requests through the proxies that the environment names. Their library is loaded only where it names one. */
-import { OptionError } from '@dimo/core';
+/**
+ * Requests, through the proxies that the environment names. The library for that is loaded only where it names one, or
+ * something is sent.
+ */
+import { DimoError, escapeText, OptionError } from '@dimo/core';
+import { Readable } from 'node:stream';
+import type { Dispatcher } from 'undici';
 import { isLoopback } from './loopback.js';
 
 /** Proxies by what they are asked for. */
@@ -47,29 +52,83 @@ export function describeProxy(url: URL, proxies: ProxySettings | undefined): str
   return proxy && `proxy ${proxy.origin}`;
 }
 
-type Fetch = typeof fetch;
-const fetches = new Map<string, Promise<Fetch>>();
+const maximumAnswerBytes = 2 ** 22;
 
-/** `fetch`, through a proxy where one is named. This machine itself is always asked directly. */
-export async function fetchThrough(
-  proxies: ProxySettings | undefined,
-  url: URL,
-  init: RequestInit & { readonly duplex?: 'half' },
-): Promise<Response> {
-  if (!proxies || isLoopback(url.hostname)) return fetch(url, init);
-  const key = JSON.stringify([proxies.https, proxies.http, proxies.none]);
-  let proxied = fetches.get(key);
-  if (!proxied) fetches.set(key, (proxied = proxyingFetch(proxies)));
-  return (await proxied)(url, init);
+/** What is asked or sent; redirects are not followed. */
+export interface PlainRequest {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly signal: AbortSignal;
+  /** What is sent; without it the request is a GET. */
+  readonly send?: { readonly method: 'POST' | 'PUT'; readonly body: AsyncIterable<Uint8Array> } | undefined;
 }
 
-async function proxyingFetch({ https, http, none }: ProxySettings): Promise<Fetch> {
-  // Its own fetch: that of Node may be of a version whose dispatchers are others.
-  const { EnvHttpProxyAgent, fetch: undiciFetch } = await import('undici');
-  const dispatcher = new EnvHttpProxyAgent({
+/**
+ * One request, through a proxy where one is named; this machine itself is always asked directly. What is sent is streamed:
+ * `fetch` would keep a copy of all of it for a redirect.
+ */
+export async function requestThrough(
+  proxies: ProxySettings | undefined,
+  url: URL,
+  { headers, signal, send }: PlainRequest,
+): Promise<Response> {
+  const agent = proxies && !isLoopback(url.hostname) ? agentOf(proxies) : undefined;
+  if (!send) {
+    const init = { headers, signal, redirect: 'manual' } as const;
+    if (!agent) return fetch(url, init);
+    // Its own fetch: that of Node may be of a version whose dispatchers are others.
+    const undici = await import('undici');
+    return (await undici.fetch(url, { ...init, dispatcher: await agent })) as unknown as Response;
+  }
+  const { request } = await import('undici');
+  const answer = await request(url, {
+    ...send,
+    body: Readable.from(send.body, { objectMode: false }),
+    headers,
+    signal,
+    ...(agent ? { dispatcher: await agent } : {}),
+  });
+  const { statusCode, headers: given, body } = answer;
+  const pairs = Object.entries(given).flatMap(([name, value]) =>
+    [value ?? []].flat().map((text): [string, string] => [name, text]),
+  );
+  const content = await shortAnswer(body, url);
+  const hasNone = [204, 205, 304].includes(statusCode);
+  return new Response(hasNone ? null : content, { status: statusCode, headers: pairs });
+}
+
+/** What a server says of something that was sent; never long. */
+async function shortAnswer(
+  body: AsyncIterable<Uint8Array>,
+  { origin, pathname }: URL,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of body) {
+    chunks.push(chunk);
+    length += chunk.length;
+    if (length > maximumAnswerBytes)
+      throw new DimoError('network', `${escapeText(origin + pathname, 300)}: the answer is too long`, {
+        hint: 'check HF_ENDPOINT; this is not what a hub answers',
+      });
+  }
+  return new Uint8Array(Buffer.concat(chunks));
+}
+
+const agents = new Map<string, Promise<Dispatcher>>();
+
+function agentOf(proxies: ProxySettings): Promise<Dispatcher> {
+  const { https, http, none } = proxies;
+  const key = JSON.stringify([https, http, none]);
+  let agent = agents.get(key);
+  if (!agent) agents.set(key, (agent = makeAgent(proxies)));
+  return agent;
+}
+
+async function makeAgent({ https, http, none }: ProxySettings): Promise<Dispatcher> {
+  const { EnvHttpProxyAgent } = await import('undici');
+  return new EnvHttpProxyAgent({
     ...(https ? { httpsProxy: https.href } : {}),
     ...(http ? { httpProxy: http.href } : {}),
     noProxy: none,
   });
-  return ((url: URL, init: object) => undiciFetch(url, { ...init, dispatcher })) as unknown as Fetch;
 }

@@ -4,7 +4,7 @@
  */
 import { DimoError, escapeText } from '@dimo/core';
 import { setTimeout as wait } from 'node:timers/promises';
-import { describeProxy, fetchThrough } from './proxy.js';
+import { describeProxy, requestThrough } from './proxy.js';
 import type { HubSettings } from './settings.js';
 import { checkStatus } from './status.js';
 import { TransferFailure } from './transfer-failure.js';
@@ -85,10 +85,9 @@ export async function request<T>(
       const place = placeOf(url);
       let response: Response;
       try {
-        response = await fetchThrough(settings.proxies, url, {
-          redirect: 'manual',
-          ...(send ? { method: send.method, body: fed(send.content(), watchdog) as never, duplex: 'half' } : {}),
+        response = await requestThrough(settings.proxies, url, {
           signal: controller.signal,
+          ...(send ? { send: { method: send.method, body: fed(send.content(), watchdog) } } : {}),
           headers: {
             'user-agent': 'dimo',
             'accept-encoding': 'identity',

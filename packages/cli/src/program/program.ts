@@ -7,6 +7,7 @@ import { addEval } from '../commands/eval.flags.js';
 import { addExport } from '../commands/export.flags.js';
 import { addImport } from '../commands/import.flags.js';
 import { addInfo } from '../commands/info.flags.js';
+import { addPush } from '../commands/push.flags.js';
 import { addReport } from '../commands/report.flags.js';
 import { addSample } from '../commands/sample.flags.js';
 import { addServe } from '../commands/serve.flags.js';
@@ -50,6 +51,7 @@ export function buildProgram(result: ProgramResult): Command {
   addSample(program, result);
   addImport(program, result);
   addExport(program, result);
+  addPush(program, result);
   addServe(program, result);
   addEval(program, result);
   addReport(program, result);
