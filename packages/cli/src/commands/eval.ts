@@ -1,17 +1,19 @@
 /** `dimo eval`: one table for a teacher at several steps and generators at one. */
-import { OptionError, resolveSampler } from '@dimo/core';
+import { generatorFileNames, OptionError, resolveSampler } from '@dimo/core';
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { evaluationDataset } from '../project/datasets.js';
-import { evaluationFileName, evaluationText, writeEvaluation } from '../evaluation/files.js';
+import { cardFigures, evaluationFileName, evaluationText, writeEvaluation } from '../evaluation/files.js';
 import { checkEvaluation } from '../evaluation/requirements.js';
-import { evaluateModels } from '../evaluation/evaluation.js';
+import { evaluateModels, type Evaluation } from '../evaluation/evaluation.js';
 import { oneStepKeys, refuseTyped } from '../config/ineffective.js';
 import { exitOk } from '../output/failure.js';
 import type { TypedSettings } from '../flags/flags.js';
+import { writeCardFigures } from '../models/model-card-file.js';
 import { findGenerator, findTeacher, type FoundTeacher } from '../models/models.js';
 import { recordedTeacher, type NamedGenerator } from '../models/recorded-teacher.js';
 import { runConfigName } from '../run/folder.js';
+import { partOfRun } from '../run/parts.js';
 import { openEngine, openProject, type Project } from '../project/session.js';
 import { print, printError, printJson } from '../output/terminal.js';
 import { tellUnfinished } from '../run/tell-unfinished.js';
@@ -73,6 +75,7 @@ export async function evaluate(args: EvalArguments): Promise<number> {
     });
     const out = args.out ?? join(runOf(args.models) ?? '.', evaluationFileName);
     await writeEvaluation(out, evaluation, { ...engine.info });
+    for (const note of await putIntoCards(args.models, evaluation, engine.info.name)) if (!args.quiet) printError(note);
     const { rows, pluginRows, notes } = evaluation;
     const classNames = definition?.conditions.classNames;
     if (args.json)
@@ -103,6 +106,19 @@ async function teacherOf(
   const recorded = await recordedTeacher(generators, registry);
   if (!recorded) printError('note: no teacher is measured, because the generators record none; name it with --teacher');
   return recorded;
+}
+
+/** Puts the figures into the model cards of the runs and folders that were measured; gives what was left as it is. */
+async function putIntoCards(models: readonly string[], evaluation: Evaluation, engine: string): Promise<string[]> {
+  const figures = cardFigures(evaluation, engine);
+  const notes: string[] = [];
+  for (const model of figures ? models : []) {
+    const folder = partOfRun(model, 'generator') ?? model;
+    if (!existsSync(join(folder, generatorFileNames.description))) continue;
+    const note = await writeCardFigures(folder, figures!);
+    if (note !== undefined) notes.push(note);
+  }
+  return notes;
 }
 
 /** The run that the only generator belongs to. */

@@ -5,6 +5,7 @@ import { formatTable, type EvaluationRow } from '@dimo/eval';
 import { readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Evaluation, PluginRow } from './evaluation.js';
+import type { CardFigures } from '../models/model-card.js';
 import { formatNumber } from '../run/progress.js';
 import { writeFileAtomically } from '../run/folder.js';
 
@@ -136,6 +137,22 @@ export function evaluationText({ rows, pluginRows, notes }: Pick<Evaluation, 'ro
     notes.join('\n'),
   ];
   return parts.join('\n\n');
+}
+
+/** The figures of a model card; undefined if nothing was measured. */
+export function cardFigures({ rows, pluginRows, notes }: Evaluation, engine: string): CardFigures | undefined {
+  if (rows.length === 0) return pluginRows.length > 0 ? { cells: pluginCells(pluginRows), engine, notes } : undefined;
+  const keys = [...new Set(['count', ...rows.flatMap(Object.keys)])].filter((key) => key !== 'method');
+  const cell = (value: unknown): string =>
+    typeof value !== 'number' ? '–' : Number.isInteger(value) ? String(value) : formatNumber(value);
+  return {
+    cells: [
+      ['method', ...keys],
+      ...rows.map((row) => [row.method, ...keys.map((key) => cell(row[key as keyof EvaluationRow]))]),
+    ],
+    engine,
+    notes,
+  };
 }
 
 /** Measures of plugins as a table: the head and then the rows. */

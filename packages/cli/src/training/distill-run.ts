@@ -32,14 +32,17 @@ import {
   readDistillationPrompts,
   type DistillationConditions,
 } from './distillation-conditions.js';
+import { distilledCard } from './distill-card.js';
 import { configuredDistillation, warmupNote } from './distillation-settings.js';
 import { watchHealth, type FinalSamples, type Health } from '../run/health.js';
+import { writeModelCard } from '../models/model-card-file.js';
 import { findTeacher, type FoundTeacher } from '../models/models.js';
 import { folderInRun, writeFileAtomically } from '../run/folder.js';
 import { runEndOf } from '../run/health-file.js';
 import { checkRunFits } from '../run/run-needs.js';
 import { sharedFileBytes, sharedFolderName, writeSharedFile } from '../run/shared-files.js';
 import { trainRun, type StepTools, type TrainRunResult } from '../run/train-run.js';
+import { printError } from '../output/terminal.js';
 import { conditionsFor, openDecoder } from '@dimo/pipeline';
 import { version } from '../version.js';
 
@@ -49,7 +52,7 @@ export interface DistillTask {
   readonly found: FoundTeacher;
   /** Of the teacher, on the engine; disposed at the end. */
   readonly conditions: DistillationConditions;
-  readonly registry: Pick<PluginRegistry, 'algorithms' | 'samplers' | 'teachers'>;
+  readonly registry: PluginRegistry;
   readonly engine: Engine;
   readonly run: RunFolder;
   readonly resume: boolean;
@@ -263,7 +266,7 @@ async function compileGenerator(
 
 /** Writes the self-contained generator folder: the averaged weights under their original names, and the decoder. */
 async function writeGenerator(
-  { config, found, run, engine }: DistillTask,
+  { config, found, run, engine, registry, quiet }: DistillTask,
   distillation: PreparedDistillation,
   { step, deviceState }: TrainingEnd,
 ): Promise<string> {
@@ -292,6 +295,8 @@ async function writeGenerator(
   });
   const folder = await folderInRun(run.path, generatorFolderName);
   const store = join(dirname(resolve(run.path)), sharedFolderName);
+  const note = await writeModelCard(folder, await distilledCard({ config, found, description, registry }));
+  if (note !== undefined && !quiet) printError(note);
   // The description last: a folder without it is not taken for a generator.
   for (const [name, content] of Object.entries(files).reverse()) {
     const path = join(folder, name);
