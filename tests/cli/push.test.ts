@@ -202,11 +202,11 @@ describe('refusals are told in one paragraph, and nothing is committed', { timeo
   });
 
   it('a wrong token that the hub repeats is not shown', async () => {
-    const { stderr, code } = await trial.dimo(['push', at('model'), target], {
+    const { stderr, code } = await trial.dimo(['push', at('model'), target, '--create'], {
       HF_ENDPOINT: hub.endpoint,
       HF_TOKEN: 'hf_wrongCanary',
     });
-    expect(code).toBe(2);
+    expect([code, stderr]).toEqual([2, expect.stringContaining('Invalid user token Bearer ***')]);
     expect(stderr).not.toMatch(/canary/i);
   });
 
@@ -242,7 +242,8 @@ describe('a stop', { timeout: 60_000 }, () => {
       const running = startDimo(['push', at('model'), target], {
         env: { HF_ENDPOINT: hub.endpoint, HF_TOKEN: token, HF_HOME: at('hf') },
       });
-      while (hub.puts().length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+      while (hub.puts().length === 0 && running.process.exitCode === null)
+        await new Promise((resolve) => setTimeout(resolve, 20));
       running.process.kill('SIGINT');
       const { code, stderr, stdout } = await running.ended;
       expect([code, stderr]).toEqual([130, expect.stringContaining('the transfer was stopped')]);

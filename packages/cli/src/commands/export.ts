@@ -15,6 +15,7 @@ import { onnxFileNames, onnxFiles } from '../export/onnx-files.js';
 import { writeTorchFile, type StoredFloat } from '../export/torch-file.js';
 import { exitOk } from '../output/failure.js';
 import type { TypedSettings } from '../flags/flags.js';
+import { modelOrigin } from '../models/model-card-file.js';
 import { findModel } from '../models/models.js';
 import { writeFileAtomically } from '../run/folder.js';
 import { generatorSettings } from '../models/sampler-asked.js';
@@ -84,6 +85,7 @@ export async function exportModel(args: ExportArguments): Promise<number> {
     batch,
     operators: args.operators,
     isWeightsFile: args.isWeightsFile,
+    origin: await modelOrigin(args.model, project.registry),
     conditions: tensors && { texts, tensors },
   });
   await mkdir(out, { recursive: true });

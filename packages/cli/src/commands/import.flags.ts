@@ -41,6 +41,7 @@ Environment:
   HF_HOME           holds the cache, shared with other tools (default: ~/.cache/huggingface)
   HF_ENDPOINT       another hub or a mirror
   HF_HUB_OFFLINE=1  no request is made
+  HTTPS_PROXY, HTTP_PROXY, NO_PROXY  proxies
 `,
     )
     .action(async (what: string, options: Record<string, unknown>) => {

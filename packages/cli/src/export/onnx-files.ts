@@ -10,6 +10,7 @@ import {
   type LoadedGenerator,
 } from '@dimo/core';
 import { samplingOf, type GeneratorSettings } from '@dimo/pipeline';
+import { cardHead, conditionKind, type ModelCardFacts } from '../models/model-card.js';
 import { version } from '../version.js';
 import type { StoredFloat } from './torch-file.js';
 
@@ -21,6 +22,8 @@ export interface OnnxExport {
   readonly operators: 'standard' | 'microsoft';
   /** Weights in a file beside the model; without it they are inside where they fit. */
   readonly isWeightsFile: boolean;
+  /** Licence and place of the model, for the head that hubs read. */
+  readonly origin: Pick<ModelCardFacts, 'licence' | 'baseModel'>;
   /** Conditions to write beside it, and what they were made from. */
   readonly conditions: { readonly texts: readonly string[]; readonly tensors: HostTree } | undefined;
 }
@@ -96,7 +99,15 @@ function readme(generator: LoadedGenerator, exported: ExportedGenerator, options
     ...(decoder ? [`| \`images\` | float32 [batch, ${decoder.imageShape.join(', ')}] | in [0, 1] |`] : []),
   ];
   const result = decoder ? 'images' : 'tokens';
-  return `# ${description.model}
+  const start = cardHead({
+    ...options.origin,
+    library: 'onnx',
+    isOneStep: true,
+    conditionedBy: conditionKind(definition),
+    imageShape: decoder?.imageShape,
+  });
+  return `${start}
+# ${description.model}
 
 A one-step generator, exported by dimo ${version}: random numbers in, ${decoder ? 'pictures' : 'tokens'} out, one pass.
 Weights are stored as ${options.float}; the batch is ${options.batch === 'dynamic' ? 'of any size' : `of ${options.batch}`}.

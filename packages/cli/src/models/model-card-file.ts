@@ -17,8 +17,8 @@ import { locateModel, presetLocation } from './models.js';
 
 const maximumCardBytes = 2 ** 22;
 
-/** Licence and place of a teacher as far as its own files say them; never an error. */
-export async function teacherOrigin(
+/** Licence and place of a model as far as its own files say them; never an error. */
+export async function modelOrigin(
   name: string,
   registry: PluginRegistry,
 ): Promise<Pick<ModelCardFacts, 'licence' | 'baseModel'>> {

@@ -6,7 +6,7 @@ import { parse } from 'yaml';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadRegistry } from '../project/plugins.js';
 import { cardWithFigures, modelCard, replacedCard, type ModelCardFacts } from './model-card.js';
-import { teacherOrigin, writeCardFigures, writeModelCard } from './model-card-file.js';
+import { modelOrigin, writeCardFigures, writeModelCard } from './model-card-file.js';
 
 const facts: ModelCardFacts = {
   description: {
@@ -169,8 +169,8 @@ describe('in a folder', () => {
       join(folder, 'teacher.json'),
       JSON.stringify({ format: 'dimo-teacher', version: 1, name: 'maskgit', config }),
     );
-    expect(await teacherOrigin(folder, registry)).toEqual({ licence, baseModel: undefined });
-    expect(await teacherOrigin('mnist', registry)).toEqual({ licence: 'apache-2.0', baseModel: undefined });
-    expect(await teacherOrigin('absent', registry)).toEqual({ licence: undefined, baseModel: undefined });
+    expect(await modelOrigin(folder, registry)).toEqual({ licence, baseModel: undefined });
+    expect(await modelOrigin('mnist', registry)).toEqual({ licence: 'apache-2.0', baseModel: undefined });
+    expect(await modelOrigin('absent', registry)).toEqual({ licence: undefined, baseModel: undefined });
   });
 });

@@ -2,7 +2,7 @@
  * The model card of a generator: README.md with the YAML head that hubs read. What comes from strangers (names, settings)
  * is shown as code, so that it is neither markup nor YAML.
  */
-import { escapeText, type LoadedGenerator } from '@dimo/core';
+import { escapeText, type LoadedGenerator, type TeacherDefinition } from '@dimo/core';
 import { createHash } from 'node:crypto';
 import { stringify } from 'yaml';
 
@@ -39,6 +39,37 @@ const seal =
   /\n<!-- written by dimo, ([0-9a-f]{16}): the head above may be edited, what is below it is written anew -->\n$/;
 const head = /^---\n[\s\S]*?\n---\n/;
 
+/** The YAML that hubs read. */
+export function cardHead({
+  licence,
+  baseModel,
+  library,
+  isOneStep,
+  conditionedBy,
+  imageShape,
+}: Omit<ModelCardFacts, 'description' | 'settings'> & {
+  readonly library: string;
+  readonly isOneStep: boolean;
+}): string {
+  const task = conditionedBy === 'text' ? 'text-to-image' : 'unconditional-image-generation';
+  const yaml = stringify({
+    license: licence ?? unknownLicence,
+    library_name: library,
+    ...(imageShape ? { pipeline_tag: task } : {}),
+    tags: ['dimo', 'masked-diffusion', 'distillation', isOneStep ? 'one-step-generation' : 'few-step-generation'],
+    ...(baseModel === undefined ? {} : { base_model: baseModel }),
+  });
+  return `---\n${yaml}---\n`;
+}
+
+/** What conditions a model, as far as that shows. */
+export function conditionKind(
+  definition: Pick<TeacherDefinition, 'conditions' | 'conditionFiles' | 'model' | 'prepareConditions'>,
+): ModelCardFacts['conditionedBy'] {
+  if (definition.conditions.classNames || 'label' in definition.model.condition) return 'class';
+  return definition.conditionFiles || definition.prepareConditions ? 'text' : 'other';
+}
+
 /** The card, before anything was measured. */
 export function modelCard(facts: ModelCardFacts): string {
   const { description, conditionedBy, imageShape, settings, licence, baseModel } = facts;
@@ -57,14 +88,13 @@ export function modelCard(facts: ModelCardFacts): string {
   ];
   const asked = { class: " --classes '0-9'", text: ' "a red ball"', other: '' }[conditionedBy];
   const prompts = { class: "['0', '1']", text: "['a red ball']", other: '[]' }[conditionedBy];
-  const yaml = stringify({
-    license: licence ?? unknownLicence,
-    library_name: 'dimo',
-    ...(imageShape
-      ? { pipeline_tag: conditionedBy === 'text' ? 'text-to-image' : 'unconditional-image-generation' }
-      : {}),
-    tags: ['dimo', 'masked-diffusion', 'distillation', tokenInit ? 'one-step-generation' : 'few-step-generation'],
-    ...(baseModel === undefined ? {} : { base_model: baseModel }),
+  const start = cardHead({
+    licence,
+    baseModel,
+    library: 'dimo',
+    isOneStep: tokenInit !== undefined,
+    conditionedBy,
+    imageShape,
   });
   const body = `
 # ${title(description)}
@@ -112,7 +142,7 @@ ${
     : `That of the teacher, as its own card says: ${code(licence)}.`
 }
 `;
-  return sealed(`---\n${yaml}---\n`, body);
+  return sealed(start, body);
 }
 
 /**

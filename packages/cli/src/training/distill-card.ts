@@ -1,8 +1,8 @@
 /** The model card of a distillation. */
 import type { LoadedGenerator, PluginRegistry } from '@dimo/core';
 import { configSchema, type DimoConfig } from '../config/schema.js';
-import { teacherOrigin } from '../models/model-card-file.js';
-import { modelCard } from '../models/model-card.js';
+import { modelOrigin } from '../models/model-card-file.js';
+import { conditionKind, modelCard } from '../models/model-card.js';
 import type { FoundTeacher } from '../models/models.js';
 
 /** What the card is made of. */
@@ -16,14 +16,12 @@ export interface DistilledModel {
 /** The card, before anything was measured. */
 export async function distilledCard({ config, found, description, registry }: DistilledModel): Promise<string> {
   const { teacher, name } = found;
-  const isText = teacher.conditionFiles !== undefined || teacher.prepareConditions !== undefined;
   return modelCard({
     description,
-    conditionedBy:
-      teacher.conditions.classNames || 'label' in teacher.model.condition ? 'class' : isText ? 'text' : 'other',
+    conditionedBy: conditionKind(teacher),
     imageShape: teacher.decoder?.imageShape,
     settings: changedSettings(config.distill, configSchema.parse({}).distill),
-    ...(await teacherOrigin(name, registry)),
+    ...(await modelOrigin(name, registry)),
   });
 }
 
