@@ -11,9 +11,10 @@ import {
 import { decodeText, escapeText, isRecord, type PluginRegistry, type WeightSource } from '@dimo/core';
 import { existsSync } from 'node:fs';
 import { parse } from 'yaml';
-import { readImport } from './imported-model.js';
+import { resolvePart } from '../run/parts.js';
+import { openSource, readImport } from './imported-model.js';
 import { cardWithFigures, modelCardName, replacedCard, type CardFigures, type ModelCardFacts } from './model-card.js';
-import { locateModel, presetLocation } from './models.js';
+import { presetLocation } from './models.js';
 
 const maximumCardBytes = 2 ** 22;
 
@@ -26,10 +27,12 @@ export async function modelOrigin(
     const preset = presetLocation(name, registry);
     const imported = preset || isHubReference(name) ? undefined : await readImport(name);
     const place = imported?.source ?? name;
-    const source = preset ? folderWeightSource(preset.folder) : (await locateModel(name, registry))?.source;
+    const source = isHubReference(place)
+      ? await openSource(place)
+      : folderWeightSource(preset?.folder ?? (await resolvePart(place, ['generator', 'teacher'])));
     const onHub: HubReference | undefined = isHubReference(place) ? parseHubReference(place) : undefined;
     return {
-      licence: source && (await licenceIn(source)),
+      licence: await licenceIn(source),
       baseModel: onHub && `${onHub.owner}/${onHub.repository}`,
     };
   } catch {

@@ -7,7 +7,9 @@ import {
   deviceTensors,
   drawsVersion,
   sampleMultiStep,
+  recomputeBlocks,
   sampleOneStep,
+  sequenceLength,
   selectTensors,
   specsOf,
   streamGeneratorFiles,
@@ -39,7 +41,7 @@ import { writeModelCard } from '../models/model-card-file.js';
 import { findTeacher, type FoundTeacher } from '../models/models.js';
 import { folderInRun, writeFileAtomically } from '../run/folder.js';
 import { runEndOf } from '../run/health-file.js';
-import { checkRunFits } from '../run/run-needs.js';
+import { checkRunFits, type Recompute } from '../run/run-needs.js';
 import { sharedFileBytes, sharedFolderName, writeSharedFile } from '../run/shared-files.js';
 import { trainRun, type StepTools, type TrainRunResult } from '../run/train-run.js';
 import { printError } from '../output/terminal.js';
@@ -53,6 +55,9 @@ export interface DistillTask {
   /** Of the teacher, on the engine; disposed at the end. */
   readonly conditions: DistillationConditions;
   readonly registry: PluginRegistry;
+  readonly recompute: Recompute;
+  /** The memory of the teacher's weights may move to the device: they are not needed afterwards. @default false */
+  readonly moveState?: boolean;
   readonly engine: Engine;
   readonly run: RunFolder;
   readonly resume: boolean;
@@ -71,7 +76,7 @@ export interface DistillResult extends TrainRunResult {
 export const generatorFolderName = 'generator';
 
 /** What a distillation needs beside a folder. */
-export type DistillInputs = Pick<DistillTask, 'found' | 'conditions' | 'registry'>;
+export type DistillInputs = Pick<DistillTask, 'found' | 'conditions' | 'registry' | 'recompute'>;
 
 /** What a check is told. */
 export interface DistillationCheck {
@@ -80,7 +85,7 @@ export interface DistillationCheck {
   /** Folder of the run, if it is continued. */
   readonly resume?: string | undefined;
   /** Memory of a step by the plan, if that is known. */
-  readonly stepBytes: (config: DimoConfig, found: FoundTeacher) => Promise<number | undefined>;
+  readonly stepBytes: (config: DimoConfig, found: FoundTeacher, recompute: Recompute) => Promise<number | undefined>;
 }
 
 /**
@@ -103,16 +108,18 @@ export async function checkDistillation(
     const conditions = await distillationConditions(config, found.teacher, prompts, engine);
     // Says what is wrong with the settings; the run makes its own.
     const { program, frozen } = configuredDistillation(config, registry, conditions);
-    const warnings = await checkRunFits({
+    const { notes, recompute } = await checkRunFits({
       engine: engine.info.name,
       config,
       state: specsOf(program.initialState()),
       frozen,
       resume,
-      stepBytes: () => stepBytes(config, found),
+      recompute: config.distill.recompute,
+      tokens: config.distill.batchSize * sequenceLength(found.teacher.model.tokenSpace),
+      stepBytes: (how) => stepBytes(config, found, how),
     });
-    warnings.forEach(onNote);
-    return { found, conditions, registry };
+    notes.forEach(onNote);
+    return { found, conditions, registry, recompute };
   };
 }
 
@@ -137,7 +144,8 @@ async function distillWith(given: DistillTask): Promise<DistillResult> {
     const result = await trainRun({
       label: 'distil',
       unit: teacher.decoder ? 'images/s' : 'sequences/s',
-      program: distillation.program as never,
+      program: (task.recompute === 'blocks' ? recomputeBlocks(distillation.program) : distillation.program) as never,
+      moveState: task.moveState ?? false,
       engine,
       run,
       config,
@@ -176,7 +184,13 @@ async function distillWith(given: DistillTask): Promise<DistillResult> {
 
 /** The settings that change the numbers of a run, and what it starts from. */
 async function identityOf(config: DimoConfig, teacher: Teacher): Promise<Record<string, unknown>> {
-  const { sampleEvery: _sampleEvery, maxSkipped: _maxSkipped, prompts: _prompts, ...distill } = config.distill;
+  const {
+    sampleEvery: _sampleEvery,
+    maxSkipped: _maxSkipped,
+    prompts: _prompts,
+    recompute: _recompute,
+    ...distill
+  } = config.distill;
   const weights = await sha256OfContent(streamSafetensors(teacher.weights));
   return { draws: drawsVersion, distill, teacher: { name: teacher.name, config: teacher.config, weights } };
 }
