@@ -201,6 +201,8 @@ assert all(torch.equal(before[k], after[k]) and before[k].dtype == after[k].dtyp
   it('has settings of sampling in the file, and says what was written', async () => {
     const { stdout } = await succeed(['export', 'mnist', '--out', at('a'), '--json']);
     expect(JSON.parse(stdout)).toEqual({ format: 'onnx', written: [at('a', 'model.onnx'), at('a', 'README.md')] });
+    // The licence is that of the model's own card.
+    expect(await readFile(at('a', 'README.md'), 'utf8')).toMatch(/^---\nlicense: apache-2\.0\nlibrary_name: onnx\n/);
     const quiet = await succeed([
       'export',
       'mnist',
