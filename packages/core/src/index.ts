@@ -295,7 +295,9 @@ export {
 } from './plugin/plugin.js';
 export {
   type AssumedSetting,
+  type OfficialDistillation,
   type RecognizedWeights,
+  type TeacherFiles,
   type TeacherPlugin,
   type TeacherPreset,
   type TrainingDataFacts,

@@ -197,7 +197,7 @@ async function generatorFacts(args: InfoArguments, { registry }: Project, folder
   const located = await locateModel(folder, registry);
   const model: ModelToInspect | undefined = located && {
     source: located.source,
-    teacherSource: located.teacherSource,
+    ofTeacher: located.ofTeacher,
     layout: { kind: 'generator', ...(located.teacher ? { teacher: located.teacher } : {}) },
   };
   return {

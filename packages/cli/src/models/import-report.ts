@@ -31,7 +31,8 @@ export function reportImport(
     printError(`the hub gives no hash of ${unchecked.join(', ')}: only the length could be checked`);
   if (json) {
     const facts = { folder, kind: layout.kind, description: layout.description, source: place, bytes, transferred };
-    const found = { parts, assumed: layout.assumed };
+    const { assumed, kindReason } = layout;
+    const found = { parts, assumed, ...(kindReason === undefined ? {} : { kindReason }) };
     printJson({ ...facts, ...found, written: isWritten ? [join(folder, importFileName)] : [] });
     return;
   }
@@ -39,6 +40,10 @@ export function reportImport(
   const size = `${layout.files.length} files, ${formatBytes(bytes)}${downloaded.length > 0 ? `, ${formatBytes(transferred)} fetched now` : ''}`;
   print(`${layout.description}: ${size}`);
   for (const part of parts) for (const line of partLines(part)) print(line);
+  if (layout.kindReason !== undefined)
+    print(
+      `  taken for a ${layout.kind}: ${layout.kindReason}; otherwise: --as ${layout.kind === 'teacher' ? 'generator' : 'teacher'}`,
+    );
   for (const { key, value, reason } of layout.assumed)
     print(`  assumed ${key} = ${JSON.stringify(value)} (${reason}); another value: --set ${key}=...`);
   print(
