@@ -47,7 +47,8 @@ async function importTeacher(...flags: string[]): Promise<string> {
     'MaskGIT_ImageNet_256.pth': trainerFile,
     'VQGAN/last.ckpt': vqganFile,
   });
-  await succeed(['import', published, '--out', at('teacher'), ...flags]);
+  const { stdout } = await succeed(['import', published, '--out', at('teacher'), ...flags]);
+  expect(stdout).toContain(`dimo distill --teacher ${at('teacher')} --set distill.preset=official`);
   return at('teacher');
 }
 
@@ -87,6 +88,7 @@ describe('of MaskGIT', { timeout: 120_000 }, () => {
     const weights = await folder('weights', { 'model.safetensors': writeSafetensors(other) });
     const { stdout } = await succeed(['import', weights, '--teacher', teacher, '--out', at('one-step')]);
     expect(stdout).toMatch(/one-step generator of MaskGIT/);
+    expect(stdout).not.toContain('distill.preset');
     expect(stdout).toMatch(/taken for a generator: model\.safetensors holds a transformer alone.*--as teacher/);
     expect(stdout).toMatch(/assumed tokenInit\.maskRatio = 0\.6 .*official/);
     const { steps, png } = await picture(at('one-step'));

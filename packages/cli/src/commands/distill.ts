@@ -4,6 +4,7 @@ import { defaultModel } from '../models/models.js';
 import type { TrainingFlags } from '../flags/training-flags.js';
 import { shellQuoted } from '../flags/resume-command.js';
 import { findTeacher } from '../models/models.js';
+import { presetSettings } from '../models/distill-preset.js';
 import { exitOk } from '../output/failure.js';
 import { print, printError, printJson } from '../output/terminal.js';
 import { planDistillation, readableDistillationPlan, stepBytes } from '../plan/distill-plan.js';
@@ -29,8 +30,10 @@ async function plan({ typed, resume, json }: DistillFlags): Promise<number> {
   const { config, registry } = await openProject(typed, base === undefined ? {} : { base });
   const found = await findTeacher(config.teacher, registry);
   const planned = await planDistillation({ config, found, registry, resume });
-  if (json) printJson(planned, 2);
-  else print(stringify(readableDistillationPlan(planned)).trimEnd());
+  const settings = presetSettings(config, found.teacher.name, registry);
+  const preset = settings ? { settings } : {};
+  if (json) printJson({ ...preset, ...planned }, 2);
+  else print(stringify({ ...preset, ...readableDistillationPlan(planned) }).trimEnd());
   return exitOk;
 }
 

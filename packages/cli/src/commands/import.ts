@@ -90,7 +90,15 @@ export async function importModel(args: ImportArguments): Promise<number> {
         }),
       );
     }
-    reportImport(args, { model, fetched, inspected, folder: isWritten ? out : args.what, isWritten });
+    const { officialDistillation } = (kind === 'teacher' && teacher && registry.teachers.get(teacher.name)) || {};
+    reportImport(args, {
+      model,
+      fetched,
+      inspected,
+      folder: isWritten ? out : args.what,
+      isWritten,
+      hasOfficialDistillation: officialDistillation !== undefined,
+    });
     return exitOk;
   });
 }

@@ -15,12 +15,14 @@ export interface ImportOutcome {
   /** What to name with `--model` or `--teacher`. */
   readonly folder: string;
   readonly isWritten: boolean;
+  /** For a public teacher: there are settings of an official distillation. */
+  readonly hasOfficialDistillation: boolean;
 }
 
 /** Prints it: what it is, what was left out and assumed, how to use it. */
 export function reportImport(
   { json, quiet }: { readonly json: boolean; readonly quiet: boolean },
-  { model, fetched, inspected, folder, isWritten }: ImportOutcome,
+  { model, fetched, inspected, folder, isWritten, hasOfficialDistillation }: ImportOutcome,
 ): void {
   const { layout, place } = model;
   const { bytes, downloaded } = fetched;
@@ -50,6 +52,8 @@ export function reportImport(
     isWritten ? `${join(folder, importFileName)} names them; the weights stay where they are` : 'usable where it is',
   );
   print(`try: dimo sample --${layout.kind === 'teacher' ? 'teacher' : 'model'} ${folder}`);
+  if (hasOfficialDistillation)
+    print(`as in the official run: dimo distill --teacher ${folder} --set distill.preset=official --plan`);
 }
 
 function partLines({ name, leftOut, unused }: InspectedPart): string[] {

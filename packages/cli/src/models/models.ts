@@ -60,18 +60,22 @@ export async function findTeacher(settings: DimoConfig['teacher'], registry: Plu
   const preset = presetLocation(name, registry);
   if (preset) return { teacher: await preset.plugin.load({}, folderWeightSource(preset.folder)), name };
   const located = await locateModel(name, registry);
-  if (!located)
-    throw new OptionError(
-      `teacher "${name}" is neither a bundled one (${presetNames(registry).join(', ') || 'none'}) nor the folder of a teacher${didYouMeanPath(name, presetNames(registry))}`,
-      {
-        hint: 'name the teacher/ folder of a run, written by `dimo train teacher`, a folder written by `dimo import`, or set teacher.plugin',
-      },
-    );
+  if (!located) throw noTeacherError(name, registry);
   if (located.kind === 'generator')
     throw new OptionError(`"${name}" is a one-step generator, not a teacher`, {
       hint: isRunFolder(name) ? 'name the run of `dimo train teacher`' : 'name it with --model',
     });
   return { teacher: await loadTeacher(located, registry), name };
+}
+
+/** What to say where a name is that of no teacher. */
+export function noTeacherError(name: string, registry: PluginRegistry): OptionError {
+  return new OptionError(
+    `teacher "${name}" is neither a bundled one (${presetNames(registry).join(', ') || 'none'}) nor the folder of a teacher${didYouMeanPath(name, presetNames(registry))}`,
+    {
+      hint: 'name the teacher/ folder of a run, written by `dimo train teacher`, a folder written by `dimo import`, or set teacher.plugin',
+    },
+  );
 }
 
 async function loadTeacher({ source, teacher }: LocatedModel, registry: PluginRegistry): Promise<Teacher> {

@@ -1,6 +1,7 @@
 /** What every working command starts with: the configuration, the plugins it names, an engine. */
 import type { ChosenEngine } from '@dimo/backend-node';
 import { OptionError, type PluginRegistry } from '@dimo/core';
+import { withDistillPreset } from '../models/distill-preset.js';
 import { refuseIneffective } from '../config/ineffective.js';
 import { loadConfig, type LoadedConfig } from '../config/load.js';
 import { didYouMean } from '../config/nearest.js';
@@ -21,6 +22,8 @@ export interface OpenProjectOptions {
   readonly base?: unknown;
   /** Refuse typed settings that the command does not read. @default true */
   readonly onlyEffective?: boolean;
+  /** `distill.preset` counts, for the teacher of the configuration. @default for commands that distil */
+  readonly distilled?: boolean;
 }
 
 /** Loads the configuration and the plugins. @throws OptionError, PluginError */
@@ -30,12 +33,15 @@ export async function openProject(typed: TypedSettings, options: OpenProjectOpti
     settings: typed.settings,
     base: options.base,
   });
-  if (options.onlyEffective !== false) refuseIneffective(loaded, typed.command);
   // A resumed run brings its settings, but which code runs is still the user's own configuration.
   const own = options.base === undefined || typed.file !== undefined ? loaded : await loadConfig({});
   const plugins = [...new Set([...own.config.plugins, ...typed.plugins])];
   const registry = await loadRegistry(plugins, own.projectFolder, options.kinds);
-  return { ...loaded, config: { ...loaded.config, plugins }, registry };
+  // A run that is continued has its settings already.
+  const isDistilled = options.distilled ?? (options.base === undefined && ['distill', 'demo'].includes(typed.command));
+  const project = isDistilled ? await withDistillPreset(loaded, registry) : loaded;
+  if (options.onlyEffective !== false) refuseIneffective(project, typed.command);
+  return { ...project, config: { ...project.config, plugins }, registry };
 }
 
 /**

@@ -173,7 +173,7 @@ async function distillWith(given: DistillTask): Promise<DistillResult> {
 
 /** The settings that change the numbers of a run, and what it starts from. */
 async function identityOf(config: DimoConfig, teacher: Teacher): Promise<Record<string, unknown>> {
-  const { sampleEvery: _sampleEvery, maxSkipped: _maxSkipped, prompts: _prompts, ...distill } = config.distill;
+  const { sampleEvery: _every, maxSkipped: _skipped, prompts: _prompts, preset: _preset, ...distill } = config.distill;
   const weights = await sha256OfContent(streamSafetensors(teacher.weights));
   return { draws: drawsVersion, distill, teacher: { name: teacher.name, config: teacher.config, weights } };
 }

@@ -89,10 +89,10 @@ export async function runTrainingCommand<R extends TrainRunResult, Inputs>(
 function checkResume({ resume, resumeOverride }: TrainingFlags, { typed }: Project): void {
   if (resume === undefined && resumeOverride.length > 0)
     throw new OptionError('--resume-override is for a run that is continued', { hint: 'name the run with --resume' });
-  for (const key of ['run.folder', 'run.name']) {
+  for (const key of ['run.folder', 'run.name', 'distill.preset']) {
     const where = typed.get(key);
     if (resume !== undefined && where !== undefined)
-      throw new OptionError(`${where} has no effect with --resume: ${resume} is continued where it is`, {
+      throw new OptionError(`${where} has no effect with --resume: ${resume} is continued where and as it is`, {
         hint: 'leave it out',
       });
   }
