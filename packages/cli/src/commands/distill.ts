@@ -4,7 +4,7 @@ import { defaultModel } from '../models/models.js';
 import type { TrainingFlags } from '../flags/training-flags.js';
 import { shellQuoted } from '../flags/resume-command.js';
 import { findTeacher } from '../models/models.js';
-import { presetSettings } from '../models/distill-preset.js';
+import { presetSettings, withDistillPreset } from '../models/distill-preset.js';
 import { exitOk } from '../output/failure.js';
 import { print, printError, printJson } from '../output/terminal.js';
 import { planDistillation, readableDistillationPlan, stepBytes } from '../plan/distill-plan.js';
@@ -27,7 +27,7 @@ export function distill(flags: DistillFlags): Promise<number> {
 
 async function plan({ typed, resume, json }: DistillFlags): Promise<number> {
   const base = resume === undefined ? undefined : await readRunConfig(resume);
-  const { config, registry } = await openProject(typed, base === undefined ? {} : { base });
+  const { config, registry } = await openProject(typed, { base, complete: withDistillPreset });
   const found = await findTeacher(config.teacher, registry);
   const planned = await planDistillation({ config, found, registry, resume });
   const settings = presetSettings(config, found.teacher.name, registry);
@@ -40,6 +40,7 @@ async function plan({ typed, resume, json }: DistillFlags): Promise<number> {
 function train(flags: TrainingFlags): Promise<number> {
   return runTrainingCommand<DistillResult, DistillInputs>({
     name: 'distill',
+    complete: withDistillPreset,
     flags,
     fallbackName: ({ config }) =>
       `distill-${(config.teacher.plugin ?? config.teacher.source ?? defaultModel).split(/[/\\]/).filter(Boolean).at(-1)}`,

@@ -50,7 +50,10 @@ export async function info(args: InfoArguments): Promise<number> {
     });
   if (['config', ...lists].includes(args.what) && args.allowNonFinite)
     throw new OptionError(`--allow-nonfinite has no effect on \`dimo info ${args.what}\``, { hint: 'leave it out' });
-  const project = await openProject(args.typed, { onlyEffective: false, distilled: args.what === 'config' });
+  const project = await openProject(args.typed, {
+    onlyEffective: false,
+    ...(args.what === 'config' ? { complete: withDistillPreset } : {}),
+  });
   const { facts, subject } = await describe(args, project);
   if (subject?.tokenInit) refuseTyped(project, severalStepsKeys, 'a generator makes its samples in one step');
   const planned = subject ? await planFacts(subject, project, args) : {};

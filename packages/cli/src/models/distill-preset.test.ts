@@ -12,7 +12,10 @@ const setting = (path: string, text: string) => ({ path, text, where: `--set ${p
 
 async function project(...settings: [path: string, text: string][]) {
   const typed = settings.map(([path, text]) => setting(path, text));
-  return openProject({ command: 'distill', file: undefined, settings: typed, plugins: [] });
+  return openProject(
+    { command: 'distill', file: undefined, settings: typed, plugins: [] },
+    { complete: withDistillPreset },
+  );
 }
 
 describe('distill.preset', () => {
@@ -59,7 +62,7 @@ describe('distill.preset', () => {
   it('of a run that is continued changes nothing of it', async () => {
     const base = { distill: { ...(await project(['distill.numSteps', '9'])).config.distill, preset: 'official' } };
     const typed = { command: 'distill', file: undefined, settings: [], plugins: [] } as const;
-    const { config } = await openProject(typed, { base });
+    const { config } = await openProject(typed, { base, complete: withDistillPreset });
     expect(config.distill).toEqual(base.distill);
   });
 

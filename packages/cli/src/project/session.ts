@@ -1,7 +1,6 @@
 /** What every working command starts with: the configuration, the plugins it names, an engine. */
 import type { ChosenEngine } from '@dimo/backend-node';
 import { OptionError, type PluginRegistry } from '@dimo/core';
-import { withDistillPreset } from '../models/distill-preset.js';
 import { refuseIneffective } from '../config/ineffective.js';
 import { loadConfig, type LoadedConfig } from '../config/load.js';
 import { didYouMean } from '../config/nearest.js';
@@ -22,8 +21,8 @@ export interface OpenProjectOptions {
   readonly base?: unknown;
   /** Refuse typed settings that the command does not read. @default true */
   readonly onlyEffective?: boolean;
-  /** `distill.preset` counts, for the teacher of the configuration. @default for commands that distil */
-  readonly distilled?: boolean;
+  /** Adds what follows from the teacher: `withDistillPreset`, of commands that distil. */
+  readonly complete?: (loaded: LoadedConfig, registry: PluginRegistry) => Promise<LoadedConfig>;
 }
 
 /** Loads the configuration and the plugins. @throws OptionError, PluginError */
@@ -38,8 +37,7 @@ export async function openProject(typed: TypedSettings, options: OpenProjectOpti
   const plugins = [...new Set([...own.config.plugins, ...typed.plugins])];
   const registry = await loadRegistry(plugins, own.projectFolder, options.kinds);
   // A run that is continued has its settings already.
-  const isDistilled = options.distilled ?? (options.base === undefined && ['distill', 'demo'].includes(typed.command));
-  const project = isDistilled ? await withDistillPreset(loaded, registry) : loaded;
+  const project = options.complete && options.base === undefined ? await options.complete(loaded, registry) : loaded;
   if (options.onlyEffective !== false) refuseIneffective(project, typed.command);
   return { ...project, config: { ...project.config, plugins }, registry };
 }
