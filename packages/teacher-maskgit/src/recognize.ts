@@ -18,6 +18,7 @@ import {
 import type { FoundCheckpoint } from '@dimo/core/weight-files';
 import { codebookName, type VqganConfig } from '@dimo/tokenizers';
 import { findTeacherCheckpoints, teacherFileNames } from './files.js';
+import { imagenetClassNames } from './imagenet-classes.js';
 import { imagenet256Config } from './imagenet.js';
 import { recognizedGenerator } from './released-generator.js';
 import { defineMaskgit, maskgitName, type MaskgitConfig } from './teacher-config.js';
@@ -190,8 +191,10 @@ function inferMaskgit(
   otherwise('transformer.heads', officialHeads, 'weights do not show it; every official loader uses 16');
   if (Number.isInteger(side) && side > 1)
     otherwise('transformer.grid', [side, side], `weights show ${numTokens} positions; pictures are usually square`);
-  const sampler = numClasses === 1000 ? imagenet256Config.sampler : undefined;
+  const isImagenet = numClasses === 1000;
+  const sampler = isImagenet ? imagenet256Config.sampler : undefined;
   otherwise('sampler', sampler ?? 'defaults', 'how it is sampled is not in the weights');
+  if (isImagenet) otherwise('classNames', imagenetClassNames, 'a thousand classes, as ImageNet has; null for none');
   for (const [part, { prefix, alternatives, file }] of Object.entries({ transformer, tokenizer }))
     if (alternatives.length > 0)
       assumed.push({
@@ -214,6 +217,7 @@ function inferMaskgit(
         embeddingDeviation: 1,
       },
       tokenizer: { kind: 'vqgan', ...vqganConfigOf(tokenizer.tensors, known['grid'] ?? grid, axis) },
+      ...(isImagenet ? { classNames: imagenetClassNames } : {}),
       ...(sampler ? { sampler } : {}),
     },
   };

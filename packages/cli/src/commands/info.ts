@@ -59,8 +59,17 @@ export async function info(args: InfoArguments): Promise<number> {
   const planned = subject ? await planFacts(subject, project, args) : {};
   const all = { ...facts, ...planned };
   if (args.json) printJson(all, 2);
-  else print(stringify(all).trimEnd());
+  else print(stringify(readable(all)).trimEnd());
   return exitOk;
+}
+
+/** Classes that are listed for people. */
+const shownClasses = 20;
+
+function readable(facts: Record<string, unknown>): Record<string, unknown> {
+  const { classes } = facts;
+  if (!Array.isArray(classes) || classes.length <= shownClasses) return facts;
+  return { ...facts, classes: [...classes.slice(0, shownClasses), `and ${classes.length - shownClasses} more`] };
 }
 
 /** Listed by name, from core and the plugins. */
