@@ -7,8 +7,9 @@ import { folderWeightSource } from '@dimo/backend-node';
 import { existsSync } from 'node:fs';
 import { copyFile, cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { fixtures } from '../parity/fixtures.js';
+import { startHub, type HubServer } from '../support/hub-server.js';
 import { dimoTrial } from '../support/in-process-dimo.js';
 
 const { at, succeed, fails } = dimoTrial();
@@ -190,6 +191,36 @@ describe('of MaskGIT', { timeout: 120_000 }, () => {
     expect(await fails([...command, teacher, '--set', 'tokenInit.maskRatio=2'])).toContain('tokenInit.maskRatio');
     expect(await fails([...command, teacher, '--set', 'nothing=1'])).toContain('no option "nothing"');
     expect(existsSync(at('x'))).toBe(false);
+  });
+});
+
+describe('on a hub', { timeout: 120_000 }, () => {
+  let hub: HubServer | undefined;
+  afterEach(() => hub?.close());
+
+  it('generator and teacher are fetched after all but the numbers is known to be right', async () => {
+    const vqgan = await readTorchStateDict(await readFile(vqganFile));
+    const bytes = (tensors: HostTree): Buffer => Buffer.from(writeSafetensors(tensors));
+    const wider = { ...transformer, pos_emb: float32([1, 26, 64]) };
+    hub = await startHub({
+      files: {
+        'one-step/model.safetensors': bytes(other),
+        'wider/model.safetensors': bytes(wider),
+        'teacher/m.safetensors': bytes(transformer),
+        'teacher/v.safetensors': bytes(vqgan),
+      },
+    });
+    const env = { HF_ENDPOINT: hub.endpoint };
+    const command = (name: string): string[] => {
+      const teacher = ['--teacher', 'hf:maker/model/teacher'];
+      return ['import', `hf:maker/model/${name}`, ...teacher, '--out', at('one-step')];
+    };
+    expect(await fails(command('wider'), env)).toMatch(/was not distilled from the teacher/);
+    const whole = hub.fetches().filter(({ range }) => !/^bytes=\d+-\d+$/.test(range ?? ''));
+    expect(whole.filter(({ file }) => file!.endsWith('.safetensors'))).toEqual([]);
+    await succeed(command('one-step'), env);
+    await hub.close();
+    expect((await picture(at('one-step'))).steps).toBe(1);
   });
 });
 
