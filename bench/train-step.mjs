@@ -8,6 +8,9 @@
  * process runs after the other. `all` stands for the other cases.
  *
  *   node bench/train-step.mjs [case=h128-d4|h256-d6|third|full|all] [rounds=6] [steps=3] [threads=2] [peers=plain,tuned]
+ *     [batch=0] [recompute=none|blocks]
+ *
+ * `batch` is another batch than that of the case; `recompute` is that of our side, as `distill.recompute`.
  *
  * `DIMO_TORCH_PYTHON` names a Python with torch and safetensors; without it only our side runs.
  */
@@ -20,7 +23,15 @@ import { startChild } from './lib/child.mjs';
 import { loadLine, median, options } from './lib/statistics.mjs';
 import { torchOptions } from './lib/torch-options.mjs';
 
-const given = options({ case: 'all', rounds: 6, steps: 3, threads: 2, peers: 'plain,tuned' });
+const given = options({
+  case: 'all',
+  rounds: 6,
+  steps: 3,
+  threads: 2,
+  peers: 'plain,tuned',
+  batch: 0,
+  recompute: 'none',
+});
 const allCases = { ...cases, ...largeCases };
 const python = process.env.DIMO_TORCH_PYTHON;
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
@@ -51,7 +62,8 @@ function checkAgreement(ours, theirs, label) {
 }
 
 async function runCase(name) {
-  const { batch, target, memory, alone = false, ...model } = allCases[name];
+  const { batch: itsBatch, target, memory, alone = false, ...model } = allCases[name];
+  const batch = given.batch || itsBatch;
   const flops = flopsPerStep({ batch, ...model });
   console.log(`\n${name}: hidden ${model.hidden}, depth ${model.depth}, ${model.grid ** 2} tokens, batch ${batch}`);
   console.log(`  ${loadLine()}; ${given.threads} threads; ${(flops / 1e9).toFixed(1)} GFLOP of matrix products a step`);
@@ -116,8 +128,9 @@ function contender(label, command, args, start) {
 function ourSide({ model, batch, files }) {
   return contender('ours', process.execPath, [here('lib/ours.mjs')], async (ask) => {
     const { weights, draws } = files;
-    const { threads } = given;
-    const { info, rss } = await ask({ command: 'start', model, batch, step: stepSettings, threads, weights, seed: 1 });
+    const { threads, recompute } = given;
+    const asked = { model, batch, step: stepSettings, threads, weights, seed: 1, recompute };
+    const { info, rss } = await ask({ command: 'start', ...asked });
     console.log(`  ours: ${info.device}; ${megabytes(rss)} with the weights made`);
     const first = await ask({ command: 'compare', draws });
     console.log(

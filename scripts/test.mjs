@@ -6,6 +6,7 @@ import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { checkNodeVersions } from './check-node-versions.mjs';
 import { build, install, root, run, runBinary } from './set-up.mjs';
+import { unfinishedFilesPath } from './unfinished-files.mjs';
 
 const fast = process.argv.includes('--fast');
 const failures = [];
@@ -29,28 +30,47 @@ if (!fast) {
 
 const results = path.join(root, 'node_modules', '.cache', 'dimo', 'test-results.json');
 mkdirSync(path.dirname(results), { recursive: true });
-rmSync(results, { force: true });
-const testsSucceeded = runBinary('vitest', [
-  'run',
-  '--reporter=default',
-  '--reporter=json',
-  `--outputFile.json=${results}`,
-]);
 let skipped = 0;
-try {
-  const report = JSON.parse(readFileSync(results, 'utf8'));
-  passed += report.numPassedTests;
-  skipped = report.numPendingTests + report.numTodoTests;
-  for (const file of report.testResults) {
-    for (const test of file.assertionResults)
-      if (test.status === 'failed') failures.push(`${path.relative(root, file.name)}: ${test.fullName}`);
-    if (file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed'))
-      failures.push(`${path.relative(root, file.name)}: ${file.message || 'did not run'}`);
+
+/** Runs test files (all, if none are named) and counts. @returns the files whose process died */
+function runTests(files) {
+  rmSync(results, { force: true });
+  rmSync(unfinishedFilesPath, { force: true });
+  const reporters = ['default', 'json', path.join(root, 'scripts', 'unfinished-files.mjs')];
+  const before = failures.length;
+  const succeeded = runBinary('vitest', [
+    'run',
+    ...reporters.map((reporter) => `--reporter=${reporter}`),
+    `--outputFile.json=${results}`,
+    ...files,
+  ]);
+  let unfinished = [];
+  try {
+    const report = JSON.parse(readFileSync(results, 'utf8'));
+    unfinished = JSON.parse(readFileSync(unfinishedFilesPath, 'utf8'));
+    const died = new Set(unfinished.map(({ file }) => file));
+    for (const { name, status, message, assertionResults } of report.testResults) {
+      const file = path.relative(root, name);
+      if (died.has(file)) continue;
+      passed += assertionResults.filter((test) => test.status === 'passed').length;
+      skipped += assertionResults.filter((test) => ['pending', 'skipped', 'todo'].includes(test.status)).length;
+      const failed = assertionResults.filter((test) => test.status === 'failed');
+      for (const { fullName } of failed) failures.push(`${file}: ${fullName}`);
+      if (status === 'failed' && failed.length === 0) failures.push(`${file}: ${message || 'did not run'}`);
+    }
+  } catch (error) {
+    failures.push(`test results: ${error.message}`);
   }
-} catch (error) {
-  failures.push(`test results: ${error.message}`);
+  if (!succeeded && failures.length === before && unfinished.length === 0) failures.push('vitest exited with an error');
+  return unfinished;
 }
-if (!testsSucceeded && failures.length === 0) failures.push('vitest exited with an error');
+
+// What a test did to others before its process died is unknown, so it gets a second chance, alone; and is told of.
+const died = runTests([]);
+for (const { file, test } of died)
+  console.log(`\nWARNING: the process of ${file} died in "${test}"; once more, alone:`);
+for (const { file, test } of died)
+  if (runTests([file]).length > 0) failures.push(`${file}: its process died twice, first in "${test}"`);
 
 console.log('');
 for (const failure of failures) console.log(`FAILED ${failure}`);

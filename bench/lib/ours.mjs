@@ -1,6 +1,14 @@
 /** Our side of the training benchmark: a child process that trains as many steps as it is asked for. */
 import { createOnnxEngine } from '@dimo/backend-node';
-import { distillationInputs, drawDistillation, float32, randomStream, runTraining, writeSafetensors } from '@dimo/core';
+import {
+  distillationInputs,
+  drawDistillation,
+  float32,
+  randomStream,
+  recomputeBlocks,
+  runTraining,
+  writeSafetensors,
+} from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { writeFileSync } from 'node:fs';
 import { serve } from './child.mjs';
@@ -9,6 +17,7 @@ import { cpuSeconds, peakRss } from './statistics.mjs';
 
 let engine;
 let distillation;
+let program;
 /** Set while the training loop waits for the next request. */
 let proceed;
 let stepDone;
@@ -25,17 +34,18 @@ async function oneStep() {
 }
 
 await serve({
-  async start({ model, step, batch, threads, weights, seed }) {
+  async start({ model, step, batch, threads, weights, seed, recompute }) {
     engine = await createOnnxEngine({ threads });
     const made = benchDistillation({ model, batch, step, seed });
     distillation = made.distillation;
+    program = recompute === 'blocks' ? recomputeBlocks(distillation.program) : distillation.program;
     writeFileSync(weights, writeSafetensors(made.weights));
     return { info: engine.info, rss: process.memoryUsage.rss() };
   },
 
   /** Starts the loop with step 0 and saves that step's random numbers for the other side. */
   async compare({ draws }) {
-    const { program, context } = distillation;
+    const { context } = distillation;
     const drawn = await drawDistillation(context, 0);
     const inputs = distillationInputs(context, drawn, 0);
     const tensors = {};

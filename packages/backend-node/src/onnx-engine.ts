@@ -25,13 +25,6 @@ export interface OnnxEngineOptions extends EngineOptions {
 }
 
 /**
- * Bytes of intermediate results from which on a graph is run with little memory rather than fast: some results are computed
- * twice instead of kept for the backward pass, and the memory is given back after each run, where an arena would keep it, and
- * up to twice as much, beside the state and beside the arenas of other graphs.
- */
-const largeResults = 2 ** 28;
-
-/**
  * Makes an engine that runs traced graphs on onnxruntime.
  *
  * @throws BackendUnavailableError if onnxruntime-node is missing, cannot be loaded, or has no such device here.
@@ -50,6 +43,7 @@ export async function createOnnxEngine(options: OnnxEngineOptions = {}): Promise
   const residence = isResident ? (await loading).residenceOn(provider.executionProviders) : undefined;
   const { versions } = await loadRuntime(worker, provider, residence);
   const device = await provider.describe(threads);
+  const { largeResults, sessionEngine, tracingEmitter, webgpuLowering } = await loading;
   const recomputesFrom = provider.backend === 'cpu' ? largeResults : Infinity;
   const sessionOptions = (intermediateBytes: number) => ({
     executionProviders: provider.executionProviders,
@@ -60,6 +54,7 @@ export async function createOnnxEngine(options: OnnxEngineOptions = {}): Promise
     logSeverityLevel: 4, // errors are thrown, so onnxruntime need not print them as well
     // Planned memory patterns nearly double the resident memory of two training graphs and save no measurable time.
     enableMemPattern: false,
+    // An arena keeps the memory of large results after a run, and up to twice as much, beside those of other graphs.
     enableCpuMemArena: intermediateBytes < recomputesFrom,
     extra: {
       // Spinning threads wait for work at full power, which costs more than waking them.
@@ -72,7 +67,6 @@ export async function createOnnxEngine(options: OnnxEngineOptions = {}): Promise
     ...options.sessionOptions,
   });
 
-  const { sessionEngine, tracingEmitter, webgpuLowering } = await loading;
   return sessionEngine({
     info: { name, versions, ...device },
     host: worker,

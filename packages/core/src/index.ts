@@ -82,6 +82,7 @@ export { softCrossEntropy } from './ops/soft-cross-entropy.js';
 export { tokenDivergence } from './ops/token-divergence.js';
 
 export { convolution, doublingConvolution, groupNorm, silu, upsampleNearest } from './layers/image-layers.js';
+export { recomputeBlocks, recomputedBlock, weightsBelow } from './layers/recomputed-block.js';
 export { nearestCodes } from './layers/nearest-codes.js';
 export { initializeConvolutions, parameterList, type ParameterList } from './layers/parameter-list.js';
 

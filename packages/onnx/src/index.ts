@@ -6,4 +6,5 @@ export { emitModel, type EmitOptions } from './emit.js';
 export { exportGenerator, type ExportedGenerator, type GeneratorExportOptions } from './export-generator.js';
 export { exportForward, type ExportedModel, type ExportOptions } from './export.js';
 export type { GraphNode, GraphPort, PortRole, TracedGraph, Value } from './graph.js';
+export { leanGraph } from './passes/recompute.js';
 export { trace, type TraceOptions } from './trace.js';

@@ -58,6 +58,7 @@ function train(flags: TrainingFlags): Promise<number> {
         config,
         engine,
         run,
+        moveState: true,
         resume,
         resumeOverride: flags.resumeOverride,
         quiet: flags.quiet,

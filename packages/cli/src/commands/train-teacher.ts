@@ -5,6 +5,7 @@ import {
   gatherRows,
   OptionError,
   prepareTeacher,
+  recomputeBlocks,
   sha256Hex,
   teacherDescriptionName,
   teacherTrainingProgram,
@@ -78,8 +79,8 @@ export function trainTeacher(flags: TrainingFlags): Promise<number> {
         const parts = ['teacher', 'ema', 'optimizer/m', 'optimizer/v'].map((part) => withPrefix(part, parameters));
         const state = Object.assign({}, ...parts) as SpecTree;
         const { config } = project;
-        const warnings = await checkRunFits({ engine: engine.info.name, config, state, resume: flags.resume });
-        warnings.forEach(onNote);
+        const { notes } = await checkRunFits({ engine: engine.info.name, config, state, resume: flags.resume });
+        notes.forEach(onNote);
         return data;
       };
     },
@@ -93,7 +94,9 @@ export function trainTeacher(flags: TrainingFlags): Promise<number> {
 async function train(session: TrainingSession, data: TeacherData, flags: TrainingFlags): Promise<TeacherResult> {
   const { config, engine, run } = session;
   const { plugin, definition } = data;
-  const program = teacherTrainingProgram(definition, data, teacherTrainingOptions(config));
+  const training = teacherTrainingProgram(definition, data, teacherTrainingOptions(config));
+  const { recompute, ...settings } = config.train.teacher;
+  const program = recompute === 'blocks' ? recomputeBlocks(training) : training;
   const losses: number[] = [];
   const result = await trainRun({
     label: 'train teacher',
@@ -105,7 +108,7 @@ async function train(session: TrainingSession, data: TeacherData, flags: Trainin
     identity: {
       config: {
         draws: drawsVersion,
-        training: config.train.teacher,
+        training: settings,
         dataset: config.dataset,
         teacher: { name: plugin.name, config: definition.config },
         tokens: await sha256Hex(

@@ -46,8 +46,8 @@ export function trainTokenizer(flags: TrainingFlags): Promise<number> {
       return async (engine) => {
         const state = specsOf(inputs.program.initialState());
         const { config } = project;
-        const warnings = await checkRunFits({ engine: engine.info.name, config, state, resume: flags.resume });
-        if (!flags.quiet) warnings.forEach((line) => printError(line));
+        const { notes } = await checkRunFits({ engine: engine.info.name, config, state, resume: flags.resume });
+        if (!flags.quiet) notes.forEach((line) => printError(line));
         return inputs;
       };
     },

@@ -51,6 +51,12 @@ const distill = section({
     .optional()
     .describe('What the guidance of the teacher leads away from, typed. Absent: no condition.'),
   maxSkipped: fields.maxSkipped,
+  recompute: z
+    .enum(['none', 'blocks', 'auto'])
+    .default('auto')
+    .describe(
+      'What is computed a second time for the gradients instead of kept: nothing, or the blocks of the networks, for less memory in about a third more time; auto: the blocks where memory would not suffice.',
+    ),
   sampleEvery: whole(0).default(200).describe('Steps between sample grids in samples/; 0: only at the end.'),
 });
 
@@ -70,6 +76,7 @@ const trainTeacher = section({
     .describe('Folder with files that the conditions of the teacher need: vocabulary, text encoder. Absent: none.'),
   config: freeForm.default({}).describe('Architecture, passed to the teacher plugin; those of MaskGIT are below.'),
   ...unseeded(teacherTrainingOptions),
+  recompute: z.enum(['none', 'blocks']).default('none').describe('As `distill.recompute`.'),
 });
 
 /** The whole configuration. */

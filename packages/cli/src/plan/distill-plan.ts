@@ -5,7 +5,7 @@ import { configuredDistillation } from '../training/distillation-settings.js';
 import type { FoundTeacher } from '../models/models.js';
 import { formatBytes } from '../run/progress.js';
 import { trainingEstimate } from './plan.js';
-import { machineSpace, needsOf, type MachineSpace, type RunNeeds } from '../run/run-needs.js';
+import { machineSpace, needsOf, type MachineSpace, type Recompute, type RunNeeds } from '../run/run-needs.js';
 
 /** Numbers in bytes; what is not known is absent. */
 export interface DistillationPlan {
@@ -13,9 +13,17 @@ export interface DistillationPlan {
   readonly parameters: { readonly generator: number; readonly teacher: number };
   readonly state: number;
   /** Of a step, by batch size; none for algorithms whose steps are not known here. */
-  readonly steps: readonly { readonly batchSize: number; readonly activations: number; readonly memory: number }[];
+  readonly steps: readonly PlannedStep[];
   readonly disk: Pick<RunNeeds, 'checkpointBytes' | 'numCheckpoints'> & { readonly folder: string };
   readonly machine: MachineSpace;
+}
+
+/** A step of a batch size, with all results of the forward pass kept, and with blocks computed twice. */
+export interface PlannedStep {
+  readonly batchSize: number;
+  readonly activations: number;
+  readonly memory: number;
+  readonly recomputing: { readonly activations: number; readonly memory: number };
 }
 
 /** What is planned. */
@@ -31,9 +39,10 @@ export interface DistillationToPlan {
 export async function stepBytes(
   config: Pick<DimoConfig, 'distill' | 'seed'>,
   { teacher }: FoundTeacher,
+  recompute: Recompute,
 ): Promise<number | undefined> {
   if (config.distill.algorithm !== dimoAlgorithm.name) return undefined;
-  return (await trainingEstimate({ definition: teacher, config, rates: undefined })).memoryBytes;
+  return (await trainingEstimate({ definition: teacher, config, rates: undefined, recompute })).memoryBytes;
 }
 
 /** The plan. @throws OptionError for settings that a run would refuse */
@@ -50,12 +59,16 @@ export async function planDistillation({
   const batches = algorithm === dimoAlgorithm.name ? [...new Set([1, batchSize, 2 * batchSize, 4 * batchSize])] : [];
   const steps = [];
   for (const size of batches) {
-    const estimate = await trainingEstimate({
-      definition: teacher,
-      config: { ...config, distill: { ...config.distill, batchSize: size } },
-      rates: undefined,
-    });
-    steps.push({ batchSize: size, activations: estimate.activationBytes, memory: estimate.memoryBytes });
+    const estimated = async (recompute: Recompute) => {
+      const { activationBytes: activations, memoryBytes: memory } = await trainingEstimate({
+        definition: teacher,
+        config: { ...config, distill: { ...config.distill, batchSize: size } },
+        rates: undefined,
+        recompute,
+      });
+      return { activations, memory };
+    };
+    steps.push({ batchSize: size, ...(await estimated('none')), recomputing: await estimated('blocks') });
   }
   const { stateBytes, checkpointBytes, numCheckpoints } = needs;
   return {
@@ -90,9 +103,9 @@ export function readableDistillationPlan({
     ),
     state: size(state),
     steps: Object.fromEntries(
-      steps.map(({ batchSize, activations, memory }) => [
+      steps.map(({ batchSize, activations, memory, recomputing }) => [
         `batch ${batchSize}`,
-        `${size(memory)} of memory, ${size(activations)} of them activations`,
+        `${size(memory)} of memory, ${size(activations)} of them activations; with distill.recompute blocks ${size(recomputing.memory)}, ${size(recomputing.activations)}`,
       ]),
     ),
     disk: `${size(disk.numCheckpoints * disk.checkpointBytes)} for ${disk.numCheckpoints} checkpoints of ${size(disk.checkpointBytes)}, ${size(machine.diskBytes)} are free for ${disk.folder}`,

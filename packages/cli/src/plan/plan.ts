@@ -8,6 +8,7 @@ import {
   conditionSpecs,
   createDistillation,
   randomOneStepDraws,
+  recomputeBlocks,
   sequenceLength,
   specsOf,
   subtree,
@@ -25,6 +26,7 @@ import {
 import type { Tensor2D } from '@tensorflow/tfjs-core';
 import type { DimoConfig } from '../config/schema.js';
 import { distillationOptions } from '../training/distillation-settings.js';
+import type { Recompute } from '../run/run-needs.js';
 import { bytesOfSpecs } from '../run/spec-bytes.js';
 import { addWork, noWeights, noWork, recordingEngine, workOf, zeros, type WorkCost } from './recording-engine.js';
 
@@ -160,8 +162,10 @@ export async function trainingEstimate({
   definition,
   config,
   rates,
+  recompute = 'none',
 }: Pick<PlanRequest, 'definition' | 'rates'> & {
   readonly config: Pick<DimoConfig, 'distill' | 'seed'>;
+  readonly recompute?: Recompute;
 }): Promise<Estimate> {
   const options = distillationOptions(config);
   // The unit of the noise is read from weights, and costs the same whatever it is.
@@ -173,7 +177,9 @@ export async function trainingEstimate({
     sample: (_: unknown, count: number) => subtree('condition', zeros(conditionSpecs(model, count))),
   };
   const teacher = { ...definition, conditions, nullCondition: zeros(model.condition), weights: {} } as Teacher;
-  const { program, settings, setup } = createDistillation(teacher, { ...options, tokenInit }, { separateCalls: true });
+  const prepared = createDistillation(teacher, { ...options, tokenInit }, { separateCalls: true });
+  const { settings, setup } = prepared;
+  const program = recompute === 'blocks' ? recomputeBlocks(prepared.program) : prepared.program;
   const { accumulation, auxiliaryRounds } = settings;
   const trained = (phase: 'generator' | 'auxiliary'): SpecTree =>
     Object.fromEntries(

@@ -9,7 +9,7 @@ import {
   type PureFunction,
   type SpecTree,
 } from '@dimo/core';
-import { graphCost, trace, type GraphCost } from '@dimo/onnx';
+import { graphCost, leanGraph, trace, type GraphCost } from '@dimo/onnx';
 import { bytesOfSpecs } from '../run/spec-bytes.js';
 
 /** Cost of everything that was run. */
@@ -46,7 +46,7 @@ function traced(
   scratch: SpecTree = {},
 ): { readonly cost: WorkCost; readonly outputs: SpecTree } {
   // Traced once: whether the function is pure is for the engine to find out that runs it.
-  const graph = trace(fn, signature, { checkPurity: false });
+  const graph = leanGraph(trace(fn, signature, { checkPurity: false }));
   const ofRole = (role: 'output' | 'newState') => graph.outputs.filter((port) => port.role === role);
   return {
     cost: {

@@ -66,6 +66,30 @@ describe('a run', () => {
     ]);
   });
 
+  it('whose step would not fit computes blocks twice, unless it is told not to', async () => {
+    if (process.platform !== 'linux') return;
+    const config = { checkpoint: { keep: 1 }, run: { folder: tmpdir() } } as Parameters<typeof needsOf>[0]['config'];
+    const tooMuch = 2 * machineSpace('onnx', tmpdir()).memoryBytes!;
+    const stepBytes = (how: string) => Promise.resolve(how === 'blocks' ? 1e6 : tooMuch);
+    const run = { engine: 'onnx', config, state, tokens: 2 ** 16, stepBytes };
+    const chosen = await checkRunFits({ ...run, recompute: 'auto' });
+    expect(chosen).toEqual({
+      recompute: 'blocks',
+      notes: [expect.stringMatching(/would need about .* GB of memory: the blocks .* computed twice/)],
+    });
+    expect(await checkRunFits({ ...run, recompute: 'none' })).toEqual({
+      recompute: 'none',
+      notes: [expect.stringMatching(/this run needs about .* lower the batch size/)],
+    });
+    expect(await checkRunFits({ ...run, recompute: 'blocks' })).toEqual({ recompute: 'blocks', notes: [] });
+    // A step that fits, and one that is too small to be planned.
+    expect(await checkRunFits({ ...run, recompute: 'auto', stepBytes: () => Promise.resolve(1e6) })).toEqual({
+      recompute: 'none',
+      notes: [],
+    });
+    expect((await checkRunFits({ ...run, recompute: 'auto', tokens: 100 })).recompute).toBe('none');
+  });
+
   it('of gigabytes asks for a plan, a small one does not', async () => {
     const config = { checkpoint: { keep: 1 }, run: { folder: tmpdir() } } as Parameters<typeof needsOf>[0]['config'];
     let numPlans = 0;

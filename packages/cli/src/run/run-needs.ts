@@ -41,6 +41,9 @@ const mainMemoryEngines: readonly string[] = ['onnx', 'wasm', 'tensorflow', 'cpu
 /** Part of the memory below which a state is not worth the seconds that a plan of its steps takes. */
 const worthPlanning = 1 / 16;
 
+/** Tokens of a batch above which its activations are worth them. */
+const worthPlanningTokens = 2 ** 15;
+
 /** What the tensors of a state need. */
 export function runNeeds(
   state: SpecTree,
@@ -124,6 +127,9 @@ function freeDisk(folder: string): number | undefined {
   }
 }
 
+/** What is computed a second time for the gradients instead of kept. */
+export type Recompute = 'none' | 'blocks';
+
 /** A run that is about to start. */
 export interface RunToCheck {
   readonly engine: string;
@@ -133,8 +139,12 @@ export interface RunToCheck {
   readonly frozen?: readonly string[] | undefined;
   /** Folder of the run, if it is continued. */
   readonly resume?: string | undefined;
+  /** What is set for `recompute`. @default 'none' */
+  readonly recompute?: Recompute | 'auto';
+  /** Tokens of a batch, whose activations may be large where the state is not. @default few */
+  readonly tokens?: number;
   /** Memory of a step by the plan; asked where it matters. */
-  readonly stepBytes?: () => Promise<number | undefined>;
+  readonly stepBytes?: (recompute: Recompute) => Promise<number | undefined>;
 }
 
 /** Its needs, without those of a step, and the folder whose disk they are on. */
@@ -151,13 +161,28 @@ export async function needsOf({ config, state, frozen = [], resume }: Omit<RunTo
 /**
  * Checks a run before it starts.
  *
- * @returns warnings, a sentence each.
+ * @returns notes and warnings, a sentence each, and what is computed twice.
  * @throws DimoError as `judgeRun`.
  */
-export async function checkRunFits(run: RunToCheck): Promise<string[]> {
+export async function checkRunFits(
+  run: RunToCheck,
+): Promise<{ readonly notes: readonly string[]; readonly recompute: Recompute }> {
   const { needs, folder } = await needsOf(run);
   const machine = machineSpace(run.engine, folder);
-  const isLarge = needs.stateBytes > worthPlanning * (machine.memoryBytes ?? Infinity);
-  const stepBytes = isLarge ? await run.stepBytes?.() : undefined;
-  return judgeRun({ ...needs, ...(stepBytes === undefined ? {} : { stepBytes }) }, machine, folder);
+  const { recompute: setting = 'none', tokens = 0 } = run;
+  const isLarge =
+    machine.memoryBytes !== undefined &&
+    (needs.stateBytes > worthPlanning * machine.memoryBytes || tokens > worthPlanningTokens);
+  let recompute: Recompute = setting === 'blocks' ? 'blocks' : 'none';
+  let stepBytes = isLarge ? await run.stepBytes?.(recompute) : undefined;
+  const notes: string[] = [];
+  if (setting === 'auto' && stepBytes !== undefined && stepBytes > (machine.availableBytes ?? Infinity)) {
+    notes.push(
+      `a step would need about ${formatBytes(stepBytes)} of memory: the blocks of the networks are computed twice instead of kept (distill.recompute)`,
+    );
+    recompute = 'blocks';
+    stepBytes = await run.stepBytes?.(recompute);
+  }
+  const warnings = judgeRun({ ...needs, ...(stepBytes === undefined ? {} : { stepBytes }) }, machine, folder);
+  return { notes: [...notes, ...warnings], recompute };
 }

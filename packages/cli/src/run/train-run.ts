@@ -53,6 +53,8 @@ export interface TrainRun<Draws, Made> {
   /** Metrics on the progress line: name in the metrics, and as shown. */
   readonly shown: readonly (readonly [metric: string, label: string])[];
   readonly maxSkipped?: number;
+  /** See `TrainingOptions.moveState`. @default false */
+  readonly moveState?: boolean;
   /**
    * Watches the metrics of every step; those that a resumed run logged before come first.
    *
@@ -143,6 +145,7 @@ export async function trainRun<Draws, Made>(
       engine: task.engine,
       signal: stop.signal,
       ...(from ? { from } : {}),
+      moveState: task.moveState ?? false,
       ...(task.maxSkipped === undefined ? {} : { maxSkippedInARow: task.maxSkipped }),
       onFailure: async (live, error) => {
         rescue = await saveAfterFailure(error, { live, save, savedStep: Math.max(savedStep, firstStep) });

@@ -7,7 +7,9 @@ import {
   deviceTensors,
   drawsVersion,
   sampleMultiStep,
+  recomputeBlocks,
   sampleOneStep,
+  sequenceLength,
   selectTensors,
   specsOf,
   streamGeneratorFiles,
@@ -37,7 +39,7 @@ import { watchHealth, type FinalSamples, type Health } from '../run/health.js';
 import { findTeacher, type FoundTeacher } from '../models/models.js';
 import { folderInRun, writeFileAtomically } from '../run/folder.js';
 import { runEndOf } from '../run/health-file.js';
-import { checkRunFits } from '../run/run-needs.js';
+import { checkRunFits, type Recompute } from '../run/run-needs.js';
 import { sharedFileBytes, sharedFolderName, writeSharedFile } from '../run/shared-files.js';
 import { trainRun, type StepTools, type TrainRunResult } from '../run/train-run.js';
 import { conditionsFor, openDecoder } from '@dimo/pipeline';
@@ -50,6 +52,9 @@ export interface DistillTask {
   /** Of the teacher, on the engine; disposed at the end. */
   readonly conditions: DistillationConditions;
   readonly registry: Pick<PluginRegistry, 'algorithms' | 'samplers' | 'teachers'>;
+  readonly recompute: Recompute;
+  /** The memory of the teacher's weights may move to the device: they are not needed afterwards. @default false */
+  readonly moveState?: boolean;
   readonly engine: Engine;
   readonly run: RunFolder;
   readonly resume: boolean;
@@ -68,7 +73,7 @@ export interface DistillResult extends TrainRunResult {
 export const generatorFolderName = 'generator';
 
 /** What a distillation needs beside a folder. */
-export type DistillInputs = Pick<DistillTask, 'found' | 'conditions' | 'registry'>;
+export type DistillInputs = Pick<DistillTask, 'found' | 'conditions' | 'registry' | 'recompute'>;
 
 /** What a check is told. */
 export interface DistillationCheck {
@@ -77,7 +82,7 @@ export interface DistillationCheck {
   /** Folder of the run, if it is continued. */
   readonly resume?: string | undefined;
   /** Memory of a step by the plan, if that is known. */
-  readonly stepBytes: (config: DimoConfig, found: FoundTeacher) => Promise<number | undefined>;
+  readonly stepBytes: (config: DimoConfig, found: FoundTeacher, recompute: Recompute) => Promise<number | undefined>;
 }
 
 /**
@@ -100,16 +105,18 @@ export async function checkDistillation(
     const conditions = await distillationConditions(config, found.teacher, prompts, engine);
     // Says what is wrong with the settings; the run makes its own.
     const { program, frozen } = configuredDistillation(config, registry, conditions);
-    const warnings = await checkRunFits({
+    const { notes, recompute } = await checkRunFits({
       engine: engine.info.name,
       config,
       state: specsOf(program.initialState()),
       frozen,
       resume,
-      stepBytes: () => stepBytes(config, found),
+      recompute: config.distill.recompute,
+      tokens: config.distill.batchSize * sequenceLength(found.teacher.model.tokenSpace),
+      stepBytes: (how) => stepBytes(config, found, how),
     });
-    warnings.forEach(onNote);
-    return { found, conditions, registry };
+    notes.forEach(onNote);
+    return { found, conditions, registry, recompute };
   };
 }
 
@@ -134,7 +141,8 @@ async function distillWith(given: DistillTask): Promise<DistillResult> {
     const result = await trainRun({
       label: 'distil',
       unit: teacher.decoder ? 'images/s' : 'sequences/s',
-      program: distillation.program as never,
+      program: (task.recompute === 'blocks' ? recomputeBlocks(distillation.program) : distillation.program) as never,
+      moveState: task.moveState ?? false,
       engine,
       run,
       config,
@@ -173,7 +181,14 @@ async function distillWith(given: DistillTask): Promise<DistillResult> {
 
 /** The settings that change the numbers of a run, and what it starts from. */
 async function identityOf(config: DimoConfig, teacher: Teacher): Promise<Record<string, unknown>> {
-  const { sampleEvery: _every, maxSkipped: _skipped, prompts: _prompts, preset: _preset, ...distill } = config.distill;
+  const {
+    sampleEvery: _sampleEvery,
+    maxSkipped: _maxSkipped,
+    prompts: _prompts,
+    recompute: _recompute,
+    preset: _preset,
+    ...distill
+  } = config.distill;
   const weights = await sha256OfContent(streamSafetensors(teacher.weights));
   return { draws: drawsVersion, distill, teacher: { name: teacher.name, config: teacher.config, weights } };
 }

@@ -6,10 +6,9 @@
  * Run it with a small configuration; any engine will do.
  */
 import '../gradients.js';
-import * as tf from '@tensorflow/tfjs-core';
 import { createDistillation } from '../distillation/distillation.js';
 import type { Engine } from '../engine/engine.js';
-import { forwardPass, fromContract1 } from '../model/forward-pass.js';
+import { fromContract1 } from '../model/forward-pass.js';
 import { conditionSpecs } from '../model/guidance.js';
 import { contractVersion, type Teacher, type TeacherDefinition } from '../model/model.js';
 import { compileMultiStep, sampleMultiStep } from '../sampling/multi-step.js';
@@ -20,14 +19,12 @@ import { int32, subtree } from '../tensors/tensors.js';
 import { runTraining } from '../training/training.js';
 import { require, requireClose, requireEqual, tensorOf } from './expectations.js';
 import { sequenceLength } from '../model/token-space.js';
+import { checkGradients, checkRecomputation } from './teacher-gradients.js';
 import { checkEmbeddingGradient, checkEmbeddings, checkPasses } from './teacher-embeddings.js';
 import {
-  evaluate,
   initialWeights,
   logitsOf,
   partlyMasked,
-  passInputs,
-  passTensors,
   repeated,
   requireFinite,
   requireSpecs,
@@ -57,6 +54,7 @@ export function teacherChecks(teacher: TeacherDefinition): TeacherCheck[] {
     check('it embeds each token by itself', checkEmbeddings),
     check('its logits follow from the embeddings alone, perturbed or not', checkPasses),
     check('every parameter has a finite gradient', checkGradients),
+    check('its gradients are the same where blocks are computed twice', checkRecomputation),
     check('its embeddings have a finite gradient', checkEmbeddingGradient),
     check('it is distilled, and sampled in one step and in several, to tokens of the codebook', checkDistillation),
   ];
@@ -146,24 +144,6 @@ async function checkBatch(teacher: TeacherDefinition, engine: Engine): Promise<v
     // The order of summation inside an engine may depend on the batch.
     requireClose(`logits of sample ${row}, alone against in a batch`, alone, rowOf(together, row), 1e-4);
   }
-}
-
-async function checkGradients(teacher: TeacherDefinition, engine: Engine): Promise<void> {
-  const { model } = teacher;
-  const tokens = partlyMasked(teacher, 2);
-  const condition = await sampled(teacher, 2);
-  const names = Object.keys(model.parameters);
-  const given = passTensors(model, { tokens, condition });
-  const gradients = await evaluate(engine, model, given, (weights, values) => {
-    const { grads } = tf.valueAndGrads((...trained) => {
-      const changed = Object.fromEntries(names.map((name, i) => [name, trained[i]!]));
-      return tf.sum(tf.square(forwardPass(model, changed, passInputs(values))));
-    })(names.map((name) => weights[name]!));
-    return Object.fromEntries(names.map((name, i) => [name, grads[i]!]));
-  });
-  requireSpecs('gradients', gradients, model.parameters);
-  for (const [name, gradient] of Object.entries(gradients)) requireFinite(`gradient of "${name}"`, gradient);
-  require(Object.values(gradients).some(({ data }) => data.some((value) => value !== 0)), () => 'all gradients are 0');
 }
 
 async function checkDistillation(definition: TeacherDefinition, engine: Engine): Promise<void> {

@@ -68,7 +68,35 @@ export function adamUpdate(
   });
 }
 
+/** Elements up to which a parameter is updated together with others: one operator for a few numbers is mostly overhead. */
+const fewElements = 2 ** 13;
+
+/** The new values of each parameter, as the kernel returns them. */
 function adamComposition(
+  tensors: readonly AdamTensors[],
+  scalars: AdamScalars,
+  attributes: AdamUpdateAttributes,
+): Tensor[] {
+  const small = tensors.filter(({ parameter }) => parameter.size <= fewElements);
+  if (small.length < 2) return updateEach(tensors, scalars, attributes);
+  const large = tensors.filter((of) => !small.includes(of));
+  const names = Object.keys(small[0]!) as (keyof AdamTensors)[];
+  const joined = Object.fromEntries(
+    names.map((name) => [name, tf.concat(small.map((of) => tf.reshape(of[name]!, [-1])))]),
+  ) as unknown as AdamTensors;
+  const sizes = small.map(({ parameter }) => parameter.size);
+  const parts = updateEach([joined], scalars, attributes).map((result) => tf.split(result, sizes));
+  const results = updateEach(large, scalars, attributes);
+  const numResults = parts.length;
+  let next = 0;
+  return tensors.flatMap((of) => {
+    const index = small.indexOf(of);
+    if (index >= 0) return parts.map((part) => tf.reshape(part[index]!, of.parameter.shape));
+    return results.slice(next, (next += numResults));
+  });
+}
+
+function updateEach(
   tensors: readonly AdamTensors[],
   scalars: AdamScalars,
   { beta1, beta2, epsilon }: AdamUpdateAttributes,

@@ -52,6 +52,12 @@ type AdamUpdateKernelInputs<T> = {
  * said otherwise, and described at the op that runs them.
  */
 export interface FusableKernels<T> {
+  /** x, not before `earlier`: for engines that order a graph themselves. */
+  readonly DimoAfter: {
+    readonly inputs: { readonly x: T; readonly earlier: T };
+    readonly attributes: None;
+    readonly outputs: readonly [x: T];
+  };
   /** `attention` where no gradient is recorded: [batch, S, width] from [batch, S, width] and [batch, T, width]. */
   readonly DimoAttention: {
     readonly inputs: { readonly query: T; readonly key: T; readonly value: T };

@@ -23,6 +23,7 @@ const backendName = 'webgpu';
 /** Every kernel of core's table, or that core's composition of tfjs' own kernels is as good. */
 const kernels: { readonly [Name in FusableKernelName]: Kernel<Name> | 'composition' } = {
   DimoAdamUpdate: adamUpdate,
+  DimoAfter: 'composition',
   DimoAttention: attentionValue,
   DimoAttentionForward: attention,
   DimoAttentionGrad: attentionGrad,

@@ -132,6 +132,14 @@ const lowerings: { readonly [Name in FusableKernelName]: FusableLowering<Name, T
   DimoSampleCategorical: 'composition',
   DimoSoftCrossEntropy: 'composition',
   DimoTokenDivergence: 'composition',
+  // A choice that is always the first: onnxruntime, which orders the nodes of a graph, has both inputs computed before.
+  DimoAfter: settled((builder, { x, earlier }) => {
+    const value = materialize(builder, x);
+    const one = sliceFrom(builder, reshapeLazy(builder, earlier, [sizeOf(earlier.shape)]), [0], [1]);
+    const isFirst = builder.constant('bool', [1], [1]);
+    const inputs = [isFirst, value, materialize(builder, one)];
+    return [lazy(builder.node('Where', inputs, { type: x.type, shape: x.shape }))];
+  }),
   DimoGroupNorm: settled(groupNorm),
   DimoLinear: (builder, { x, weight, bias }) => {
     const offset = bias && settle(builder, bias);

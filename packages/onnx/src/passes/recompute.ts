@@ -5,6 +5,7 @@
  */
 import { sizeOf } from '@dimo/core';
 import type { GraphNode, TracedGraph, Value } from '../graph.js';
+import { graphCost } from '../cost.js';
 import { removeDeadNodes } from './dead-nodes.js';
 
 /** Operators whose results are computed again. Products are not, but for those of attention; see `isCheap`. */
@@ -31,6 +32,17 @@ const waitingPart = 1 / 16;
 const longestChain = 8;
 /** What is kept longer to compute a result again is at most this part of it. */
 const keptPart = 1 / 4;
+
+/**
+ * Bytes of intermediate results from which on a graph is run with little memory rather than fast: some results are computed
+ * twice instead of kept for the backward pass.
+ */
+export const largeResults = 2 ** 28;
+
+/** The graph as it is run: one whose intermediate results are large with `recomputeResults`. */
+export function leanGraph(graph: TracedGraph, from: number = largeResults): TracedGraph {
+  return graphCost(graph).peakBytes >= from ? recomputeResults(graph) : graph;
+}
 
 /**
  * The graph with such results computed again, just before they are needed. The nodes that do it are marked, so that they

@@ -1,3 +1,4 @@
+export { largeResults } from '../passes/recompute.js';
 export { residenceOn, webgpuLowering } from './copy-models.js';
 export { errorOf, localHost, takeTurns, type Turns } from './local-host.js';
 export * from './protocol.js';

@@ -24,7 +24,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { LoweringOptions } from '../builder.js';
 import { graphCost } from '../cost.js';
 import { emitModel } from '../emit.js';
-import { recomputeResults } from '../passes/recompute.js';
+import { leanGraph } from '../passes/recompute.js';
 import { trace } from '../trace.js';
 import { float16Values, hostTreeOf, wireTree } from './half-state.js';
 import { portSpecs, prefixes, type HostOperation, type HostOperations } from './protocol.js';
@@ -87,7 +87,7 @@ export function tracingEmitter(lowering: LoweringOptions = {}, recomputeFrom = I
     await (tf.engine() as unknown as { pendingBackendInit?: Promise<boolean> | null }).pendingBackendInit;
     const traced = trace(fn, signature, lowering);
     const { peakBytes } = graphCost(traced);
-    const graph = peakBytes >= recomputeFrom ? recomputeResults(traced) : traced;
+    const graph = leanGraph(traced, recomputeFrom);
     return Object.assign((halves: Readonly<Record<string, number>>) => emitModel(graph, { halves }), {
       intermediateBytes: peakBytes,
     });

@@ -8,6 +8,8 @@ import {
   gelu,
   layerNorm,
   linear,
+  recomputedBlock,
+  weightsBelow,
   type Condition,
   type MaskedDiffusionModel,
   type ModelInputs,
@@ -60,7 +62,10 @@ function transformerLogits(config: ResolvedMaskTransformerConfig, weights: Tenso
   const sequence = tf.concat([inputs.embeddings, embedClass(config, weights, inputs.condition)], 1);
   let x = tf.add(sequence, weights['pos_emb']!) as Tensor3D; // [batch, S, hidden]
   x = firstLayer(weights, x, dropout);
-  for (let block = 0; block < config.depth; block++) x = transformerBlock(config, weights, { x, block, dropout });
+  for (let block = 0; block < config.depth; block++)
+    [x] = recomputedBlock(weightsBelow(weights, `transformer.layers.${block}`), [x], (own, [activations]) => [
+      transformerBlock(config, own, { x: activations as Tensor3D, block, dropout }),
+    ]);
   // Only what the logits need: the positions of the grid, and the columns of the codes and the mask token.
   x = tf.slice(x, [0, 0, 0], [x.shape[0], numPositions, hidden]);
   x = lastLayer(weights, x, dropout);

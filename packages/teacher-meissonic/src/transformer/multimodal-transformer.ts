@@ -5,7 +5,9 @@
  */
 import {
   embedding,
+  recomputedBlock,
   silu,
+  weightsBelow,
   type MaskedDiffusionModel,
   type ModelInputs,
   type PassInputs,
@@ -13,8 +15,8 @@ import {
 } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
+import { jointBlock, singleBlock, type Recorder, type Streams } from './blocks.js';
 import type { BlockContext } from './attention.js';
-import { jointBlock, singleBlock, type Recorder } from './blocks.js';
 import {
   resolveTransformer,
   widthOf,
@@ -97,14 +99,7 @@ function transformerLogits(
   image = noted('project_to_hidden_norm', norm(weights, 'project_to_hidden_norm', image));
   image = noted('project_to_hidden', dense(weights, 'project_to_hidden', image));
 
-  const context: BlockContext = { weights, numHeads: config.heads, angles: angleTensors(config) };
-  let streams = { image, text };
-  for (let block = 0; block < config.jointBlocks; block++)
-    streams = jointBlock(context, streams, { name: `transformer_blocks.${block}`, activated, record });
-  let x = tf.concat([streams.text, streams.image], 1);
-  for (let block = 0; block < config.singleBlocks; block++)
-    x = singleBlock(context, x, { name: `single_transformer_blocks.${block}`, activated, record });
-
+  const x = runBlocks(config, weights, { image, text, activated, record });
   image = tf.slice(x, [0, config.textLength, 0], [-1, -1, -1]);
   image = noted('project_from_hidden_norm', norm(weights, 'project_from_hidden_norm', image));
   image = noted('project_from_hidden', dense(weights, 'project_from_hidden', image));
@@ -112,6 +107,49 @@ function transformerLogits(
   image = noted('mlm_layer.conv1', pointwise(weights, 'mlm_layer.conv1', image));
   image = noted('mlm_layer.layer_norm', norm(weights, 'mlm_layer.layer_norm', image));
   return pointwise(weights, 'mlm_layer.conv2', image);
+}
+
+/** Joint blocks, then single-stream blocks on [text | image]: float32 [batch, text and image tokens, D]. */
+function runBlocks(
+  config: ResolvedTransformerConfig,
+  weights: TensorTree,
+  { image, text, activated, record }: Streams & { readonly activated: Tensor2D; readonly record: Recorder },
+): Tensor3D {
+  const { cosines, sines } = angleTensors(config);
+  /** What each block is given beside its activations. */
+  const shared = [activated, cosines, sines];
+  const arguments_ = (name: string, own: TensorTree, [modulating, ...angles]: readonly tf.Tensor[]) => ({
+    context: {
+      weights: own,
+      numHeads: config.heads,
+      angles: { cosines: angles[0] as Tensor2D, sines: angles[1] as Tensor2D },
+    },
+    block: { name, activated: modulating as Tensor2D, record },
+  });
+  let streams: Streams = { image, text };
+  for (let index = 0; index < config.jointBlocks; index++) {
+    const name = `transformer_blocks.${index}`;
+    const given = [streams.image, streams.text, ...shared];
+    const [newImage, newText] = recomputedBlock<[Tensor3D, Tensor3D]>(
+      weightsBelow(weights, name),
+      given,
+      (own, [ownImage, ownText, ...rest]) => {
+        const { context, block } = arguments_(name, own, rest);
+        const both = jointBlock(context, { image: ownImage as Tensor3D, text: ownText as Tensor3D }, block);
+        return [both.image, both.text];
+      },
+    );
+    streams = { image: newImage, text: newText };
+  }
+  let x = tf.concat([streams.text, streams.image], 1);
+  for (let index = 0; index < config.singleBlocks; index++) {
+    const name = `single_transformer_blocks.${index}`;
+    [x] = recomputedBlock<[Tensor3D]>(weightsBelow(weights, name), [x, ...shared], (own, [both, ...rest]) => {
+      const { context, block } = arguments_(name, own, rest);
+      return [singleBlock(context, both as Tensor3D, block)];
+    });
+  }
+  return x;
 }
 
 type Noted = <T extends tf.Tensor>(name: string, tensor: T) => T;
