@@ -263,6 +263,18 @@ describe('of Meissonic', { timeout: 120_000 }, () => {
     expect(message).toMatch(/made for 8 x 8 tokens, the teacher has 4 x 4/);
   });
 
+  it('an import that does not say what the teacher is: its files do', async () => {
+    await succeed(['import', await generator(), '--teacher', release, '--out', at('a'), '--set', 'grid=4']);
+    const before = await sampled(at('a'));
+    const saved = JSON.parse(await readFile(at('a', 'dimo.json'), 'utf8')) as Record<string, unknown>;
+    expect(saved['teacherConfig']).toEqual({ layout: 'release' });
+    const { teacherConfig: _, ...earlier } = saved;
+    await writeFile(at('a', 'dimo.json'), JSON.stringify(earlier));
+    expect(await sampled(at('a'))).toBe(before);
+    await writeFile(at('a', 'dimo.json'), JSON.stringify({ ...saved, teacherConfig: [] }));
+    expect(await fails(['sample', 'a red ball', '--model', at('a')])).toContain('teacherConfig must be');
+  });
+
   it('may be published with all parts, which a person says', async () => {
     await succeed(['import', release, '--as', 'generator', '--out', at('a'), '--set', 'grid=4']);
     await sampled(at('a'));

@@ -296,7 +296,6 @@ export {
 } from './plugin/plugin.js';
 export {
   type AssumedSetting,
-  type OfficialDistillation,
   type RecognizedWeights,
   type TeacherFiles,
   type TeacherPlugin,
