@@ -3,10 +3,11 @@
  * the onnx engine beside eager PyTorch in float32: time and peak resident memory, from random weights in 16-bit shards.
  * Both sides compute on the same weights and inputs, and their logits are compared.
  *
- *   node bench/meissonic-full-size.mjs [float=F16|BF16|F32] [rounds=3] [threads=2] [grid=64] [folder=]
+ *   node bench/meissonic-full-size.mjs [float=F16|BF16|F32] [rounds=3] [threads=2] [grid=64] [folder=] [size=public|tiny]
  *
  * `DIMO_TORCH_PYTHON` names a Python with torch and safetensors; without it only our side runs. `folder` keeps the
- * weights there (2 GB; 4 GB for F32) and uses those that it finds. Two processes of some 5 GB run at a time.
+ * weights there (2 GB; 4 GB for F32) and uses those that it finds. Two processes of some 5 GB run at a time. `size=tiny` only
+ * shows that all of it runs.
  */
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,7 +16,7 @@ import { fileURLToPath } from 'node:url';
 import { startChild } from './lib/child.mjs';
 import { loadLine, median, options } from './lib/statistics.mjs';
 
-const given = options({ float: 'F16', rounds: 3, threads: 2, grid: 64, folder: '' });
+const given = options({ float: 'F16', rounds: 3, threads: 2, grid: 64, folder: '', size: 'public' });
 const python = process.env.DIMO_TORCH_PYTHON;
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 const gigabytes = (bytes) => `${(bytes / 1e9).toFixed(2)} GB`;
@@ -37,7 +38,13 @@ const start = (child) => {
 try {
   if (!existsSync(path.join(folder, 'transformer', 'config.json'))) {
     const writer = start(startOurs());
-    const written = await writer.ask({ command: 'write', folder, float: given.float, grid: given.grid });
+    const written = await writer.ask({
+      command: 'write',
+      folder,
+      float: given.float,
+      grid: given.grid,
+      size: given.size,
+    });
     console.log(`${written.parameters} random parameters as ${given.float} in ${written.files} shards`);
     await writer.close();
     children.pop();

@@ -3,9 +3,10 @@
  * parameter transformer, VQ-VAE, 1024 pixels. Prints peak resident memory and time of the whole command, for a one-step
  * generator, or for the teacher with `steps`.
  *
- *   node bench/meissonic-sample.mjs [float=F16|BF16|F32] [steps=0] [guidance=9] [threads=2] [folder=]
+ *   node bench/meissonic-sample.mjs [float=F16|BF16|F32] [steps=0] [guidance=9] [threads=2] [folder=] [size=public|tiny]
  *
- * `folder` keeps the weights there (3 GB; 6 GB for F32) and uses those that it finds.
+ * `folder` keeps the weights there (3 GB; 6 GB for F32) and uses those that it finds. `size=tiny` only shows that all of it
+ * runs.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -15,7 +16,7 @@ import { fileURLToPath } from 'node:url';
 import { writeRelease } from './lib/meissonic-release.mjs';
 import { loadLine, options } from './lib/statistics.mjs';
 
-const given = options({ float: 'F16', steps: 0, guidance: 9, threads: 2, folder: '' });
+const given = options({ float: 'F16', steps: 0, guidance: 9, threads: 2, folder: '', size: 'public' });
 const parameters = 1_006_946_304 + 146_244_675 + 354_032_640;
 const gigabytes = (bytes) => `${(bytes / 1e9).toFixed(2)} GB`;
 const scratch = mkdtempSync(path.join(tmpdir(), 'dimo-sample-'));
@@ -34,7 +35,11 @@ function sample(args) {
 
 try {
   if (!existsSync(path.join(folder, 'model_index.json'))) {
-    const written = writeRelease(folder, { float: given.float, grid: 64 });
+    const written = writeRelease(folder, {
+      float: given.float,
+      grid: given.size === 'tiny' ? 4 : 64,
+      size: given.size,
+    });
     console.log(`${written.parameters} random parameters as ${given.float}`);
   }
   // What `dimo import` writes for a released one-step generator.

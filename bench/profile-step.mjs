@@ -9,13 +9,13 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import * as ort from 'onnxruntime-node';
-import { cases, step } from './lib/cases.mjs';
+import { cases, largeCases, step } from './lib/cases.mjs';
 import { benchDistillation } from './lib/distillation.mjs';
 import { specsOf } from '@dimo/core';
 import { loadLine, options } from './lib/statistics.mjs';
 
 const given = options({ case: 'h128-d4', threads: 1, runs: 5, top: 25 });
-const { batch, ...model } = cases[given.case];
+const { batch, ...model } = { ...cases, ...largeCases }[given.case];
 const { distillation } = benchDistillation({ model, batch, step, seed: 1 });
 const { program } = distillation;
 const state = program.initialState();

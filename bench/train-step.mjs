@@ -5,9 +5,9 @@
  * must agree before anything is measured.
  *
  * `full` is the published model for ImageNet at 256 pixels with random weights, `third` has 8 of its 24 blocks: there, one
- * process runs after the other. `all` stands for the other cases.
+ * process runs after the other. `all` stands for the other cases; `tiny` only shows that all of it runs.
  *
- *   node bench/train-step.mjs [case=h128-d4|h256-d6|third|full|all] [rounds=6] [steps=3] [threads=2] [peers=plain,tuned]
+ *   node bench/train-step.mjs [case=h128-d4|h256-d6|third|full|tiny|all] [rounds=6] [steps=3] [threads=2] [peers=plain,tuned]
  *     [batch=0] [recompute=none|blocks]
  *
  * `batch` is another batch than that of the case; `recompute` is that of our side, as `distill.recompute`.

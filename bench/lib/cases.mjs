@@ -23,14 +23,15 @@ export const fullSize = {
   batch: 16,
 };
 
-/** For training on a CPU: the full-size model, and one of a third of its depth to try things with. */
+/** A model that has all of the full one's parts and no size, to see that every line of a program runs. */
+export const tinySize = { hidden: 32, depth: 1, mlp: 64, grid: 3, heads: 2, codes: 16, classes: 5, batch: 2 };
+
+/** For training on a CPU, beside those above: the full-size model, one of a third of its depth to try things with, and a tiny one. */
 export const largeCases = {
   full: { ...fullSize, batch: 2, target: 1, memory: 1.15, alone: true },
   third: { ...fullSize, depth: 8, batch: 2, target: 1, memory: 1.15, alone: true },
+  tiny: { ...tinySize, target: 0, memory: Infinity },
 };
-
-/** A model that has all of the full one's parts and no size, to see that every line of a program runs. */
-export const tinySize = { hidden: 32, depth: 1, mlp: 64, grid: 3, heads: 2, codes: 16, classes: 5, batch: 2 };
 
 /** Settings that both sides use: the official step (guided teacher, clipped Adam, moving average). */
 export const step = {

@@ -7,6 +7,7 @@ import {
   int32,
   randomStream,
   sequenceLength,
+  sizeOf,
   subtree,
   timeInputs,
   timeSpecs,
@@ -33,7 +34,7 @@ const timed = async (work) => {
 const numbersOf = ({ value: _, ...numbers }) => numbers;
 
 await serve({
-  write: ({ folder, float, grid }) => writeTransformer(folder, { float, grid }),
+  write: ({ folder, float, grid, size }) => writeTransformer(folder, { float, grid, size }),
 
   /** Reads, uploads, compiles; saves the inputs of the pass for the other side. */
   async start({ folder, grid, threads, inputFile }) {
@@ -45,9 +46,10 @@ await serve({
     const length = sequenceLength(model.tokenSpace);
     const random = randomStream(2, 0, 'bench/inputs');
     const maskRatio = float32([1], [0.6]);
+    const normal = (name, shape) => float32([1, ...shape], random.fork(name).normal(sizeOf(shape)));
     const condition = {
-      textStates: float32([1, 77, 1024], random.fork('text').normal(77 * 1024)),
-      pooledText: float32([1, 1024], random.fork('pooled').normal(1024)),
+      textStates: normal('text', model.condition.textStates.shape),
+      pooledText: normal('pooled', model.condition.pooledText.shape),
       microConditions: embedMicroConditions(microConditionNumbers()),
     };
     inputs = {

@@ -1,4 +1,4 @@
-/** Folders of Meissonic's public size with random weights, in the layout of the release. */
+/** Folders of Meissonic's public size, or of a tiny one, with random weights, in the layout of the release. */
 import { float32, randomStream, sizeOf, writeSafetensors } from '@dimo/core';
 import { clipTextEncoder, multimodalTransformer, transformerOfDiffusers, vqModel } from '@dimo/teacher-meissonic';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -21,6 +21,30 @@ export const releasedConfig = {
   vocab_size: 8256,
 };
 
+/** The same of one that has all of its parts and no size, to see that every line of a program runs. */
+const tiny = {
+  transformer: {
+    ...releasedConfig,
+    attention_head_dim: 16,
+    axes_dims_rope: [4, 6, 6],
+    codebook_size: 64,
+    joint_attention_dim: 64,
+    num_attention_heads: 4,
+    num_layers: 1,
+    num_single_layers: 1,
+    pooled_projection_dim: 64,
+    vocab_size: 128,
+  },
+  textEncoder: {
+    hidden_size: 64,
+    intermediate_size: 128,
+    num_attention_heads: 4,
+    num_hidden_layers: 1,
+    projection_dim: 64,
+  },
+  vqvae: { block_out_channels: [32, 32, 32, 32, 32], latent_channels: 8, layers_per_block: 1, num_vq_embeddings: 64 },
+};
+
 /** Bytes after which a new shard begins. */
 const shardBytes = 500e6;
 /** Random numbers; tensors take windows of them, which is much faster than drawing every weight. */
@@ -41,7 +65,7 @@ const textEncoderConfig = {
 };
 
 /** `config.json` of the VQ-VAE, as diffusers' script for its family makes it. */
-export const vqvaeConfig = {
+const vqvaeConfig = {
   _class_name: 'VQModel',
   block_out_channels: [128, 256, 256, 512, 768],
   latent_channels: 64,
@@ -51,35 +75,49 @@ export const vqvaeConfig = {
   num_vq_embeddings: 8192,
 };
 
+/** Configurations by size. */
+const sizes = {
+  public: { transformer: releasedConfig, textEncoder: textEncoderConfig, vqvae: vqvaeConfig },
+  tiny: {
+    transformer: tiny.transformer,
+    textEncoder: { ...textEncoderConfig, ...tiny.textEncoder },
+    vqvae: { ...vqvaeConfig, ...tiny.vqvae },
+  },
+};
+
 /**
  * Writes the transformer: config.json, shards and their index.
  *
- * @param {string} folder @param {{ float: 'F16' | 'BF16' | 'F32', grid: number }} options
+ * @param {string} folder
+ * @param {{ float: 'F16' | 'BF16' | 'F32', grid: number, size?: 'public' | 'tiny' }} options
  */
-export function writeTransformer(folder, { float, grid }) {
-  const { parameters } = multimodalTransformer(transformerOfDiffusers(releasedConfig, { grid }));
-  const part = { name: 'transformer', base: 'diffusion_pytorch_model', config: releasedConfig, parameters };
+export function writeTransformer(folder, { float, grid, size = 'public' }) {
+  const config = sizes[size].transformer;
+  const { parameters } = multimodalTransformer(transformerOfDiffusers(config, { grid }));
+  const part = { name: 'transformer', base: 'diffusion_pytorch_model', config, parameters };
   return writePart(folder, part, float);
 }
 
 /**
  * Writes a whole release: transformer, text encoder, VQ-VAE, scheduler and the tokenizer of CLIP.
  *
- * @param {string} folder @param {{ float: 'F16' | 'BF16' | 'F32', grid: number }} options
+ * @param {string} folder
+ * @param {{ float: 'F16' | 'BF16' | 'F32', grid: number, size?: 'public' | 'tiny' }} options
  */
-export function writeRelease(folder, { float, grid }) {
-  const vqvae = vqModel(vqvaeConfig, { grid: [grid, grid] });
-  const encoder = clipTextEncoder(textEncoderConfig);
+export function writeRelease(folder, { float, grid, size = 'public' }) {
+  const configs = sizes[size];
+  const vqvae = vqModel(configs.vqvae, { grid: [grid, grid] });
+  const encoder = clipTextEncoder(configs.textEncoder);
   const parts = [
-    writeTransformer(folder, { float, grid }),
+    writeTransformer(folder, { float, grid, size }),
     writePart(
       folder,
-      { name: 'vqvae', base: 'diffusion_pytorch_model', config: vqvaeConfig, parameters: vqvae.parameters },
+      { name: 'vqvae', base: 'diffusion_pytorch_model', config: configs.vqvae, parameters: vqvae.parameters },
       float,
     ),
     writePart(
       folder,
-      { name: 'text_encoder', base: 'model', config: textEncoderConfig, parameters: encoder.parameters },
+      { name: 'text_encoder', base: 'model', config: configs.textEncoder, parameters: encoder.parameters },
       float,
     ),
   ];
@@ -88,7 +126,10 @@ export function writeRelease(folder, { float, grid }) {
     writeFileSync(path.join(folder, name), content);
   };
   write('model_index.json', '{}');
-  write('scheduler/scheduler_config.json', JSON.stringify({ mask_token_id: 8255, masking_schedule: 'cosine' }));
+  write(
+    'scheduler/scheduler_config.json',
+    JSON.stringify({ mask_token_id: configs.transformer.vocab_size - 1, masking_schedule: 'cosine' }),
+  );
   for (const name of ['vocab.json', 'merges.txt'])
     write(`tokenizer/${name}`, gunzipSync(readFileSync(new URL(`${name}.gz`, clipFixtures))));
   write('tokenizer/tokenizer_config.json', JSON.stringify({ model_max_length: 77 }));

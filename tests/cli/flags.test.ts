@@ -232,6 +232,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
   import: {
     '--plugin': { asIn: 'info' },
     '--set': seen('import-checkpoints'),
+    '--as': seen('import-generators'),
     ...Object.fromEntries(
       ['--out', '--teacher', '--json', '--quiet'].map((flag): [string, Row] => [flag, seen('import')]),
     ),

@@ -184,6 +184,42 @@ describe('what tensors do not show', { timeout: 120_000 }, () => {
   });
 });
 
+describe('a thousand classes', { timeout: 120_000 }, () => {
+  /** The tiny checkpoint with as many classes as ImageNet, every one with numbers of its own. */
+  function thousandClasses(): HostTree {
+    const rows = 32 + 1000 + 2;
+    const width = transformer['tok_emb.weight']!.shape[1]!;
+    const numbers = (count: number): Float32Array => Float32Array.from({ length: count }, (_, i) => Math.sin(i * i));
+    return {
+      ...transformer,
+      'tok_emb.weight': float32([rows, width], numbers(rows * width)),
+      bias: float32([17, rows], numbers(17 * rows)),
+    };
+  }
+
+  it('are those of ImageNet: by id, name and synonym; a shared name is refused', async () => {
+    const what = await folder({ 'm.safetensors': thousandClasses(), 'v.ckpt': vqganFile });
+    const { stdout } = await succeed(['import', what, '--out', at('imported')]);
+    expect(stdout).toContain('assumed classNames = "imagenet" (a thousand classes, as ImageNet has; null for none)');
+    const sampling = ['sample', '--teacher', at('imported'), '--engine', 'cpu', '--steps', '1', '--seed', '1'];
+    const picture = async (classes: string): Promise<string> => {
+      await succeed([...sampling, '--count', '2', '--classes', classes, '--out', at('a.png')]);
+      return (await readFile(at('a.png'))).toString('base64');
+    };
+    const byId = await picture('207,388');
+    expect(await picture('golden retriever,giant panda')).toBe(byId);
+    expect(await picture('Golden Retriever,Ailuropoda melanoleuca')).toBe(byId);
+    expect(await picture('207,387')).not.toBe(byId);
+    const wrong = async (classes: string): Promise<string> => fails([...sampling, '--classes', classes]);
+    expect(await wrong('crane')).toMatch(/"crane" means several: 134 \(crane \(bird\)\), 517 \(crane \(machine\)\)/);
+    expect(await wrong('retriever')).toMatch(/one of .*golden retriever, Labrador retriever/);
+    const shown = (await succeed(['info', at('imported'), '--no-bench'])).stdout;
+    expect(shown).toMatch(/- tench\n[^]*- and 980 more\n/);
+    await succeed(['import', what, '--out', at('imported'), '--set', 'classNames=null']);
+    expect(await wrong('golden retriever')).toMatch(/an id from 0 to 999, got/);
+  });
+});
+
 describe('weights that would not run', { timeout: 120_000 }, () => {
   const without = (tree: HostTree, name: string): HostTree =>
     Object.fromEntries(Object.entries(tree).filter(([key]) => key !== name));

@@ -1,12 +1,12 @@
 /** The plan that `dimo info` prints, against sizes of files and counts worked out by hand. */
-import { stat } from 'node:fs/promises';
+import { mkdir, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { fixtures } from '../parity/fixtures.js';
 import { dimoTrial } from '../support/in-process-dimo.js';
 
-const { at, succeed } = dimoTrial();
+const { at, succeed, fails } = dimoTrial();
 const preset = fileURLToPath(new URL('../../packages/presets/presets/mnist/', import.meta.url));
 
 interface Info {
@@ -109,5 +109,25 @@ describe('dimo distill --plan', { timeout: 120_000 }, () => {
     expect(stdout).toMatch(/^teacher: mnist/);
     expect(stdout).toMatch(/batch 8: [0-9.]+ MB of memory/);
     await expect(stat(at('planned'))).rejects.toThrow(/ENOENT/);
+  });
+
+  it('of the official run says what that sets, as the teacher and the configuration do', async () => {
+    const preset = ['--set', 'distill.preset=official', '--set', 'distill.batchSize=4'];
+    const { stdout } = await succeed(['distill', '--plan', '--json', ...preset]);
+    expect(JSON.parse(stdout)).toMatchObject({
+      settings: { preset: 'official', numSteps: 50_001, batchSize: 4, teacherGuidance: { scale: 2 } },
+      steps: [{ batchSize: 1 }, { batchSize: 4 }, { batchSize: 8 }, { batchSize: 16 }],
+    });
+    const info = async (...args: string[]): Promise<unknown> =>
+      JSON.parse((await succeed(['info', ...args, '--json'])).stdout);
+    expect(await info('config', ...preset)).toMatchObject({ distill: { numSteps: 50_001, batchSize: 4 } });
+    expect(await info('mnist', '--no-bench', ...preset)).toMatchObject({
+      officialDistillation: { numSteps: 50_001, batchSize: 64 },
+      plan: { trainingStep: { batchSize: 4 } },
+    });
+    await mkdir(at('run'));
+    await writeFile(at('run', 'config.yaml'), 'distill: { numSteps: 9 }\n');
+    const resumed = await fails(['distill', '--resume', at('run'), ...preset.slice(0, 2)]);
+    expect(resumed).toContain('distill.preset=official has no effect with --resume');
   });
 });

@@ -297,6 +297,7 @@ export {
 export {
   type AssumedSetting,
   type RecognizedWeights,
+  type TeacherFiles,
   type TeacherPlugin,
   type TeacherPreset,
   type TrainingDataFacts,

@@ -35,9 +35,9 @@ export const maskgitConfigKeys: readonly ConfigKey[] = [
   },
   {
     key: 'classNames',
-    accepts: 'a list of texts',
+    accepts: 'a list of texts, or imagenet',
     standard: 'those of the dataset',
-    meaning: 'Names of the classes by id.',
+    meaning: 'Names of the classes by id; imagenet: those of ImageNet, with their synonyms.',
   },
   {
     key: 'tokenizer',

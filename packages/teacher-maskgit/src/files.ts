@@ -5,6 +5,8 @@
  */
 import {
   escapeText,
+  mergeObjects,
+  OptionError,
   readJsonFile,
   requireObject,
   streamSafetensors,
@@ -16,6 +18,7 @@ import {
   type PlainObject,
   type SafetensorsWriteOptions,
   type Teacher,
+  type TeacherFiles,
   type WeightSource,
 } from '@dimo/core';
 import {
@@ -43,6 +46,8 @@ const transformerCheckpoint: CheckpointPart = {
   description: 'the transformer of MaskGIT',
   anchors: ['tok_emb.weight', 'pos_emb', 'transformer.layers.0.0.norm.weight'],
 };
+
+const missingHint = 'name the folder of a teacher that `dimo train teacher` has written, or a preset';
 
 const teacherParts = ['transformer', 'tokenizer'] as const;
 
@@ -111,6 +116,46 @@ export async function inspectTeacher(config: PlainObject, source: WeightSource):
   return { definition, parts };
 }
 
+/**
+ * A teacher's definition and where its decoder is; its transformer is not looked at.
+ *
+ * @param changes - settings over those of the teacher.
+ * @throws OptionError for a wrong configuration or a teacher without decoder, WeightError if its weights are not there.
+ */
+export async function openDecoder({ config, source }: TeacherFiles, changes: PlainObject): Promise<OpenedDecoder> {
+  const { checkpoint, settings } = await settingsOf(config, source);
+  const definition = defineMaskgit(mergeObjects(settings, changes));
+  const { decoder } = definition;
+  if (!decoder)
+    throw new OptionError(`${escapeText(source.location)}: the teacher has no tokenizer that makes its tokens images`, {
+      path: source.location,
+      hint: 'name a teacher that makes images',
+    });
+  const { tokenizer } = readCheckpoints(checkpoint, teacherParts, `${maskgitName}.checkpoint`);
+  const places = await findWeights(
+    source,
+    { tokenizer: tokenizerPart(decoder) },
+    { given: tokenizer ? { tokenizer } : {}, hint: missingHint },
+  );
+  return { definition, decoder: places['tokenizer']! };
+}
+
+/** Where the decoder of a teacher is. */
+export interface OpenedDecoder {
+  readonly definition: MaskgitDefinition;
+  readonly decoder: WeightPlace;
+}
+
+async function settingsOf(
+  config: PlainObject,
+  source: WeightSource,
+): Promise<{ readonly checkpoint: unknown; readonly settings: PlainObject }> {
+  const files = await source.list();
+  const saved = files.includes(teacherFileNames.config) ? await readConfig(source) : {};
+  const { checkpoint, ...settings } = config;
+  return { checkpoint, settings: { ...saved, ...settings } };
+}
+
 async function openTeacher(
   config: PlainObject,
   source: WeightSource,
@@ -119,10 +164,8 @@ async function openTeacher(
   readonly transformer: WeightPlace;
   readonly tokenizer: WeightPlace | undefined;
 }> {
-  const files = await source.list();
-  const saved = files.includes(teacherFileNames.config) ? await readConfig(source) : {};
-  const { checkpoint, ...settings } = config;
-  const definition = defineMaskgit({ ...saved, ...settings });
+  const { checkpoint, settings } = await settingsOf(config, source);
+  const definition = defineMaskgit(settings);
   const { model, decoder } = definition;
   const file = teacherFileNames.transformer;
   const transformer: FolderPart = { ...transformerCheckpoint, file, endings: '.pth, .pt or .bin', model };
@@ -131,7 +174,7 @@ async function openTeacher(
     { transformer, ...(decoder ? { tokenizer: tokenizerPart(decoder) } : {}) },
     {
       given: readCheckpoints(checkpoint, teacherParts, `${maskgitName}.checkpoint`),
-      hint: 'name the folder of a teacher that `dimo train teacher` has written, or a preset',
+      hint: missingHint,
     },
   );
   return { definition, transformer: places['transformer']!, tokenizer: places['tokenizer'] };

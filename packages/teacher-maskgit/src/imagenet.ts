@@ -1,4 +1,5 @@
 /** The published class-conditional ImageNet models. Their weights are not bundled. */
+import { imagenetClassNames } from './imagenet-classes.js';
 import type { MaskgitConfig } from './teacher-config.js';
 
 /**
@@ -22,6 +23,7 @@ export const imagenet256Config: MaskgitConfig = {
       out_ch: 3,
     },
   },
+  classNames: imagenetClassNames,
   // The settings behind the published FID of 6.80.
   sampler: { numSteps: 8, schedule: 'arccos', guidanceScale: 4, choiceTemperature: 4.5 },
 };

@@ -1,7 +1,8 @@
 /** The MaskGIT teacher as a plugin. */
-import { definePlugin, type DimoPlugin, type TeacherPlugin } from '@dimo/core';
+import { definePlugin, officialDistillation, type DimoPlugin, type TeacherPlugin } from '@dimo/core';
 import { inspectTeacher, readTeacher, streamTeacherFiles } from './files.js';
 import { recognizeMaskgit } from './recognize.js';
+import { inspectReleasedGenerator, readReleasedGenerator } from './released-generator.js';
 import { defineMaskgit, maskgitName } from './teacher-config.js';
 
 /** MaskGIT teachers: configuration and weight files as `MaskgitConfig` and `teacherFiles` describe them. */
@@ -18,7 +19,10 @@ export const maskgitTeacher: TeacherPlugin = {
   load: readTeacher,
   files: streamTeacherFiles,
   recognize: recognizeMaskgit,
-  inspect: inspectTeacher,
+  inspect: (config, source, teacher) =>
+    teacher ? inspectReleasedGenerator(config, { generator: source, teacher }) : inspectTeacher(config, source),
+  loadReleasedGenerator: readReleasedGenerator,
+  officialDistillation,
 };
 
 /** Plugin with the teacher `maskgit`. */

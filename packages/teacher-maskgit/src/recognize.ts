@@ -18,16 +18,23 @@ import {
 import type { FoundCheckpoint } from '@dimo/core/weight-files';
 import { codebookName, type VqganConfig } from '@dimo/tokenizers';
 import { findTeacherCheckpoints, teacherFileNames } from './files.js';
+import { imagenetClassNames } from './imagenet-classes.js';
 import { imagenet256Config } from './imagenet.js';
+import { recognizedGenerator } from './released-generator.js';
 import { defineMaskgit, maskgitName, type MaskgitConfig } from './teacher-config.js';
 
 /** Cannot be read from the weights; every official loader uses 16. */
 const officialHeads = 16;
 
-/** Recognizes a MaskGIT teacher. @throws OptionError, WeightError if it is one, but incomplete or of another version */
+/**
+ * Recognizes a MaskGIT teacher, or the transformer of a one-step generator.
+ *
+ * @throws OptionError, WeightError if it is one, but incomplete or of another version.
+ */
 export async function recognizeMaskgit(
   source: WeightSource,
   given: PlainObject = {},
+  as?: RecognizedWeights['kind'],
 ): Promise<RecognizedWeights | undefined> {
   const all = await source.list();
   const files = all.filter((name) => !name.includes('/'));
@@ -48,7 +55,14 @@ export async function recognizeMaskgit(
   const { checkpoint, ...settings } = given;
   const found = await findTeacherCheckpoints(source, checkpoint);
   if (!found.transformer && !found.tokenizer) return undefined;
-  if (!found.transformer || !found.tokenizer) throw incomplete(source.location, found);
+  if (!found.transformer) throw incomplete(source.location, found);
+  const { kind, kindReason } = kindOf(found.transformer, {
+    as,
+    hasTokenizer: found.tokenizer !== undefined,
+    location: source.location,
+  });
+  if (kind === 'generator') return recognizedGenerator(found.transformer, given, kindReason);
+  if (!found.tokenizer) throw incomplete(source.location, found);
   const { config: inferred, assumed } = inferMaskgit(found.transformer, found.tokenizer, source.location, settings);
   const merged = mergeObjects({ ...inferred }, settings);
   const { model } = defineMaskgit(merged);
@@ -60,7 +74,42 @@ export async function recognizeMaskgit(
     config: { ...merged, checkpoint: { transformer: placeOf(found.transformer), tokenizer: placeOf(found.tokenizer) } },
     files: [...new Set([found.transformer.file, found.tokenizer.file])],
     assumed,
+    ...(kindReason === undefined ? {} : { kindReason }),
   };
+}
+
+/** How people and the official code call one-step generators. */
+const generatorName =
+  /(?:^|[^a-z])(?:di-?\[?m\]?-?o|generator|ema[-_]?model|one[-_]?step|student|distilled)(?:[^a-z]|$)/i;
+/** The folders that the official code writes them to. */
+const generatorFolder = /^(?:generator|ema_model)$/;
+/** How the official release calls its one-step generator, and other programs any model. */
+const publishedName = /^pytorch_model\.bin$/;
+
+/**
+ * Whether a transformer is that of a teacher or of a one-step generator. Both have the same tensors: where the trainer's own
+ * checkpoint is not there to tell, names and what lies beside it have to.
+ */
+function kindOf(
+  { file, container }: FoundCheckpoint,
+  from: {
+    readonly as: RecognizedWeights['kind'] | undefined;
+    readonly hasTokenizer: boolean;
+    readonly location: string;
+  },
+): Pick<RecognizedWeights, 'kind' | 'kindReason'> {
+  if (from.as !== undefined) return { kind: from.as };
+  if (container !== undefined) return { kind: 'teacher' };
+  const path = file.split('/');
+  const folder = from.location.split(/[/\\]/).at(-1)!;
+  const named = generatorFolder.test(folder) ? folder : path.find((name) => generatorName.test(name));
+  if (named !== undefined) return { kind: 'generator', kindReason: `the name ${escapeText(named, 120)} says so` };
+  const shown = escapeText(file, 120);
+  if (!from.hasTokenizer)
+    return { kind: 'generator', kindReason: `${shown} holds a transformer alone, and no VQGAN is beside it` };
+  if (publishedName.test(path.at(-1)!))
+    return { kind: 'teacher', kindReason: `a VQGAN is beside ${shown}, which may be a generator too` };
+  return { kind: 'teacher' };
 }
 
 /** Settings over those of a folder of ours: only what was given, `load` reads the rest. */
@@ -142,8 +191,10 @@ function inferMaskgit(
   otherwise('transformer.heads', officialHeads, 'weights do not show it; every official loader uses 16');
   if (Number.isInteger(side) && side > 1)
     otherwise('transformer.grid', [side, side], `weights show ${numTokens} positions; pictures are usually square`);
-  const sampler = numClasses === 1000 ? imagenet256Config.sampler : undefined;
+  const isImagenet = numClasses === 1000;
+  const sampler = isImagenet ? imagenet256Config.sampler : undefined;
   otherwise('sampler', sampler ?? 'defaults', 'how it is sampled is not in the weights');
+  if (isImagenet) otherwise('classNames', imagenetClassNames, 'a thousand classes, as ImageNet has; null for none');
   for (const [part, { prefix, alternatives, file }] of Object.entries({ transformer, tokenizer }))
     if (alternatives.length > 0)
       assumed.push({
@@ -166,6 +217,7 @@ function inferMaskgit(
         embeddingDeviation: 1,
       },
       tokenizer: { kind: 'vqgan', ...vqganConfigOf(tokenizer.tensors, known['grid'] ?? grid, axis) },
+      ...(isImagenet ? { classNames: imagenetClassNames } : {}),
       ...(sampler ? { sampler } : {}),
     },
   };

@@ -12,7 +12,8 @@ import {
   type TeacherDefinition,
 } from '@dimo/core';
 import { defineTokenizer, type Tokenizer, type TokenizerConfig } from '@dimo/tokenizers';
-import { classConditions } from './class-conditions.js';
+import { classConditions, type ClassConditionsOptions } from './class-conditions.js';
+import { imagenetClasses, imagenetClassNames } from './imagenet-classes.js';
 import { resolveMaskTransformer, type MaskTransformerConfig } from './transformer/config.js';
 import { maskTransformer } from './transformer/mask-transformer.js';
 
@@ -25,8 +26,8 @@ export interface MaskgitConfig {
   readonly transformer?: Partial<MaskTransformerConfig>;
   /** `null` for a teacher of bare tokens. @default patch-VQ for 28 x 28 gray images */
   readonly tokenizer?: TokenizerConfig | null;
-  /** Names of the classes by id. */
-  readonly classNames?: readonly string[];
+  /** Names of the classes by id; `imagenet` for the 1000 of ImageNet, with their synonyms. */
+  readonly classNames?: readonly string[] | typeof imagenetClassNames;
   /** Defaults of the multi-step sampler. */
   readonly sampler?: SamplerSettings;
 }
@@ -49,7 +50,7 @@ export const maskgitName = 'maskgit';
 export function defineMaskgit(config: MaskgitConfig | PlainObject = {}): MaskgitDefinition {
   const given = requireObject(config, maskgitName);
   refuseUnknownKeys(given, ['transformer', 'tokenizer', 'classNames', 'sampler'], maskgitName);
-  const classNames = readClassNames(given['classNames']);
+  const { classNames, synonyms } = readClassNames(given['classNames']);
   const tokenizer =
     given['tokenizer'] === null
       ? undefined
@@ -78,23 +79,29 @@ export function defineMaskgit(config: MaskgitConfig | PlainObject = {}): Maskgit
     name: maskgitName,
     model: maskTransformer(transformer),
     nullCondition: { label: int32([], [numClasses]) },
-    conditions: classConditions({ numClasses, ...(classNames ? { classNames } : {}) }),
+    conditions: classConditions({ numClasses, ...(classNames ? { classNames, synonyms } : {}) }),
     ...(tokenizer ? { decoder: tokenizer.tokenizer } : {}),
     ...(sampler ? { sampler } : {}),
     config: {
       transformer,
       tokenizer: tokenizer ? tokenizer.config : null,
-      ...(classNames ? { classNames } : {}),
+      ...(classNames ? { classNames: given['classNames'] } : {}),
       ...(sampler ? { sampler } : {}),
     },
   };
 }
 
-function readClassNames(value: unknown): readonly string[] | undefined {
-  if (value === undefined) return undefined;
+function readClassNames(value: unknown): Pick<ClassConditionsOptions, 'classNames' | 'synonyms'> {
+  if (value === undefined || value === null) return {};
+  if (value === imagenetClassNames) {
+    const classes = imagenetClasses();
+    return { classNames: classes.map(([name]) => name), synonyms: classes.map(([, ...others]) => others) };
+  }
   if (!Array.isArray(value) || value.length === 0 || !value.every((name) => typeof name === 'string' && name !== ''))
-    throw new OptionError(`${maskgitName}.classNames must be a list of non-empty strings, got ${describeValue(value)}`);
-  return value as readonly string[];
+    throw new OptionError(
+      `${maskgitName}.classNames must be a list of non-empty strings, or "${imagenetClassNames}", got ${describeValue(value)}`,
+    );
+  return { classNames: value as readonly string[] };
 }
 
 function readSampler(value: unknown): SamplerSettings | undefined {

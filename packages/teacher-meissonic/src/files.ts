@@ -12,7 +12,6 @@ import {
   type HostTree,
   type InspectedModel,
   type InspectedPart,
-  type LoadedGenerator,
   type PlainObject,
   type SafetensorsWriteOptions,
   type SpecTree,
@@ -30,13 +29,8 @@ import {
 } from './condition-files.js';
 import { checkTokenizerFits } from './clip/text-conditions.js';
 import { releaseOptions, type ReleaseConfig } from './release/options.js';
-import {
-  inspectRelease,
-  readRelease,
-  readReleasedSurroundings,
-  readReleasedTransformer,
-} from './release/read-release.js';
-import { releasedGenerator, releaseTeacher, type ReleaseTeacherOptions } from './release/release-teacher.js';
+import { inspectRelease, readRelease } from './release/read-release.js';
+import { releaseTeacher, type ReleaseTeacherOptions } from './release/release-teacher.js';
 import { defineMeissonic, type MeissonicDefinition } from './teacher-config.js';
 
 const configName = 'config.json';
@@ -83,10 +77,9 @@ export async function readTeacher(config: PlainObject, source: WeightSource): Pr
     return releaseTeacher(await readRelease(source, options), teacherOptions(options));
   }
   const definition = await defineFromFiles({ ...(await savedConfig(source)), ...config }, source);
-  const { model, decoder } = definition;
-  const weights = await readWeights(source, transformerBase, model);
-  if (!decoder) return { ...definition, weights };
-  return { ...definition, weights, decoderWeights: await readWeights(source, vqvaeBase, decoder) };
+  const weights = await readWeights(source, transformerBase, definition.model);
+  const decoderWeights = await readDecoder(definition, source);
+  return { ...definition, weights, ...(decoderWeights ? { decoderWeights } : {}) };
 }
 
 /** A definition with tokenizer and text encoder, if the configuration has one, from a folder of ours. */
@@ -104,33 +97,11 @@ export async function defineFromFiles(config: PlainObject, source: WeightSource)
   });
 }
 
-/**
- * A released one-step generator: its transformer, the rest from the release of its teacher.
- *
- * @throws OptionError for a wrong configuration or parts that do not fit, WeightError for wrong weights.
- */
-export async function readReleasedGenerator(
-  config: PlainObject,
-  { generator, teacher }: { readonly generator: WeightSource; readonly teacher: WeightSource },
-): Promise<LoadedGenerator> {
-  const options = releaseOptions(config, 'released-generator');
-  const transformer = await readReleasedTransformer(generator, options);
-  return releasedGenerator(transformer, await readReleasedSurroundings(teacher, options), teacherOptions(options));
-}
-
-/**
- * Checks a teacher or a released generator as they are read, but for the numbers.
- *
- * @throws OptionError, WeightError
- */
-export async function inspectModel(
-  config: PlainObject,
-  source: WeightSource,
-  teacher?: WeightSource,
-): Promise<InspectedModel> {
+/** Checks a teacher as it is read, but for the numbers. @throws OptionError, WeightError */
+export async function inspectTeacher(config: PlainObject, source: WeightSource): Promise<InspectedModel> {
   if ('layout' in config) {
-    const options = releaseOptions(config, teacher ? 'released-generator' : 'release');
-    const { parts, ...found } = await inspectRelease(source, options, teacher);
+    const options = releaseOptions(config, 'release');
+    const { parts, ...found } = await inspectRelease(source, options);
     const sizes = {
       transformer: found.transformer.config,
       vqvae: found.vqvae.config,
@@ -139,17 +110,32 @@ export async function inspectModel(
     return { definition: defineMeissonic({ ...sizes, ...teacherOptions(options) }), parts };
   }
   const definition = defineMeissonic({ ...(await savedConfig(source)), ...config });
-  const { model, decoder } = definition;
-  const part = (name: string, base: string, of: SizedModel): Promise<InspectedPart> =>
-    inspectPart(source, { name, folder: '', base, model: of });
   return {
     definition,
     parts: [
-      await part('transformer', transformerBase, model),
-      ...(decoder ? [await part('decoder', vqvaeBase, decoder)] : []),
-      ...(await inspectConditions(definition.config, source)),
+      await inspectPart(source, { name: 'transformer', folder: '', base: transformerBase, model: definition.model }),
+      ...(await inspectSurroundings(definition, source)),
     ],
   };
+}
+
+/** Checks what a teacher of ours has beside its transformer. @throws OptionError, WeightError */
+export async function inspectSurroundings(
+  { decoder, config }: MeissonicDefinition,
+  source: WeightSource,
+): Promise<InspectedPart[]> {
+  return [
+    ...(decoder ? [await inspectPart(source, { name: 'decoder', folder: '', base: vqvaeBase, model: decoder })] : []),
+    ...(await inspectConditions(config, source)),
+  ];
+}
+
+/** The weights of the decoder of a teacher of ours. */
+export async function readDecoder(
+  { decoder }: MeissonicDefinition,
+  source: WeightSource,
+): Promise<HostTree | undefined> {
+  return decoder && readWeights(source, vqvaeBase, decoder);
 }
 
 /** Checks tokenizer and text encoder of a folder of ours, if it has them. @throws OptionError, WeightError */
@@ -160,13 +146,14 @@ export async function inspectConditions(config: PlainObject, source: WeightSourc
   return [await inspectPart(source, { name: 'text encoder', folder: '', base: textEncoderBase, model: textEncoder })];
 }
 
-async function savedConfig(source: WeightSource): Promise<PlainObject> {
+/** Content of the `config.json` of a folder of ours, if it has one. */
+export async function savedConfig(source: WeightSource): Promise<PlainObject> {
   if (!(await source.list()).includes(configName)) return {};
   return requireObject(await readJsonFile(source, configName), `${escapeText(source.location)}/${configName}`);
 }
 
 /** What a released teacher is told besides its sizes. */
-function teacherOptions({
+export function teacherOptions({
   sampler,
   negativePrompt,
   microConditions,

@@ -1,13 +1,9 @@
 /** The Meissonic teacher as a plugin. */
 import { definePlugin, type DimoPlugin, type TeacherPlugin } from '@dimo/core';
-import {
-  defineFromFiles,
-  inspectConditions,
-  inspectModel,
-  readReleasedGenerator,
-  readTeacher,
-  streamTeacherFiles,
-} from './files.js';
+import { defineFromFiles, inspectConditions, inspectTeacher, readTeacher, streamTeacherFiles } from './files.js';
+import { officialNegativePrompt } from './clip/text-conditions.js';
+import { officialMeissonicDistillation } from './official-distillation.js';
+import { inspectReleasedGenerator, readReleasedGenerator } from './released-files.js';
 import { recognizeRelease } from './release/recognize.js';
 import { defineMeissonic, meissonicName } from './teacher-config.js';
 
@@ -20,9 +16,11 @@ export const meissonicTeacher: TeacherPlugin = {
   load: readTeacher,
   files: streamTeacherFiles,
   recognize: recognizeRelease,
-  inspect: inspectModel,
+  inspect: (config, source, teacher) =>
+    teacher ? inspectReleasedGenerator(config, { generator: source, teacher }) : inspectTeacher(config, source),
   inspectConditions,
   loadReleasedGenerator: readReleasedGenerator,
+  officialDistillation: { ...officialMeissonicDistillation, negativePrompt: officialNegativePrompt },
 };
 
 /** Plugin with the teacher `meissonic`. */

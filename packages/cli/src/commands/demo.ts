@@ -10,6 +10,7 @@ import { evaluateModels } from '../evaluation/evaluation.js';
 import { evaluationFileName, evaluationText, writeEvaluation } from '../evaluation/files.js';
 import { exitOk } from '../output/failure.js';
 import { healthLine } from '../run/health.js';
+import { withDistillPreset } from '../models/distill-preset.js';
 import type { TrainingFlags } from '../flags/training-flags.js';
 import { writeReport } from '../evaluation/report.js';
 import { stepBytes } from '../plan/distill-plan.js';
@@ -39,7 +40,8 @@ export async function demo(flags: TrainingFlags & { readonly quick: boolean }): 
     text,
     where: 'dimo demo',
   }));
-  const project = await openProject({ ...flags.typed, settings: [...defaults, ...flags.typed.settings] });
+  const typed = { ...flags.typed, settings: [...defaults, ...flags.typed.settings] };
+  const project = await openProject(typed, { complete: withDistillPreset });
   const { config, registry } = project;
   const note = (line: string): void => {
     if (!flags.quiet) printError(line);

@@ -4,6 +4,7 @@ import { defaultModel } from '../models/models.js';
 import type { TrainingFlags } from '../flags/training-flags.js';
 import { shellQuoted } from '../flags/resume-command.js';
 import { findTeacher } from '../models/models.js';
+import { presetSettings, withDistillPreset } from '../models/distill-preset.js';
 import { exitOk } from '../output/failure.js';
 import { print, printError, printJson } from '../output/terminal.js';
 import { planDistillation, readableDistillationPlan, stepBytes } from '../plan/distill-plan.js';
@@ -26,17 +27,20 @@ export function distill(flags: DistillFlags): Promise<number> {
 
 async function plan({ typed, resume, json }: DistillFlags): Promise<number> {
   const base = resume === undefined ? undefined : await readRunConfig(resume);
-  const { config, registry } = await openProject(typed, base === undefined ? {} : { base });
+  const { config, registry } = await openProject(typed, { base, complete: withDistillPreset });
   const found = await findTeacher(config.teacher, registry);
   const planned = await planDistillation({ config, found, registry, resume });
-  if (json) printJson(planned, 2);
-  else print(stringify(readableDistillationPlan(planned)).trimEnd());
+  const settings = presetSettings(config, found.teacher.name, registry);
+  const preset = settings ? { settings } : {};
+  if (json) printJson({ ...preset, ...planned }, 2);
+  else print(stringify({ ...preset, ...readableDistillationPlan(planned) }).trimEnd());
   return exitOk;
 }
 
 function train(flags: TrainingFlags): Promise<number> {
   return runTrainingCommand<DistillResult, DistillInputs>({
     name: 'distill',
+    complete: withDistillPreset,
     flags,
     fallbackName: ({ config }) =>
       `distill-${(config.teacher.plugin ?? config.teacher.source ?? defaultModel).split(/[/\\]/).filter(Boolean).at(-1)}`,

@@ -1,5 +1,5 @@
 /** Flags and help of `dimo import`; its work is imported when it runs. */
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { examples, text, type ProgramResult } from '../flags/command.js';
 import { collect } from '../flags/flags.js';
 
@@ -13,6 +13,9 @@ export function addImport(parent: Command, result: ProgramResult): void {
     .option(
       '--teacher <folder|hf:...>',
       'for a released generator: its teacher, whose decoder and text encoder it uses',
+    )
+    .addOption(
+      new Option('--as <kind>', 'what it is, for weights that may be either').choices(['generator', 'teacher']),
     )
     .option(
       '--set <key=value>',
@@ -29,6 +32,7 @@ export function addImport(parent: Command, result: ProgramResult): void {
         'dimo import hf:meissonflow/meissonic',
         'dimo import hf:Yuanzhi/DiMO/meissonic --teacher models/meissonic --out models/one-step',
         'dimo import ~/downloads/maskgit --out models/imagenet',
+        'dimo import ~/downloads/dimo-maskgit --teacher models/imagenet --out models/one-step',
         'dimo import ~/downloads/other --set transformer.heads=8 --out models/other',
         'HF_HUB_OFFLINE=1 dimo import hf:meissonflow/meissonic    # from the cache alone',
       ]),
@@ -50,6 +54,7 @@ Environment:
         what,
         out: text(options['out']),
         teacher: text(options['teacher']),
+        as: options['as'] as 'generator' | 'teacher' | undefined,
         settings: options['set'] as string[],
         plugins: options['plugin'] as string[],
         quiet: options['quiet'] === true,

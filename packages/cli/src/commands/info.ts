@@ -18,6 +18,7 @@ import { didYouMeanPath } from '../config/nearest.js';
 import { exitOk } from '../output/failure.js';
 import type { TypedSettings } from '../flags/flags.js';
 import { modelFolder } from '../models/imported-model.js';
+import { withDistillPreset } from '../models/distill-preset.js';
 import { inspectModel, type ModelToInspect } from '../models/inspect-model.js';
 import { findGenerator, findTeacher, locateModel, presetLocation, presetNames } from '../models/models.js';
 import { makePlan, type PlanRequest } from '../plan/plan.js';
@@ -49,14 +50,26 @@ export async function info(args: InfoArguments): Promise<number> {
     });
   if (['config', ...lists].includes(args.what) && args.allowNonFinite)
     throw new OptionError(`--allow-nonfinite has no effect on \`dimo info ${args.what}\``, { hint: 'leave it out' });
-  const project = await openProject(args.typed, { onlyEffective: false });
+  const project = await openProject(args.typed, {
+    onlyEffective: false,
+    ...(args.what === 'config' ? { complete: withDistillPreset } : {}),
+  });
   const { facts, subject } = await describe(args, project);
   if (subject?.tokenInit) refuseTyped(project, severalStepsKeys, 'a generator makes its samples in one step');
   const planned = subject ? await planFacts(subject, project, args) : {};
   const all = { ...facts, ...planned };
   if (args.json) printJson(all, 2);
-  else print(stringify(all).trimEnd());
+  else print(stringify(readable(all)).trimEnd());
   return exitOk;
+}
+
+/** Classes that are listed for people. */
+const shownClasses = 20;
+
+function readable(facts: Record<string, unknown>): Record<string, unknown> {
+  const { classes } = facts;
+  if (!Array.isArray(classes) || classes.length <= shownClasses) return facts;
+  return { ...facts, classes: [...classes.slice(0, shownClasses), `and ${classes.length - shownClasses} more`] };
 }
 
 /** Listed by name, from core and the plugins. */
@@ -85,7 +98,8 @@ async function planFacts(
   project: Project,
   { json, bench }: InfoArguments,
 ): Promise<Record<string, unknown>> {
-  const { registry, config } = project;
+  const { registry } = project;
+  const { config } = await withDistillPreset(project, registry, { plugin: subject.definition.name, config: {} });
   const parts = model && (await inspectModel(model, registry))?.parts;
   const rates = bench ? await measuredRates(config.engine, registry) : undefined;
   const plan = await makePlan({
@@ -197,7 +211,7 @@ async function generatorFacts(args: InfoArguments, { registry }: Project, folder
   const located = await locateModel(folder, registry);
   const model: ModelToInspect | undefined = located && {
     source: located.source,
-    teacherSource: located.teacherSource,
+    ofTeacher: located.ofTeacher,
     layout: { kind: 'generator', ...(located.teacher ? { teacher: located.teacher } : {}) },
   };
   return {
@@ -216,12 +230,20 @@ async function generatorFacts(args: InfoArguments, { registry }: Project, folder
 
 async function teacherFacts({ registry }: Project, name: string, located?: ModelToInspect): Promise<Described> {
   const { teacher } = await findTeacher({ source: name, config: {} }, registry);
+  const { officialDistillation } = registry.teachers.get(teacher.name) ?? {};
   const preset = presetLocation(name, registry);
   const model: ModelToInspect = located ?? {
     source: modelFolder(preset?.folder ?? name),
     layout: { kind: 'teacher', ...(preset ? { teacher: { name: preset.plugin.name, config: {} } } : {}) },
   };
-  return { facts: { teacher: teacher.name, ...definitionFacts(teacher) }, subject: { definition: teacher, model } };
+  return {
+    facts: {
+      teacher: teacher.name,
+      ...definitionFacts(teacher),
+      ...(officialDistillation ? { officialDistillation } : {}),
+    },
+    subject: { definition: teacher, model },
+  };
 }
 
 function countParameters(parameters: SpecTree): number {

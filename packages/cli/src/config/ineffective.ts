@@ -41,6 +41,11 @@ const conditional: readonly (readonly [key: string, isIdle: (config: Settings) =
     ({ distill }) => distill.teacherGuidance.scale === 1,
     'another scale of distill.teacherGuidance than 1',
   ],
+  [
+    'distill.preset',
+    ({ distill }) => distill.algorithm !== 'dimo',
+    'the distillation algorithm dimo, whose settings it has',
+  ],
   ['distill.options', ({ distill }) => distill.algorithm === 'dimo', 'another distill.algorithm than dimo'],
   ...Object.keys(dimoOptions).map(
     (option) =>

@@ -51,6 +51,8 @@ export interface ConfigRequest {
 /** A checked configuration and where it came from. */
 export interface LoadedConfig {
   readonly config: DimoConfig;
+  /** What was given, without the defaults: the run that is continued, the file, what was typed. */
+  readonly tree: Readonly<Record<string, unknown>>;
   /** The file that was read, if any. */
   readonly file: string | undefined;
   /** Folder of that file, or the current folder: what plugin paths are relative to. */
@@ -108,7 +110,7 @@ export async function loadConfig(request: ConfigRequest = {}): Promise<LoadedCon
   if (file !== undefined && dataEndings.includes(extname(file)) && checked.config.plugins.length > 0)
     if (isFound || (await modelFileIn(projectFolder)) !== undefined)
       await requireProject(projectFolder, file, `names plugins (${checked.config.plugins.join(', ')})`);
-  return { config: checked.config, file, projectFolder, given, typed: places };
+  return { config: checked.config, tree, file, projectFolder, given, typed: places };
 }
 
 /** @throws OptionError unless the folder is a project of the user's. */

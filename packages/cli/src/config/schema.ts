@@ -25,6 +25,12 @@ function unseeded<Shape extends { readonly seed: unknown }>({ seed: _seed, ...ot
 }
 
 const distill = section({
+  preset: z
+    .enum(['official'])
+    .optional()
+    .describe(
+      'Settings of the official run on teachers of this kind, under the keys that are given; `dimo info <teacher>` lists them. Absent: the defaults.',
+    ),
   algorithm: text().default('dimo').describe('Distillation algorithm; `dimo info algorithms` lists them.'),
   options: freeForm
     .default({})

@@ -15,12 +15,14 @@ export interface ImportOutcome {
   /** What to name with `--model` or `--teacher`. */
   readonly folder: string;
   readonly isWritten: boolean;
+  /** For a public teacher: there are settings of an official distillation. */
+  readonly hasOfficialDistillation: boolean;
 }
 
 /** Prints it: what it is, what was left out and assumed, how to use it. */
 export function reportImport(
   { json, quiet }: { readonly json: boolean; readonly quiet: boolean },
-  { model, fetched, inspected, folder, isWritten }: ImportOutcome,
+  { model, fetched, inspected, folder, isWritten, hasOfficialDistillation }: ImportOutcome,
 ): void {
   const { layout, place } = model;
   const { bytes, downloaded } = fetched;
@@ -31,7 +33,8 @@ export function reportImport(
     printError(`the hub gives no hash of ${unchecked.join(', ')}: only the length could be checked`);
   if (json) {
     const facts = { folder, kind: layout.kind, description: layout.description, source: place, bytes, transferred };
-    const found = { parts, assumed: layout.assumed };
+    const { assumed, kindReason } = layout;
+    const found = { parts, assumed, ...(kindReason === undefined ? {} : { kindReason }) };
     printJson({ ...facts, ...found, written: isWritten ? [join(folder, importFileName)] : [] });
     return;
   }
@@ -39,12 +42,18 @@ export function reportImport(
   const size = `${layout.files.length} files, ${formatBytes(bytes)}${downloaded.length > 0 ? `, ${formatBytes(transferred)} fetched now` : ''}`;
   print(`${layout.description}: ${size}`);
   for (const part of parts) for (const line of partLines(part)) print(line);
+  if (layout.kindReason !== undefined)
+    print(
+      `  taken for a ${layout.kind}: ${layout.kindReason}; otherwise: --as ${layout.kind === 'teacher' ? 'generator' : 'teacher'}`,
+    );
   for (const { key, value, reason } of layout.assumed)
     print(`  assumed ${key} = ${JSON.stringify(value)} (${reason}); another value: --set ${key}=...`);
   print(
     isWritten ? `${join(folder, importFileName)} names them; the weights stay where they are` : 'usable where it is',
   );
   print(`try: dimo sample --${layout.kind === 'teacher' ? 'teacher' : 'model'} ${folder}`);
+  if (hasOfficialDistillation)
+    print(`as in the official run: dimo distill --teacher ${folder} --set distill.preset=official --plan`);
 }
 
 function partLines({ name, leftOut, unused }: InspectedPart): string[] {

@@ -23,6 +23,8 @@ export interface ImportedModel {
   readonly teacher?: { readonly name: string; readonly config: Readonly<Record<string, unknown>> };
   /** For released generators: where the files of the teacher are that they lack. */
   readonly teacherSource?: string;
+  /** Configuration of that teacher, where its files do not say it. */
+  readonly teacherConfig?: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -41,11 +43,13 @@ export async function readImport(folder: string): Promise<ImportedModel | undefi
     });
   if (!isRecord(value) || value['format'] !== 'dimo-import') throw fail('format', '"dimo-import"');
   if (value['version'] !== 1) throw fail('version', '1 (a newer dimo may have written it)');
-  const { kind, source, teacher, teacherSource } = value;
+  const { kind, source, teacher, teacherSource, teacherConfig } = value;
   if (kind !== 'teacher' && kind !== 'generator') throw fail('kind', '"teacher" or "generator"');
   if (typeof source !== 'string' || source === '') throw fail('source', 'a folder or hf:owner/repository@commit');
   if (teacherSource !== undefined && (typeof teacherSource !== 'string' || kind !== 'generator'))
     throw fail('teacherSource', 'a folder or hf:owner/repository@commit, of a generator');
+  if (teacherConfig !== undefined && (!isRecord(teacherConfig) || teacherSource === undefined))
+    throw fail('teacherConfig', 'the configuration of the teacher at teacherSource');
   if (teacher === undefined) {
     if (teacherSource !== undefined) throw fail('teacher', '{ "name", "config" }, because there is a teacherSource');
     return { format: 'dimo-import', version: 1, kind, source };
@@ -59,6 +63,7 @@ export async function readImport(folder: string): Promise<ImportedModel | undefi
     source,
     teacher: { name: teacher['name'], config: teacher['config'] },
     ...(teacherSource === undefined ? {} : { teacherSource }),
+    ...(teacherConfig === undefined ? {} : { teacherConfig }),
   };
 }
 

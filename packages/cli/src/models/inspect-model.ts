@@ -5,6 +5,7 @@ import {
   readTeacherDescription,
   type InspectedModel,
   type PluginRegistry,
+  type TeacherFiles,
   type WeightSource,
 } from '@dimo/core';
 import type { ModelLayout } from './model-layout.js';
@@ -13,8 +14,8 @@ import type { ModelLayout } from './model-layout.js';
 export interface ModelToInspect {
   readonly layout: Pick<ModelLayout, 'kind' | 'teacher'>;
   readonly source: WeightSource;
-  /** For a released generator: the files of its teacher. */
-  readonly teacherSource?: WeightSource | undefined;
+  /** For a released generator: its teacher. */
+  readonly ofTeacher?: TeacherFiles | undefined;
 }
 
 /**
@@ -24,7 +25,7 @@ export interface ModelToInspect {
  * @throws OptionError, WeightError for what would not load.
  */
 export async function inspectModel(
-  { layout, source, teacherSource }: ModelToInspect,
+  { layout, source, ofTeacher }: ModelToInspect,
   { teachers }: Pick<PluginRegistry, 'teachers'>,
 ): Promise<InspectedModel | undefined> {
   if (!layout.teacher && layout.kind === 'generator') return inspectGenerator(source, teachers);
@@ -35,5 +36,5 @@ export async function inspectModel(
       `${source.location}: made with the teacher "${name}", which no plugin provides; known are ${[...teachers.keys()].join(', ')}`,
       { path: source.location, hint: 'name the plugin of that teacher with --plugin' },
     );
-  return plugin.inspect?.(config, source, teacherSource);
+  return plugin.inspect?.(config, source, ofTeacher);
 }

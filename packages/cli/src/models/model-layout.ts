@@ -22,6 +22,8 @@ export interface ModelLayout {
   readonly teacher?: { readonly name: string; readonly config: Readonly<Record<string, unknown>> };
   /** Settings that the files do not hold. */
   readonly assumed: readonly AssumedSetting[];
+  /** Why it is taken for a teacher or a generator, where its files may be either. */
+  readonly kindReason?: string;
 }
 
 /** Files of PyTorch that may hold anything, programs too. */
@@ -32,6 +34,7 @@ const pickled = /\.(?:bin|ckpt|pt|pth|pkl|pickle)$/;
  *
  * @param source - reading a file may fetch it.
  * @param given - settings of a public layout that its files do not hold.
+ * @param as - what it is where its files may be either; what can only be the other stays so.
  * @returns undefined if it is of no known kind.
  * @throws OptionError from a plugin if the model is of its kind, but incomplete.
  */
@@ -39,8 +42,9 @@ export async function recognizeModel(
   source: WeightSource,
   { teachers }: Pick<PluginRegistry, 'teachers'>,
   given: Readonly<Record<string, unknown>> = {},
+  as?: ModelLayout['kind'],
 ): Promise<ModelLayout | undefined> {
-  const layout = await recognizeLayout(source, teachers, given);
+  const layout = await recognizeLayout(source, teachers, given, as);
   const [setting] = Object.keys(given);
   if (layout && !layout.teacher && setting !== undefined)
     throw new OptionError(
@@ -57,6 +61,7 @@ async function recognizeLayout(
   source: WeightSource,
   teachers: PluginRegistry['teachers'],
   given: Readonly<Record<string, unknown>>,
+  as: ModelLayout['kind'] | undefined,
 ): Promise<ModelLayout | undefined> {
   const files = await source.list();
   const ownFiles = files.filter((name) => !name.includes('/'));
@@ -65,10 +70,17 @@ async function recognizeLayout(
   if (files.includes(generatorFileNames.description) && (await isGeneratorDescription(source)))
     return { kind: 'generator', description: 'one-step generator of dimo', files: dataFiles(ownFiles), assumed: [] };
   for (const plugin of teachers.values()) {
-    const found = await plugin.recognize?.(source, given);
+    const found = await plugin.recognize?.(source, given, as);
     if (!found) continue;
-    const { kind, description, config, assumed = [] } = found;
-    return { kind, description, files: found.files, teacher: { name: plugin.name, config }, assumed };
+    const { kind, description, config, assumed = [], kindReason } = found;
+    return {
+      kind,
+      description,
+      files: found.files,
+      teacher: { name: plugin.name, config },
+      assumed,
+      ...(kindReason === undefined ? {} : { kindReason }),
+    };
   }
   return undefined;
 }

@@ -15,6 +15,7 @@ import {
   type LoadedGenerator,
   type PluginRegistry,
   type Teacher,
+  type TeacherFiles,
   type TeacherPlugin,
   type WeightSource,
 } from '@dimo/core';
@@ -59,18 +60,22 @@ export async function findTeacher(settings: DimoConfig['teacher'], registry: Plu
   const preset = presetLocation(name, registry);
   if (preset) return { teacher: await preset.plugin.load({}, folderWeightSource(preset.folder)), name };
   const located = await locateModel(name, registry);
-  if (!located)
-    throw new OptionError(
-      `teacher "${name}" is neither a bundled one (${presetNames(registry).join(', ') || 'none'}) nor the folder of a teacher${didYouMeanPath(name, presetNames(registry))}`,
-      {
-        hint: 'name the teacher/ folder of a run, written by `dimo train teacher`, a folder written by `dimo import`, or set teacher.plugin',
-      },
-    );
+  if (!located) throw noTeacherError(name, registry);
   if (located.kind === 'generator')
     throw new OptionError(`"${name}" is a one-step generator, not a teacher`, {
       hint: isRunFolder(name) ? 'name the run of `dimo train teacher`' : 'name it with --model',
     });
   return { teacher: await loadTeacher(located, registry), name };
+}
+
+/** What to say where a name is that of no teacher. */
+export function noTeacherError(name: string, registry: PluginRegistry): OptionError {
+  return new OptionError(
+    `teacher "${name}" is neither a bundled one (${presetNames(registry).join(', ') || 'none'}) nor the folder of a teacher${didYouMeanPath(name, presetNames(registry))}`,
+    {
+      hint: 'name the teacher/ folder of a run, written by `dimo train teacher`, a folder written by `dimo import`, or set teacher.plugin',
+    },
+  );
 }
 
 async function loadTeacher({ source, teacher }: LocatedModel, registry: PluginRegistry): Promise<Teacher> {
@@ -138,8 +143,8 @@ export interface LocatedModel {
   readonly source: WeightSource;
   /** For public layouts: the plugin that reads it, and its configuration. */
   readonly teacher?: { readonly name: string; readonly config: Readonly<Record<string, unknown>> };
-  /** For released generators: where the files of the teacher are that they lack. */
-  readonly teacherSource?: WeightSource;
+  /** For released generators: the teacher whose files they lack. */
+  readonly ofTeacher?: TeacherFiles;
 }
 
 /**
@@ -153,7 +158,7 @@ export async function locateModel(name: string, registry: PluginRegistry): Promi
   if (!isOnHub && !existsSync(name)) return undefined;
   if (!isOnHub) {
     const imported = await readImport(name);
-    if (imported) return followImport(imported);
+    if (imported) return followImport(imported, registry);
     const part = async (folder: string): Promise<WeightSource> =>
       folderWeightSource(await pathInside(name, folder), { boundary: name });
     if (partOfRun(name, 'generator') !== undefined) return { kind: 'generator', source: await part('generator') };
@@ -170,13 +175,27 @@ export async function locateModel(name: string, registry: PluginRegistry): Promi
   return { kind: layout.kind, source, ...(layout.teacher ? { teacher: layout.teacher } : {}) };
 }
 
-async function followImport({ kind, source, teacher, teacherSource }: ImportedModel): Promise<LocatedModel> {
+async function followImport(imported: ImportedModel, registry: PluginRegistry): Promise<LocatedModel> {
+  const { kind, source, teacher, teacherSource, teacherConfig } = imported;
   return {
     kind,
     source: await openSource(source),
     ...(teacher ? { teacher } : {}),
-    ...(teacherSource === undefined ? {} : { teacherSource: await openSource(teacherSource) }),
+    ...(teacherSource === undefined ? {} : { ofTeacher: await teacherFilesAt(teacherSource, teacherConfig, registry) }),
   };
+}
+
+/** Where the teacher of a released generator is; where the import does not say its configuration, its files do. */
+async function teacherFilesAt(
+  place: string,
+  config: ImportedModel['teacherConfig'],
+  registry: PluginRegistry,
+): Promise<TeacherFiles> {
+  const source = await openSource(place);
+  if (config) return { source, config };
+  if ((await source.list()).includes(teacherDescriptionName))
+    return { source, config: (await readTeacherDescription(source)).config };
+  return { source, config: (await recognizeModel(source, registry, {}, 'teacher'))?.teacher?.config ?? {} };
 }
 
 /** A generator, or a teacher that is sampled in several steps. */
@@ -243,12 +262,12 @@ function asFound(generator: LoadedGenerator): FoundModel {
 }
 
 async function readLocatedGenerator(
-  { source, teacher, teacherSource }: LocatedModel,
+  { source, teacher, ofTeacher }: LocatedModel,
   registry: PluginRegistry,
   options: { readonly allowNonFinite?: boolean },
 ): Promise<LoadedGenerator> {
   if (!teacher) return readGenerator(source, registry.teachers, options);
-  if (!teacherSource)
+  if (!ofTeacher)
     throw new OptionError(`${source.location} holds the model of a generator alone, without decoder and text encoder`, {
       path: source.location,
       hint: 'join it with its teacher: dimo import <generator> --teacher <folder or hf:owner/repository>',
@@ -256,7 +275,7 @@ async function readLocatedGenerator(
   const { loadReleasedGenerator } = requireTeacherPlugin(teacher.name, registry);
   if (!loadReleasedGenerator)
     throw new OptionError(`the teacher plugin "${teacher.name}" reads no released generators`);
-  return loadReleasedGenerator(teacher.config, { generator: source, teacher: teacherSource });
+  return loadReleasedGenerator(teacher.config, { generator: source, teacher: ofTeacher });
 }
 
 /**

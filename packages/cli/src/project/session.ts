@@ -21,6 +21,8 @@ export interface OpenProjectOptions {
   readonly base?: unknown;
   /** Refuse typed settings that the command does not read. @default true */
   readonly onlyEffective?: boolean;
+  /** Adds what follows from the teacher: `withDistillPreset`, of commands that distil. */
+  readonly complete?: (loaded: LoadedConfig, registry: PluginRegistry) => Promise<LoadedConfig>;
 }
 
 /** Loads the configuration and the plugins. @throws OptionError, PluginError */
@@ -30,12 +32,14 @@ export async function openProject(typed: TypedSettings, options: OpenProjectOpti
     settings: typed.settings,
     base: options.base,
   });
-  if (options.onlyEffective !== false) refuseIneffective(loaded, typed.command);
   // A resumed run brings its settings, but which code runs is still the user's own configuration.
   const own = options.base === undefined || typed.file !== undefined ? loaded : await loadConfig({});
   const plugins = [...new Set([...own.config.plugins, ...typed.plugins])];
   const registry = await loadRegistry(plugins, own.projectFolder, options.kinds);
-  return { ...loaded, config: { ...loaded.config, plugins }, registry };
+  // A run that is continued has its settings already.
+  const project = options.complete && options.base === undefined ? await options.complete(loaded, registry) : loaded;
+  if (options.onlyEffective !== false) refuseIneffective(project, typed.command);
+  return { ...project, config: { ...project.config, plugins }, registry };
 }
 
 /**

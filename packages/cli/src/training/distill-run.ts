@@ -189,6 +189,7 @@ async function identityOf(config: DimoConfig, teacher: Teacher): Promise<Record<
     maxSkipped: _maxSkipped,
     prompts: _prompts,
     recompute: _recompute,
+    preset: _preset,
     ...distill
   } = config.distill;
   const weights = await sha256OfContent(streamSafetensors(teacher.weights));

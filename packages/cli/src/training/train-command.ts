@@ -8,7 +8,7 @@ import type { TrainingFlags } from '../flags/training-flags.js';
 import { openExistingRun, openNewRun, readRunConfig, writeRunConfig } from '../run/folder.js';
 import { writeHealth } from '../run/health-file.js';
 import { writeResult, type TrainRunResult } from '../run/train-run.js';
-import { openEngine, openProject, type Project } from '../project/session.js';
+import { openEngine, openProject, type OpenProjectOptions, type Project } from '../project/session.js';
 import { resumeCommand } from '../flags/resume-command.js';
 import { print, printError, printJson } from '../output/terminal.js';
 import { formatDuration } from '../run/progress.js';
@@ -31,6 +31,8 @@ export interface TrainingCommand<R extends TrainRunResult, Inputs> {
   /** `distill`, `train teacher`. */
   readonly name: string;
   readonly flags: TrainingFlags;
+  /** Adds to the configuration what follows from the teacher. */
+  readonly complete?: OpenProjectOptions['complete'];
   /** Name of a new run's folder, where the user gives none. */
   fallbackName(project: Project): string;
   /**
@@ -55,7 +57,7 @@ export async function runTrainingCommand<R extends TrainRunResult, Inputs>(
 ): Promise<number> {
   const { flags, name } = command;
   const base = flags.resume === undefined ? undefined : await readRunConfig(flags.resume);
-  const project = await openProject(flags.typed, base === undefined ? {} : { base });
+  const project = await openProject(flags.typed, { base, ...(command.complete ? { complete: command.complete } : {}) });
   const { config } = project;
   checkResume(flags, project);
   const prepare = await command.check(project);
@@ -89,10 +91,10 @@ export async function runTrainingCommand<R extends TrainRunResult, Inputs>(
 function checkResume({ resume, resumeOverride }: TrainingFlags, { typed }: Project): void {
   if (resume === undefined && resumeOverride.length > 0)
     throw new OptionError('--resume-override is for a run that is continued', { hint: 'name the run with --resume' });
-  for (const key of ['run.folder', 'run.name']) {
+  for (const key of ['run.folder', 'run.name', 'distill.preset']) {
     const where = typed.get(key);
     if (resume !== undefined && where !== undefined)
-      throw new OptionError(`${where} has no effect with --resume: ${resume} is continued where it is`, {
+      throw new OptionError(`${where} has no effect with --resume: ${resume} is continued where and as it is`, {
         hint: 'leave it out',
       });
   }

@@ -1,4 +1,5 @@
 /** The contract of a kind of teacher: from a configuration and weight files to a definition or a teacher. */
+import type { DistillationOptions } from '../distillation/options.js';
 import type { LoadedGenerator } from '../generator/generator.js';
 import type { InspectedModel } from '../model/inspected-model.js';
 import type { Teacher, TeacherDefinition } from '../model/model.js';
@@ -50,21 +51,26 @@ export interface TeacherPlugin {
    *
    * @param given - what a person says about the model: settings that the files do not hold, or that override what is
    *   found in them; keys as in the recognized `config`.
+   * @param as - what a person says that it is, where its files may be either.
    * @returns undefined if the files are of another kind.
    * @throws OptionError if they are of this kind, but incomplete, of an unsupported version or ambiguous.
    */
-  recognize?(source: WeightSource, given?: Readonly<Record<string, unknown>>): Promise<RecognizedWeights | undefined>;
+  recognize?(
+    source: WeightSource,
+    given?: Readonly<Record<string, unknown>>,
+    as?: RecognizedWeights['kind'],
+  ): Promise<RecognizedWeights | undefined>;
   /**
    * Checks everything about the files that `load` reads but the numbers in them: names and shapes of all tensors, and
    * that all parts belong together. Reads small files and headers alone; what `dimo import` asks before it fetches.
    *
-   * @param teacher - for what `recognize` calls a `generator`: the files of its teacher.
+   * @param teacher - for what `recognize` calls a `generator`: its teacher.
    * @throws OptionError, WeightError as `load` and `loadReleasedGenerator`.
    */
   inspect?(
     config: Readonly<Record<string, unknown>>,
     source: WeightSource,
-    teacher?: WeightSource,
+    teacher?: TeacherFiles,
   ): Promise<InspectedModel>;
   /** The `conditionFiles` of a folder, checked in the same way; for `inspectGenerator`. */
   inspectConditions?(config: Readonly<Record<string, unknown>>, source: WeightSource): Promise<InspectedPart[]>;
@@ -72,14 +78,28 @@ export interface TeacherPlugin {
    * A one-step generator in a public layout, one that `recognize` calls `generator`.
    *
    * @param config - the recognized configuration.
-   * @param sources - `generator`: its model. `teacher`: decoder, text encoder and the like, from its teacher's files.
-   * @throws WeightError if the files do not fit each other.
+   * @param sources - `generator`: its model. `teacher`: where decoder, text encoder and the like are.
+   * @throws OptionError, WeightError if the two do not fit each other.
    */
   loadReleasedGenerator?(
     config: Readonly<Record<string, unknown>>,
-    sources: { readonly generator: WeightSource; readonly teacher: WeightSource },
+    sources: { readonly generator: WeightSource; readonly teacher: TeacherFiles },
   ): Promise<LoadedGenerator>;
+  /**
+   * Settings of the official distillation of such teachers: keys of the section `distill` of the configuration file, for
+   * `distill.preset: official`.
+   */
+  readonly officialDistillation?: OfficialDistillation;
 }
+
+/** A teacher as `load` takes it. */
+export interface TeacherFiles {
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly source: WeightSource;
+}
+
+/** Settings of an official distillation, and what its guidance leads away from. */
+export type OfficialDistillation = DistillationOptions & { readonly negativePrompt?: string };
 
 /** What is known of the images that a teacher is to be trained on. */
 export interface TrainingDataFacts {
@@ -101,6 +121,8 @@ export interface RecognizedWeights {
   readonly files: readonly string[];
   /** Settings that the files do not hold. */
   readonly assumed?: readonly AssumedSetting[];
+  /** Why it is taken for a teacher or a generator, where its files may be either: `its file is named generator.bin`. */
+  readonly kindReason?: string;
 }
 
 /** A setting that weights do not show, with the value that was taken. */

@@ -11,7 +11,7 @@ import { openWeightFile, type WeightSource } from '../storage/weight-source.js';
 import { checkWeights } from '../storage/weights.js';
 import { sizeOf, type HostTree, type SpecTree } from '../tensors/tensors.js';
 import { escapeText } from '../text/escape-text.js';
-import { openTorchWeights, readTorchSpecs, requireTensors } from './torch/state-dict.js';
+import { openTorchWeights, requireTensors } from './torch/state-dict.js';
 
 /** Where the weights of a part are. */
 export interface Checkpoint {
@@ -37,6 +37,14 @@ export interface FoundCheckpoint extends Required<Checkpoint> {
   readonly tensors: SpecTree;
   /** Further prefixes under which the file has the part. */
   readonly alternatives: readonly string[];
+  /** Key of a trainer's checkpoint under which the weights are, such as `model_state_dict`; absent for bare weights. */
+  readonly container?: string;
+}
+
+/** Tensors of a file, and the key under which they are. */
+interface FileTensors {
+  readonly specs: SpecTree;
+  readonly container?: string;
 }
 
 const torchFile = /\.(?:pth|pt|bin|ckpt)$/;
@@ -96,11 +104,11 @@ export async function findCheckpoints(
       { path: source.location },
     );
   const isComplete = names.every((part) => given[part]?.file !== undefined);
-  const opened = new Map<string, SpecTree>();
+  const opened = new Map<string, FileTensors>();
   const failures: unknown[] = [];
   for (const name of isComplete ? new Set(named) : new Set([...named, ...candidates]))
-    await tensorSpecs(source, name).then(
-      (specs) => opened.set(name, specs),
+    await fileTensors(source, name).then(
+      (tensors) => opened.set(name, tensors),
       (error: unknown) => {
         // A file that was named has to be readable; another may be anything.
         if (named.includes(name) || !DimoError.isInstance(error)) throw error;
@@ -126,13 +134,13 @@ export async function findCheckpoints(
 
 function choose(
   { name: part, description, anchors }: CheckpointPart & { readonly name: string },
-  opened: ReadonlyMap<string, SpecTree>,
+  opened: ReadonlyMap<string, FileTensors>,
   { file, prefix }: Partial<Checkpoint>,
   location: string,
 ): FoundCheckpoint | undefined {
   const fitting = [...opened]
     .filter(([name]) => file === undefined || name === file)
-    .map(([name, specs]) => ({ name, specs, prefixes: prefixesOf(Object.keys(specs), anchors) }))
+    .map(([name, tensors]) => ({ name, ...tensors, prefixes: prefixesOf(Object.keys(tensors.specs), anchors) }))
     .map((entry) => ({
       ...entry,
       prefixes: prefix === undefined ? entry.prefixes : entry.prefixes.filter((known) => known === prefix),
@@ -152,15 +160,24 @@ function choose(
       { path: location, hint: `say which one: --set checkpoint.${part}.file=${escapeText(first.name, 200)}` },
     );
   const [chosen, ...alternatives] = first.prefixes as [string, ...string[]];
-  return { file: first.name, prefix: chosen, tensors: tensorsUnder(first.specs, chosen), alternatives };
+  const { container } = first;
+  return {
+    file: first.name,
+    prefix: chosen,
+    tensors: tensorsUnder(first.specs, chosen),
+    alternatives,
+    ...(container === undefined ? {} : { container }),
+  };
 }
 
 /** Names, shapes and dtypes of the tensors in a file; none of them is read. */
-async function tensorSpecs(source: WeightSource, file: string): Promise<SpecTree> {
-  if (torchFile.test(file)) return readTorchSpecs(source, file);
-  const opened = await openSafetensors(source, file);
+async function fileTensors(source: WeightSource, file: string): Promise<FileTensors> {
+  const opened: FileTensors & { close(): Promise<void> } = await (
+    torchFile.test(file) ? openTorchWeights : openSafetensors
+  )(source, file);
   await opened.close();
-  return opened.specs;
+  const { specs, container } = opened;
+  return { specs, ...(container === undefined ? {} : { container }) };
 }
 
 interface CheckedModel {
@@ -179,7 +196,7 @@ export async function inspectCheckpoint(
   { model, part }: { readonly model: CheckedModel; readonly part: string },
 ): Promise<InspectedPart & { readonly fileNames: ReadonlyMap<string, string> }> {
   const path = `${source.location}/${file}`;
-  const specs = await tensorSpecs(source, file);
+  const { specs } = await fileTensors(source, file);
   const names = fitNames(specs, model.parameters, prefix);
   checkWeights(fittedSpecs(specs, model.parameters, names), model.parameters, { model: model.name, path });
   const opened = await openWeightFile(source, file);

@@ -10,8 +10,8 @@
  * Otherwise a run returns new tensors, which replace the old ones when it has succeeded.
  *
  * With a residence (WebGPU), state lives in buffers of the provider. `getData` of such a tensor ends the process
- * (onnxruntime-node 1.30), and so does disposing it after the sessions are gone: values are copied by sessions, and
- * tensors go first.
+ * (onnxruntime-node 1.30), and so may disposing it after the session is gone that made it: values are copied by sessions,
+ * tensors go first, and what a session made that is to be released is copied by one that stays.
  */
 
 /** @import { DType, HostTensor } from '@dimo/core' */
@@ -19,8 +19,8 @@
 /** @import { RuntimeMetadata, RuntimeSession as InferenceSession, RuntimeTensor as Tensor, SessionHost, SessionHostOptions, SessionRuntime } from './session-host.mjs' */
 /**
  * `current` is float32 times 2^-exponent where it is float16; a scratch tensor has none until it is written. Memory that is
- * shared holds another tensor too.
- * @typedef {{ dtype: DType, shape: readonly number[], current: Tensor | undefined, exponent: number, isScratch: boolean, isShared: boolean }} StateTensor
+ * shared holds another tensor too. `maker` is the session of a function that `current` is a result of.
+ * @typedef {{ dtype: DType, shape: readonly number[], current: Tensor | undefined, exponent: number, isScratch: boolean, isShared: boolean, maker?: InferenceSession | undefined }} StateTensor
  */
 /** @typedef {Record<string, Tensor>} Tensors */
 
@@ -68,10 +68,11 @@ function disposeTree(state) {
   for (const { current } of state.values()) if (current && isResident(current)) current.dispose();
 }
 
-/** @param {StateTensor} slot @param {Tensor} value */
-function replace(slot, value) {
+/** @param {StateTensor} slot @param {Tensor} value @param {InferenceSession} [maker] */
+function replace(slot, value, maker) {
   const old = slot.current;
   slot.current = value;
+  slot.maker = maker;
   slot.isShared = false;
   if (old && isResident(old)) old.dispose();
 }
@@ -122,7 +123,11 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
    * @param {Tensor} source @param {'gpu-buffer' | 'cpu'} location @returns {Promise<Tensor>}
    */
   async function copyTo(source, location) {
-    if (isResident(source) === (location === 'gpu-buffer')) return source;
+    return isResident(source) === (location === 'gpu-buffer') ? source : copied(source, location);
+  }
+
+  /** A copy, or the same tensor where none can be made. @param {Tensor} source @param {'gpu-buffer' | 'cpu'} location */
+  async function copied(source, location) {
     const [dtype, rank] = [source.type, source.dims.length];
     const copy = residence?.copies.find((model) => model.dtype === dtype && model.rank === rank);
     // Without elements there is nothing to keep on the device; the types and ranks left out do not occur as weights.
@@ -222,7 +227,7 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
       for (const name of replacing) if (isResident(resultOf(name))) resultOf(name).dispose();
       throw error;
     }
-    for (const name of replacing) replace(slotOf(name), resultOf(name));
+    for (const name of replacing) replace(slotOf(name), resultOf(name), session);
     return results;
   }
 
@@ -344,8 +349,15 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
     },
 
     async releaseFunction({ fn }) {
-      await sessions.get(fn)?.release();
+      const session = sessions.get(fn);
+      if (!session) return undefined;
+      for (const slot of [...trees.values()].flatMap((state) => [...state.values()]))
+        if (slot.maker === session && slot.current && isResident(slot.current)) {
+          const copy = await copied(slot.current, 'gpu-buffer');
+          if (copy !== slot.current) replace(slot, copy);
+        }
       sessions.delete(fn);
+      await session.release();
       return undefined;
     },
 

@@ -14,9 +14,12 @@ import { defaultGrid, defineReleasedTransformer } from './read-release.js';
 export async function recognizeRelease(
   source: WeightSource,
   given: PlainObject = {},
+  as?: RecognizedWeights['kind'],
 ): Promise<RecognizedWeights | undefined> {
-  const kind = await releaseKind(source);
-  if (kind === undefined) return undefined;
+  const found = await releaseKind(source);
+  if (found === undefined) return undefined;
+  // A generator may be published with all parts.
+  const kind = as === 'generator' ? 'generator' : found;
   const layout = kind === 'release' ? 'release' : 'released-generator';
   const config = { ...given, layout };
   const { parameters } = await defineReleasedTransformer(source, releaseOptions(config, layout));
@@ -36,7 +39,7 @@ export async function recognizeRelease(
         description: `one-step generator of Meissonic, ${size}`,
         config,
         files: releaseFiles(files, ['transformer']),
-        assumed: gridSettings(given),
+        assumed: [],
       };
 }
 

@@ -37,6 +37,8 @@ export interface TorchStateDictOptions extends TorchWeightsOptions, TorchTensorO
 export interface TorchWeights {
   /** What each tensor becomes: floating-point numbers float32, integers int32. */
   readonly specs: SpecTree;
+  /** Key of a trainer's checkpoint under which they are, such as `model_state_dict`; absent for a bare state dict. */
+  readonly container?: string;
   /** What stands under the names that have no tensor that can be read, in words. */
   readonly others: ReadonlyMap<string, string>;
   /**
@@ -91,21 +93,6 @@ export async function openTorchWeights(
 }
 
 /**
- * Names, shapes and dtypes of the tensors of a torch file; none of them is read.
- *
- * @throws WeightError as `openTorchWeights`.
- */
-export async function readTorchSpecs(
-  source: WeightSource,
-  name: string,
-  options: Pick<TorchWeightsOptions, 'only'> = {},
-): Promise<SpecTree> {
-  const opened = await openTorchWeights(source, name, options);
-  await opened.close();
-  return opened.specs;
-}
-
-/**
  * Weights of a `.pth`, `.bin` or `.ckpt` file that is in memory.
  *
  * @param bytes - the whole file. Borrowed.
@@ -125,7 +112,8 @@ async function openWeights(
   const torch = await openTorchFile(file, path);
   const chosen = new Map<string, TensorReference>();
   const others = new Map<string, string>();
-  for (const [key, value] of stateDictOf(torch.root, path)) {
+  const { named, container } = stateDictOf(torch.root, path);
+  for (const [key, value] of named) {
     if (!only(key)) continue;
     if (value instanceof TensorReference && isReadable(value.dtype)) chosen.set(key, value);
     else others.set(key, describeValue(value));
@@ -134,6 +122,7 @@ async function openWeights(
     specs: Object.fromEntries(
       [...chosen].map(([key, { shape, dtype }]) => [key, { shape, dtype: dtypeOf(dtype as TorchDType) }]),
     ),
+    ...(container === undefined ? {} : { container }),
     others,
     async read(names) {
       const wanted = names.map((key): [string, TensorReference] => {
@@ -243,15 +232,20 @@ const maximumDepth = 4;
 /** A dictionary may be in several others, and they again: no more entries than this are looked at. */
 const maximumVisits = 1_000_000;
 
-function stateDictOf(root: PickleValue, path: string | undefined): Map<string, PickleValue> {
+interface StateDict {
+  readonly named: Map<string, PickleValue>;
+  readonly container: string | undefined;
+}
+
+function stateDictOf(root: PickleValue, path: string | undefined): StateDict {
   const whole = entriesOf(root);
   if (!whole)
     throw new WeightError(`torch file: holds something other than a dictionary: ${describeValue(root)}`, {
       path,
       hint: 'save the state dict of the model: torch.save(model.state_dict(), file)',
     });
-  const inner = containers.map((key) => entriesOf(whole.get(key))).find((entries) => entries !== undefined);
-  const entries = inner ?? whole;
+  const container = containers.find((key) => entriesOf(whole.get(key)) !== undefined);
+  const entries = container === undefined ? whole : entriesOf(whole.get(container))!;
   const named = namedValues(entries, path);
   if (![...named.values()].some((value) => value instanceof TensorReference))
     throw new WeightError(
@@ -264,7 +258,7 @@ function stateDictOf(root: PickleValue, path: string | undefined): Map<string, P
       }`,
       { path, hint: `expected named tensors, at the top or under ${containers.join(' or ')}` },
     );
-  return named;
+  return { named, container };
 }
 
 /** What is in a dictionary, and in the dictionaries in it under names with dots, as modules are named. */
