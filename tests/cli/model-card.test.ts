@@ -22,17 +22,7 @@ describe('the model card of a run', { timeout: 120_000 }, () => {
       expect(first).toContain(text);
     expect(first).toMatch(/`generatorLearningRate` \| `0\.002`/);
     // The generator is read as before.
-    await succeed([
-      'sample',
-      ...toy.slice(0, 2),
-      '--engine',
-      'cpu',
-      '--model',
-      at('r'),
-      '--tokens',
-      at('t.json'),
-      '-q',
-    ]);
+    await succeed(['sample', ...plugin, '--model', at('r'), '--out', at('o.png'), '-q']);
 
     await writeFile(at('r', 'generator', 'README.md'), first.replace('license: unknown', 'license: mit'));
     const metric = ['--dataset', 'toy-tokens', '--set', 'eval.metrics=[mean-token]', '--count', '20'];
