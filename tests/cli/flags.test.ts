@@ -154,6 +154,12 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
     '--config': { asIn: 'info' },
     '--set': { with: ['--set', 'seed=3'], base: ofGenerator },
     '--plugin': robustness('plugins'),
+    ...Object.fromEntries(
+      ['--init-image', '--mask', '--strength', '--no-composite'].map((flag): [string, Row] => [
+        flag,
+        seen('init-image'),
+      ]),
+    ),
     '--out': { with: ['--out', '{own}/other.png'], base: ofGenerator },
     '--images': { with: ['--images', '{own}/images'], base: ofGenerator },
     '--tokens': { with: ['--tokens', '{own}/other.json'], base: ofGenerator },

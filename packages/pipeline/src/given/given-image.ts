@@ -158,15 +158,22 @@ export function knownTokensOf(
   return int32([samples.length, length], known);
 }
 
-/** A picture with the pixels of the given image where they are kept. */
+/**
+ * Pictures with the pixels of the given image where they are kept.
+ *
+ * @param pictures - float32 [H, W, C], or several of them with a leading axis.
+ */
 export function withKeptPixels(
   { drawn, composite, image }: GivenImage,
-  picture: HostTensor<'float32'>,
+  pictures: HostTensor<'float32'>,
 ): HostTensor<'float32'> {
-  if (!composite || !drawn) return picture;
+  if (!composite || !drawn) return pictures;
   const channels = image.shape[2]!;
   return {
-    ...picture,
-    data: picture.data.map((value, i) => (drawn[Math.floor(i / channels)] ? value : image.data[i]!)),
+    ...pictures,
+    data: pictures.data.map((value, i) => {
+      const at = i % image.data.length;
+      return drawn[Math.floor(at / channels)] ? value : image.data[at]!;
+    }),
   };
 }
