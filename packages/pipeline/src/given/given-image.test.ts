@@ -99,9 +99,11 @@ describe('an image and its mask', () => {
 
   it('are taken when the call is made', async () => {
     const data = new Uint8Array(24).fill(51);
-    const reading = read({ image: { width: 6, height: 4, data } });
+    const picture = float32([4, 6, 1], new Float32Array(24).fill(0.2));
+    const reading = [read({ image: { width: 6, height: 4, data } }), read({ image: { image: picture } })];
     data.fill(0);
-    expect((await reading).image.data[0]).toBeCloseTo(0.2, 6);
+    picture.data.fill(0);
+    for (const given of await Promise.all(reading)) expect(given.image.data[0]).toBeCloseTo(0.2, 6);
   });
 
   it('keep the pixels outside of the mask, to the last bit, in every picture', async () => {
