@@ -88,6 +88,7 @@ describe('a text-to-image teacher', { timeout: 120_000 }, () => {
     const distilled = await dimo(...run, '--prompts', 'prompts.txt', '--name', 'run');
     expect(distilled.code, distilled.stderr).toBe(0);
     expect((await readdir(at('run', 'generator'))).sort()).toEqual([
+      'README.md',
       'config.json',
       'decoder.safetensors',
       'model.safetensors',
