@@ -42,6 +42,8 @@ const steps = ['--steps', '4', '--batch', '4'];
 const run = ['--runs', '{own}', '--name', 'r'];
 const robustness = (name: string): Row => ({ seenIn: `robustness/${name}.test.ts` });
 const seen = (name: string): Row => ({ seenIn: `cli/${name}.test.ts` });
+const allSeen = (name: string, ...flags: readonly string[]): Record<string, Row> =>
+  Object.fromEntries(flags.map((flag) => [flag, seen(name)]));
 
 /** The command line that flags are added to. `{own}`: an empty folder; `{shared}`: one with the run of a distillation. */
 const commands: Readonly<Record<string, readonly string[]>> = {
@@ -154,6 +156,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
     '--config': { asIn: 'info' },
     '--set': { with: ['--set', 'seed=3'], base: ofGenerator },
     '--plugin': robustness('plugins'),
+    ...allSeen('init-image', '--init-image', '--mask', '--strength', '--no-composite'),
     '--out': { with: ['--out', '{own}/other.png'], base: ofGenerator },
     '--images': { with: ['--images', '{own}/images'], base: ofGenerator },
     '--tokens': { with: ['--tokens', '{own}/other.json'], base: ofGenerator },
@@ -248,12 +251,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
   },
   push: {
     '--plugin': { asIn: 'info' },
-    ...Object.fromEntries(
-      ['--create', '--private', '--message', '--dry-run', '--json', '--quiet'].map((flag): [string, Row] => [
-        flag,
-        seen('push'),
-      ]),
-    ),
+    ...allSeen('push', '--create', '--private', '--message', '--dry-run', '--json', '--quiet'),
   },
   doctor: {
     '--json': { with: ['--json'] },

@@ -1,7 +1,7 @@
 /** A text-to-image teacher through the commands, as a person runs them: distilled on prompts from a file, then sampled. */
 import { folderWeightSource } from '@dimo/backend-node';
 import { readTeacher, teacherFiles } from '@dimo/teacher-meissonic';
-import { decode } from 'fast-png';
+import { decode, encode } from 'fast-png';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -65,10 +65,30 @@ describe('a text-to-image teacher', { timeout: 120_000 }, () => {
     expect([code, stderr]).toEqual([2, expect.stringContaining('no effect without guidance')]);
   });
 
+  it('completes an image that its VQ-VAE encodes', async () => {
+    const drawn = async (name: string, ...flags: string[]): Promise<number[]> => {
+      const flagsOfAll = ['--teacher', 'teacher', '--steps', '3', '--out', `${name}.png`, '--quiet'];
+      const { code, stderr } = await dimo('sample', 'a boat', ...flagsOfAll, ...flags, '--tokens', `${name}.json`);
+      expect(code, stderr).toBe(0);
+      return (JSON.parse(await readFile(at(`${name}.json`), 'utf8')) as { tokens: number[][] }).tokens[0]!;
+    };
+    await drawn('source', '--seed', '1');
+    const { width, height } = decode(await readFile(at('source.png')));
+    const mask = Uint8Array.from({ length: width * height }, (_, i) => (i < (width * height) / 2 ? 255 : 0));
+    await writeFile(at('mask.png'), encode({ width, height, channels: 1, depth: 8, data: mask }));
+    const begins = ['--init-image', 'source.png', '--mask', 'mask.png'];
+    const [first, second] = [await drawn('first', ...begins), await drawn('second', ...begins, '--seed', '2')];
+    expect(first.slice(8)).toEqual(second.slice(8));
+    expect(first.slice(0, 8)).not.toEqual(second.slice(0, 8));
+    const pixels = async (name: string) => decode(await readFile(at(name))).data.slice((width * height * 3) / 2);
+    expect(await pixels('first.png')).toEqual(await pixels('source.png'));
+  });
+
   it('is distilled on the prompts of a file into a generator that understands prompts on its own', async () => {
     const distilled = await dimo(...run, '--prompts', 'prompts.txt', '--name', 'run');
     expect(distilled.code, distilled.stderr).toBe(0);
     expect((await readdir(at('run', 'generator'))).sort()).toEqual([
+      'README.md',
       'config.json',
       'decoder.safetensors',
       'model.safetensors',

@@ -127,7 +127,7 @@ describe.each(engines)('on $name', ({ create }) => {
           gumbel: (step) => sliceOf('gumbel', step),
           uniform: (_purpose, step) => sliceOf('rand_confidence', step),
         },
-        ...(initial ? { initialTokens: int32([trace.batch, side * side], initial.data) } : {}),
+        ...(initial ? { knownTokens: int32([trace.batch, side * side], initial.data) } : {}),
         onStep: ({ tokens }) => void steps.push(numbers(tokens)),
       });
       await weights.dispose();

@@ -194,6 +194,7 @@ export {
   type Sampler,
   type SamplerRun,
 } from './sampling/sampler.js';
+export { putBackKnownTokens } from './sampling/known-tokens.js';
 export {
   embeddingRms,
   initialMaskRatio,

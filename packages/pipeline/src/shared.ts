@@ -4,6 +4,18 @@ export type { DrawingProgress, GenerateOptions, NetworkKind, Prompts } from './g
 export { createGenerate, type GenerateParts } from './generate/generate.js';
 export type { LoadingProgress, PipelineOptions } from './hosts/host.js';
 export type { ModelPlace, Pipeline } from './hosts/pipeline.js';
+export {
+  checkGivenImage,
+  knownTokensOf,
+  readGivenImage,
+  requireEncoder,
+  withKeptPixels,
+  type GivenImage,
+  type GivenImageNames,
+  type GivenImageOptions,
+  type GivenImageRequest,
+} from './given/given-image.js';
+export type { ImageInput, PixelData } from './given/pixels.js';
 export { conditionsFor, parseClasses, type ConditionRequest, type NamedConditions } from './model/conditions.js';
 export { openDecoder, type OpenDecoder } from './model/decoder.js';
 export { samplingOf, type GeneratorSettings, type NetworkSettings } from './model/network.js';

@@ -15,14 +15,24 @@ import { refuseTyped, severalStepsKeys } from '../config/ineffective.js';
 import { exitOk } from '../output/failure.js';
 import type { TypedSettings } from '../flags/flags.js';
 import { defaultModel, findModel, findTeacher } from '../models/models.js';
-import { conditionsFor, imageAt, residentModel, type NamedConditions, type NetworkSettings } from '@dimo/pipeline';
+import {
+  conditionsFor,
+  imageAt,
+  knownTokensOf,
+  residentModel,
+  withKeptPixels,
+  type GivenImage,
+  type NamedConditions,
+  type NetworkSettings,
+} from '@dimo/pipeline';
+import { readInitImage, type GivenImageArguments } from './sample-image.js';
 import { openEngine, openProject, type Project } from '../project/session.js';
 import { print, printError, printJson } from '../output/terminal.js';
 import { generatorSettings, samplerAsked } from '../models/sampler-asked.js';
 import { tellUnfinished } from '../run/tell-unfinished.js';
 
 /** Arguments of `sample`. */
-export interface SampleArguments {
+export interface SampleArguments extends GivenImageArguments {
   readonly typed: TypedSettings;
   /** True if a teacher was named on the command line. */
   readonly teacherGiven: boolean;
@@ -55,10 +65,16 @@ export async function sample(args: SampleArguments): Promise<number> {
   const started = performance.now();
   const source = await openSource(args, project);
   checkSampleOptions(args, source, project);
+  const given = await readInitImage(args, source.name, source.generator?.definition ?? source.teacher!);
   await tellUnfinished([args.model ?? config.teacher.source], args);
   const { engine, explanation } = await openEngine(config.engine, project.registry);
   try {
-    const { labels, numDifferent, tokens, numSteps, decode } = await draw(source, engine, { args, project, count });
+    const { labels, numDifferent, tokens, numSteps, decode } = await draw(source, engine, {
+      args,
+      project,
+      count,
+      given,
+    });
     const images = await decode();
     const written = images
       ? await writeImages(args, images, { tokens, labels, numDifferent, columns })
@@ -159,12 +175,23 @@ interface DrawnSamples extends Pick<NamedConditions, 'labels' | 'numDifferent'> 
 
 /**
  * Draws the tokens. Text encoder, model and decoder are on the engine one after another, and none of their weights stays
- * on the host: a large model needs memory for its largest part, not for all of them.
+ * on the host: a large model needs memory for its largest part, not for all of them. A decoder that encodes a given image
+ * stays until the end.
  */
 async function draw(
   { generator, teacher }: SampleSource,
   engine: Engine,
-  { args, project, count }: { readonly args: SampleArguments; readonly project: Project; readonly count: number },
+  {
+    args,
+    project,
+    count,
+    given,
+  }: {
+    readonly args: SampleArguments;
+    readonly project: Project;
+    readonly count: number;
+    readonly given: GivenImage | undefined;
+  },
 ): Promise<DrawnSamples> {
   const { config, registry } = project;
   const settings = config.sample;
@@ -186,7 +213,12 @@ async function draw(
     settings.negativePrompt === undefined ? undefined : await conditions.parse([settings.negativePrompt]);
   await model.release('conditions');
   const samples = Array.from({ length: count }, (_, index) => ({ seed: config.seed, index }));
-  const { tokens, passes } = await model.tokens({ network, condition, nullCondition, samples, batchSize });
+  const { tokenSpace } = model.definition.model;
+  const known = given && {
+    tokens: knownTokensOf(given, await model.encode(given.image), samples, tokenSpace),
+    isKept: given.drawn !== undefined,
+  };
+  const { tokens, passes } = await model.tokens({ network, condition, nullCondition, samples, known, batchSize });
   await model.release('networks');
   return {
     labels,
@@ -196,7 +228,7 @@ async function draw(
     async decode() {
       const images = await model.images(tokens, batchSize);
       await model.dispose();
-      return images;
+      return given && images ? withKeptPixels(given, images) : images;
     },
   };
 }

@@ -89,15 +89,16 @@ describe('multi-step sampler', () => {
     await sampler.sample(state, {
       condition: { label: int32([2], [0, 1]) },
       draws: randomMultiStepDraws(0, 0, { batchSize: 2, tokenSpace: definition.model.tokenSpace }),
-      initialTokens: given,
+      knownTokens: given,
       onStep: ({ tokens }) => seen.push(tokens.data),
     });
-    const counts = tokensPerStep('arccos', 3, 6);
+    // Of the tokens that are wanted: 5 and 6.
+    const counts = [tokensPerStep('arccos', 3, 5), tokensPerStep('arccos', 3, 6)];
     for (let step = 1; step <= 3; step++)
       for (let row = 0; row < 2; row++) {
         const [before, after] = [seen[step - 1]!, seen[step]!].map((tokens) => [...tokens.slice(row * 6, row * 6 + 6)]);
         const left = before!.filter((id) => id === 6).length;
-        const decided = step === 3 ? left : Math.min(counts[step - 1]!, left);
+        const decided = step === 3 ? left : Math.min(counts[row]![step - 1]!, left);
         expect(after!.filter((id) => id === 6).length).toBe(left - decided);
         before!.forEach((id, i) => id !== 6 && expect(after![i]).toBe(id));
       }

@@ -39,8 +39,11 @@ export interface MultiStepRequest {
   readonly nullCondition?: HostTree | undefined;
   /** Numbers to use; see `randomMultiStepDraws`. */
   readonly draws: SamplerDraws;
-  /** int32 [batch, L] with the mask id where tokens are wanted, to complete a given image. @default all masked */
-  readonly initialTokens?: HostTensor<'int32'>;
+  /**
+   * int32 [batch, L]: tokens that are known and stay, the mask id where they are wanted; to complete a given image.
+   * @default all are wanted
+   */
+  readonly knownTokens?: HostTensor<'int32'> | undefined;
   /** Called after each step with a copy of the tokens, masked ones included, and awaited. What it throws ends the sampling. */
   readonly onStep?: (progress: { readonly step: number; readonly tokens: HostTensor<'int32'> }) => unknown;
   /** Called at the end with the forward passes that each sample took, [batch]. */
@@ -114,7 +117,7 @@ export async function compileMultiStep(
       checkConditions('sampler: condition', model, condition, batchSize);
       if (request.nullCondition) checkConditions('sampler: nullCondition', model, request.nullCondition, batchSize);
       const nullCondition = request.nullCondition ?? takeRows(withBatchAxis(teacher.nullCondition), 0, batchSize);
-      const plan = samplingPlan(model.tokenSpace, batchSize, request.initialTokens);
+      const plan = samplingPlan(model.tokenSpace, batchSize, request.knownTokens);
       const passes = new Array<number>(batchSize).fill(0);
       let pass = 0;
       async function denoise({ guidanceScale = 1, stepsLeft, statistics = [] }: PassRequest = {}): Promise<Pass> {

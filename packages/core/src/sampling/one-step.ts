@@ -35,6 +35,7 @@ import {
   type InitialMaskRatio,
 } from './token-init.js';
 import { sequenceLength } from '../model/token-space.js';
+import { checkKnownTokens, putBackKnownTokens } from './known-tokens.js';
 
 /** Token initialization of a finished generator: numbers, no schedules. */
 export interface GeneratorTokenInit {
@@ -214,12 +215,18 @@ export function randomOneStepDraws(
     model,
     tokenInit,
     sampling,
-  }: Pick<OneStepSampler, 'batchSize' | 'model' | 'tokenInit'> & { readonly sampling: SamplingOptions },
+    knownTokens,
+  }: Pick<OneStepSampler, 'batchSize' | 'model' | 'tokenInit'> & {
+    readonly sampling: SamplingOptions;
+    /** int32 [batch, L]: tokens of a given image in the place of random codes, the mask id for those. @default none */
+    readonly knownTokens?: HostTensor<'int32'> | undefined;
+  },
 ): OneStepDraws {
   const { tokenSpace, embeddingWidth } = model;
   const length = sequenceLength(tokenSpace);
   requireInteger(batchSize, `${where}: batchSize`);
   randomStream(seed, firstSample, 'one-step');
+  if (knownTokens) checkKnownTokens(knownTokens, tokenSpace, batchSize, where);
   checkSpecTree(where, { embeddingNoise: { dtype: 'float32', shape: [batchSize, length, embeddingWidth] } });
   const tokens = new Int32Array(batchSize * length);
   const noise = tokenInit.embeddingNoise > 0 ? new Float32Array(batchSize * length * embeddingWidth) : undefined;
@@ -230,9 +237,11 @@ export function randomOneStepDraws(
   for (let b = 0; b < batchSize; b++) {
     const stream = randomStream(seed, firstSample + b, 'one-step');
     ratios[b] = initialMaskRatio(tokenInit.maskRatio, stream.fork('mask-ratio').uniform(1)[0]!);
+    const codes = int32([1, length], stream.fork('codes').integers(length, tokenSpace.codebookSize));
+    const known = knownTokens && int32([1, length], knownTokens.data.slice(b * length, (b + 1) * length));
     const initial = initialTokens(
       {
-        codes: int32([1, length], stream.fork('codes').integers(length, tokenSpace.codebookSize)),
+        codes: known ? putBackKnownTokens(codes, known, tokenSpace) : codes,
         maskUniforms: float32([1, length], stream.fork('mask').uniform(length)),
       },
       ratios[b]!,

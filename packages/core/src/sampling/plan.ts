@@ -1,8 +1,6 @@
 /** Tokens of a batch while it is being sampled: which are decided, which are masked. */
-import { checkHostTree } from '../engine/check-tensors.js';
-import { checkTree } from '../tensors/check-tree.js';
 import { float32, int32, type HostTensor } from '../tensors/tensors.js';
-import { checkInitialTokens } from './token-init.js';
+import { checkKnownTokens } from './known-tokens.js';
 import { sequenceLength, type TokenSpace } from '../model/token-space.js';
 
 /** Tokens and masks of a batch. Position i of sample b has the index b * L + i. */
@@ -34,20 +32,15 @@ export interface SamplingPlan {
 }
 
 /**
- * A plan with everything masked, or with the tokens of `given` that are not the mask id decided for good.
+ * A plan with everything masked, or with the tokens of `known` that are not the mask id decided for good.
  *
- * @param given - int32 [batch, L].
- * @throws ShapeError if `given` has another shape, OptionError if it holds what is no token.
+ * @param known - int32 [batch, L].
+ * @throws ShapeError if `known` has another shape, OptionError if it holds what is no token.
  */
-export function samplingPlan(space: TokenSpace, batchSize: number, given?: HostTensor<'int32'>): SamplingPlan {
+export function samplingPlan(space: TokenSpace, batchSize: number, known?: HostTensor<'int32'>): SamplingPlan {
   const length = sequenceLength(space);
-  if (given) {
-    checkHostTree('sampler', { initialTokens: given });
-    const specs = { initialTokens: { dtype: 'int32', shape: [batchSize, length] } } as const;
-    checkTree('sampler', specs, { initialTokens: given });
-    checkInitialTokens(given, space, 'sampler');
-  }
-  const tokens = given ? given.data.slice() : new Int32Array(batchSize * length).fill(space.maskTokenId);
+  if (known) checkKnownTokens(known, space, batchSize, 'sampler');
+  const tokens = known ? known.data.slice() : new Int32Array(batchSize * length).fill(space.maskTokenId);
   const isMasked = Uint8Array.from(tokens, (token) => (token === space.maskTokenId ? 1 : 0));
   const isGiven = isMasked.map((masked) => 1 - masked);
   const indices = (from: number, to: number, isWanted: (index: number) => boolean): number[] => {

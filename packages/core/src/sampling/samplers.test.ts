@@ -59,10 +59,10 @@ function referenceMultiStep(rows: readonly Row[], seed: number, options: Maskgit
     tokenSpace: linearModel.tokenSpace,
     sampling: options,
   });
-  const counts = tokensPerStep(options.schedule, numSteps, length);
   const states = rows.map(({ tokens }) => ({
     tokens: [...tokens],
     isMasked: tokens.map((token) => token === maskTokenId),
+    wanted: tokens.filter((token) => token === maskTokenId).length,
   }));
   const seen: number[][] = [];
   for (let step = 0; step < numSteps; step++) {
@@ -88,7 +88,9 @@ function referenceMultiStep(rows: readonly Row[], seed: number, options: Maskgit
       });
       const open = ids.map((_, i) => i).filter((i) => state.isMasked[i]);
       open.sort((a, b) => scores[b]! - scores[a]! || a - b);
-      for (const i of open.slice(0, step === numSteps - 1 ? length : counts[step]!)) {
+      // The schedule is that of the tokens that are wanted.
+      const counts = state.wanted === 0 ? [] : tokensPerStep(options.schedule, numSteps, state.wanted);
+      for (const i of open.slice(0, step === numSteps - 1 ? length : Math.max(0, counts[step] ?? 0))) {
         state.tokens[i] = ids[i]!;
         state.isMasked[i] = false;
       }
@@ -141,7 +143,7 @@ describe('multi-step sampler', () => {
               tokenSpace: linearModel.tokenSpace,
               sampling: options,
             }),
-            initialTokens: int32([2, length], given),
+            knownTokens: int32([2, length], given),
             onStep: ({ tokens: now }) => void seen.push([...now.data]),
           });
           const expected = referenceMultiStep(rows, seed, options);
@@ -293,7 +295,7 @@ describe('every sampler of core', () => {
       const tokens = await sampler.sample(state, {
         condition: { label: int32([1], [0]) },
         draws: randomMultiStepDraws(0, 0, { batchSize: 1, tokenSpace: linearModel.tokenSpace }),
-        initialTokens: int32([1, length], [maskTokenId, 3, maskTokenId, 1, maskTokenId, 2]),
+        knownTokens: int32([1, length], [maskTokenId, 3, maskTokenId, 1, maskTokenId, 2]),
       });
       expect([tokens.data[1], tokens.data[3], tokens.data[5]]).toEqual([3, 1, 2]);
       await engine.dispose();

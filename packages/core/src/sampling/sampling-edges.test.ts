@@ -117,7 +117,8 @@ function optionsOf(given: Partial<MaskgitOptions>): MaskgitOptions {
 
 /** One decision over rows of four positions. */
 function decide(
-  given: Partial<Pick<ConfidenceDecision, 'step' | 'count'>> & {
+  given: Partial<Pick<ConfidenceDecision, 'step'>> & {
+    readonly count?: number;
     readonly options?: Partial<MaskgitOptions>;
     readonly isMasked?: number[];
     readonly logProbabilities?: Float32Array;
@@ -136,7 +137,7 @@ function decide(
   );
   keepMostConfident(plan, {
     step,
-    count,
+    counts: new Array<number>(numRows).fill(count),
     pass: { tokens: Int32Array.from(isMasked, (_, i) => 1 + (i % 4)), logProbabilities },
     random: samplerRandom(
       {
@@ -184,7 +185,7 @@ describe('choice of the tokens that stay', () => {
       Array.from(
         confidences({
           step,
-          count: 1,
+          counts: [1],
           pass: { tokens: new Int32Array(2), logProbabilities: Float32Array.of(-1, -2) },
           random: samplerRandom(
             {

@@ -62,12 +62,17 @@ export function resolveTokenInit(init: TokenInit = {}, where = 'tokenInit'): Res
 }
 
 /** Checks initial tokens. @throws OptionError if one is neither a code nor the mask token */
-export function checkInitialTokens(tokens: HostTensor<'int32'>, space: TokenSpace, where: string): void {
+export function checkInitialTokens(
+  tokens: HostTensor<'int32'>,
+  space: TokenSpace,
+  where: string,
+  name = 'initialTokens',
+): void {
   const { codebookSize, maskTokenId } = space;
   const wrong = tokens.data.find((token) => token !== maskTokenId && !(token >= 0 && token < codebookSize));
   if (wrong !== undefined)
     throw new OptionError(
-      `${where}: initialTokens must be in [0, ${codebookSize}) or the mask token ${maskTokenId}, got ${wrong}`,
+      `${where}: ${name} must be in [0, ${codebookSize}) or the mask token ${maskTokenId}, got ${wrong}`,
     );
 }
 

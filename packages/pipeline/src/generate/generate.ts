@@ -1,6 +1,7 @@
 /** A model that can be called: from prompts to pictures. */
 import {
   builtInSamplers,
+  describeValue,
   DimoError,
   gatherRows,
   OptionError,
@@ -15,8 +16,17 @@ import {
   type Teacher,
   type TeacherDefinition,
 } from '@dimo/core';
+import {
+  knownTokensOf,
+  readGivenImage,
+  requireEncoder,
+  withKeptPixels,
+  type GivenImage,
+} from '../given/given-image.js';
+import type { ReadImageFile } from '../given/pixels.js';
 import { unlessAborted } from '../model/cancellation.js';
 import { conditionsFor } from '../model/conditions.js';
+import type { SampleKey } from '../model/draws.js';
 import { inOrder } from '../model/in-order.js';
 import type { NetworkSettings } from '../model/network.js';
 import { residentModel, throwIfAborted, type ResidentModel } from '../model/resident-model.js';
@@ -24,6 +34,7 @@ import { imageAt, makePicture, type Picture, type SaveFile } from '../pictures/p
 import {
   defaultBatchSize,
   checkGenerate,
+  givenNames,
   type DrawingProgress,
   type GenerateOptions,
   type GenerateRequest,
@@ -76,6 +87,8 @@ export interface GenerateParts {
   /** Pictures computed at once, a power of two. @default defaultBatchSize */
   readonly batchSize?: number | undefined;
   readonly saveFile: SaveFile;
+  /** Reads the file of an image that a call begins with. @default paths are refused */
+  readonly readImage?: ReadImageFile | undefined;
 }
 
 interface DrawnPicture {
@@ -86,6 +99,8 @@ interface DrawnPicture {
 
 interface PictureJob extends Job<DrawnPicture> {
   readonly network: NetworkSettings;
+  /** Whether a mask says which tokens of a given image are kept. */
+  readonly isMasked: boolean;
 }
 
 /** Makes a model callable. @throws OptionError if it makes no images; what reading it throws */
@@ -124,9 +139,11 @@ export async function createGenerate(parts: GenerateParts): Promise<Generate> {
       hint: 'decode the tokens with openDecoder',
     });
 
-  const queue = createQueue<PictureJob, DrawnPicture>(batchSize, async (batch, { network }) => {
+  const queue = createQueue<PictureJob, DrawnPicture>(batchSize, async (batch, { network, isMasked }) => {
     const { tokens: drawTokens, images } = await resident(network.kind);
-    const { tokens, passes } = await drawTokens({ ...batch, network });
+    const given = batch.known?.['tokens'] as HostTensor<'int32'> | undefined;
+    const known = given && { tokens: given, isKept: isMasked };
+    const { tokens, passes } = await drawTokens({ ...batch, network, known });
     throwIfAborted(batch.signal);
     const pixels = await images(tokens, batch.batchSize);
     return passes.map((count, i) => ({
@@ -139,7 +156,9 @@ export async function createGenerate(parts: GenerateParts): Promise<Generate> {
   /** Checks a call before anything else is done with what it was given. */
   function check(prompts: Prompts | undefined, options: GenerateOptions): GenerateRequest {
     if (disposing) throw new OptionError(`"${model}" was disposed`, { hint: 'make the pipeline again' });
-    return checkGenerate(prompts, options, { model, kinds, samplers });
+    const request = checkGenerate(prompts, options, { model, kinds, samplers });
+    if (request.given) requireEncoder(decoder!, model, givenNames);
+    return request;
   }
 
   /** Conditions of the network, ready to use; read and prepared when they are first needed. */
@@ -149,6 +168,12 @@ export async function createGenerate(parts: GenerateParts): Promise<Generate> {
     return (await ready.prepared()).conditions;
   }
 
+  /** Tokens of a given image that the samples know. */
+  async function knownTokens(given: GivenImage, kind: NetworkKind, samples: readonly SampleKey[]): Promise<HostTree> {
+    const { encode, definition: own } = await resident(kind);
+    return { tokens: knownTokensOf(given, await encode(given.image), samples, own.model.tokenSpace) };
+  }
+
   async function draw(
     request: GenerateRequest,
     { signal, onProgress }: GenerateOptions,
@@ -156,9 +181,14 @@ export async function createGenerate(parts: GenerateParts): Promise<Generate> {
   ): Promise<void> {
     const { network, count, seed, firstIndex, negativePrompt } = request;
     throwIfAborted(signal);
+    const readFile = parts.readImage ?? refuseFiles;
+    const given = request.given && (await readGivenImage(request.given, decoder!, { names: givenNames, readFile }));
     const source = await unlessAborted(conditionsOf(request), signal);
     const { condition, labels } = await conditionsFor(source, count, { prompts: request.prompts, seed, firstIndex });
     const nullCondition = negativePrompt === undefined ? undefined : await source.parse([negativePrompt]);
+    throwIfAborted(signal);
+    const samples = Array.from({ length: count }, (_, i) => ({ seed, index: firstIndex + i }));
+    const known = given && (await knownTokens(given, network.kind, samples));
     throwIfAborted(signal);
     const classNames = classNamesOf(source, condition);
     const report = (progress: DrawingProgress): void => {
@@ -171,13 +201,16 @@ export async function createGenerate(parts: GenerateParts): Promise<Generate> {
     };
     let done = 0;
     await queue.run({
-      key: JSON.stringify([network, nullCondition !== undefined]),
+      key: JSON.stringify([network, nullCondition !== undefined, given !== undefined, given?.drawn !== undefined]),
       network,
-      samples: Array.from({ length: count }, (_, i) => ({ seed, index: firstIndex + i })),
+      isMasked: given?.drawn !== undefined,
+      samples,
       condition,
       nullCondition,
+      known,
       signal,
-      deliver({ image, tokens, passes }, { index }) {
+      deliver({ image: decoded, tokens, passes }, { index }) {
+        const image = given ? withKeptPixels(given, decoded) : decoded;
         const prompt = labels[index - firstIndex] ?? '';
         const className = classNames(index - firstIndex);
         const content = { image, tokens, passes, prompt, className, seed, index };
@@ -283,6 +316,13 @@ function classNamesOf({ classNames }: ConditionSource, condition: HostTree): (ro
   const [ids, ...more] = Object.values(condition);
   const isClass = ids?.dtype === 'int32' && ids.shape.length === 1 && more.length === 0;
   return (row) => (isClass ? classNames?.[Number(ids.data[row])] : undefined);
+}
+
+async function refuseFiles(path: string): Promise<never> {
+  await Promise.resolve();
+  throw new OptionError(`generate: no files are read here, so an image cannot be a path; got ${describeValue(path)}`, {
+    hint: 'give ImageData, pixels { width, height, data }, or a picture',
+  });
 }
 
 function tokenRow(tokens: HostTensor<'int32'>, row: number): HostTensor<'int32'> {

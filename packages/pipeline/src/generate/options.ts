@@ -10,6 +10,12 @@ import {
   type SamplerRegistry,
   type SamplerSettings,
 } from '@dimo/core';
+import {
+  checkGivenImage,
+  type GivenImageNames,
+  type GivenImageOptions,
+  type GivenImageRequest,
+} from '../given/given-image.js';
 import type { NetworkSettings } from '../model/network.js';
 
 /** How far a call has come. */
@@ -26,7 +32,7 @@ export interface DrawingProgress {
 export type Prompts = string | number | readonly (string | number)[];
 
 /** Options of a call. */
-export interface GenerateOptions {
+export interface GenerateOptions extends GivenImageOptions {
   /** Pictures in all, 1 to 10000; prompts are taken in turn. @default one of each prompt */
   readonly count?: number | undefined;
   /** 0 to 2^53 - 1. Picture i of a seed is the same in every call. @default a random one, which the pictures tell */
@@ -61,7 +67,17 @@ export interface GenerateRequest {
   readonly firstIndex: number;
   readonly network: NetworkSettings;
   readonly negativePrompt: string | undefined;
+  /** An image to begin with. */
+  readonly given: GivenImageRequest | undefined;
 }
+
+/** Options of an image to begin with, in messages. */
+export const givenNames: GivenImageNames = {
+  image: 'generate: image',
+  mask: 'generate: mask',
+  strength: 'generate: strength',
+  composite: 'generate: composite',
+};
 
 /** Which networks a model has. */
 export type NetworkKind = NetworkSettings['kind'];
@@ -77,6 +93,10 @@ const knownKeys = [
   'topP',
   'embeddingNoise',
   'negativePrompt',
+  'image',
+  'mask',
+  'strength',
+  'composite',
   'signal',
   'onProgress',
 ];
@@ -92,14 +112,14 @@ const maximumPromptLength = 10_000;
 /** Checks a call. @throws OptionError naming the first thing that is wrong */
 export function checkGenerate(
   prompts: Prompts | undefined,
-  given: GenerateOptions,
+  asked: GenerateOptions,
   {
     model,
     kinds,
     samplers,
   }: { readonly model: string; readonly kinds: readonly NetworkKind[]; readonly samplers: SamplerRegistry },
 ): GenerateRequest {
-  const options = requireObject(given, 'generate: options') as GenerateOptions;
+  const options = requireObject(asked, 'generate: options') as GenerateOptions;
   refuseUnknownKeys(options as Record<string, unknown>, knownKeys, 'generate');
   const texts = readPrompts(prompts);
   const { count = Math.max(1, texts.length), seed = randomSeed(), firstIndex = 0, negativePrompt, signal } = options;
@@ -116,10 +136,11 @@ export function checkGenerate(
     throw new OptionError('generate: a one-step generator is not guided, so a negative prompt has no effect on it', {
       hint: kinds.includes('teacher') ? 'set steps or sampler to ask the teacher' : 'leave it out',
     });
+  const given = checkGivenImage(options, givenNames);
   // Without a name it is the teacher's own sampler, which is checked when the teacher is there.
   if (network.kind === 'teacher' && network.sampler?.name !== undefined)
     resolveSampler(network.sampler, {}, samplers, 'generate: sampler');
-  return { prompts: texts, count, seed, firstIndex, network, negativePrompt };
+  return { prompts: texts, count, seed, firstIndex, network, negativePrompt, given };
 }
 
 function networkOf(options: GenerateOptions, model: string, kinds: readonly NetworkKind[]): NetworkSettings {

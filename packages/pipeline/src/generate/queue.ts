@@ -17,6 +17,8 @@ export interface Job<Result> {
   readonly condition: HostTree;
   /** One row for all samples. */
   readonly nullCondition?: HostTree | undefined;
+  /** Tokens of a given image: one row a sample, in all requests of a key or in none. */
+  readonly known?: HostTree | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Called with each sample when it is drawn; in order. What it throws ends this request alone. */
   deliver(result: Result, sample: SampleKey): void;
@@ -29,6 +31,7 @@ export interface Batch {
   readonly samples: readonly SampleKey[];
   readonly condition: HostTree;
   readonly nullCondition?: HostTree;
+  readonly known?: HostTree;
   /** What the batch is filled up to. */
   readonly batchSize: number;
   /** Given when nobody wants any of the samples any more. */
@@ -175,6 +178,9 @@ function batchOf<Request extends Job<never>>(
     condition: joinTrees(chosen.map(({ job: { condition }, done, taken }) => takeRows(condition, done, taken))),
     ...(job.nullCondition
       ? { nullCondition: joinTrees(chosen.map(({ job: own, taken }) => takeRows(own.nullCondition!, 0, taken))) }
+      : {}),
+    ...(job.known
+      ? { known: joinTrees(chosen.map(({ job: own, done, taken }) => takeRows(own.known!, done, taken))) }
       : {}),
     batchSize,
     signal,

@@ -1,6 +1,7 @@
 /** What a host (Node, a browser) brings, and what it is told: the options of `pipeline` and how loading goes. */
 import type { Engine, EngineOptions, Sampler, TeacherPlugin, WeightSource } from '@dimo/core';
 import type { TeacherPlugins } from '../model/read-model.js';
+import type { ReadImageFile } from '../given/pixels.js';
 import type { SaveFile } from '../pictures/picture.js';
 
 /** How loading goes. */
@@ -64,4 +65,6 @@ export interface PipelineHost<Options extends EngineOptions> {
   /** What a place can be, for messages. */
   readonly places: string;
   readonly saveFile: SaveFile;
+  /** Reads the file of an image that a call begins with; browsers have none. */
+  readonly readImage?: ReadImageFile;
 }

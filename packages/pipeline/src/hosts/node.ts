@@ -36,7 +36,11 @@ export const pipeline: Pipeline<EngineOptions> = definePipeline<EngineOptions>({
   async saveFile(path, bytes) {
     await writeFileAtomically(path, bytes);
   },
+  readImage: (path) => readFileChecked(path, maximumImageBytes),
 });
+
+/** Length of an image file that a call begins with. */
+const maximumImageBytes = 2 ** 28;
 
 async function openPlace(place: string, context: OpeningContext): Promise<WeightSource> {
   if (isHubReference(place)) return openHub(place, context);

@@ -56,6 +56,7 @@ export function definePipeline<Options extends EngineOptions>(host: PipelineHost
           samplers: registry.samplers,
           batchSize,
           saveFile: host.saveFile,
+          readImage: host.readImage,
         });
       } catch (error) {
         if (typeof engine === 'string') await opened.engine.dispose();

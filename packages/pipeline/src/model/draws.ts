@@ -1,6 +1,7 @@
 /** Random numbers for batches whose samples come from several requests: each depends on its own seed and index alone. */
 import {
   float32,
+  gatherRows,
   int32,
   randomMultiStepDraws,
   randomOneStepDraws,
@@ -34,13 +35,24 @@ function runsOf(samples: readonly SampleKey[], batchSize: number): Run[] {
   return runs;
 }
 
-/** Draws of one batch of a generator. */
-export function oneStepDraws(samples: readonly SampleKey[], sampler: OneStepSampler): OneStepDraws {
-  const parts = runsOf(samples, sampler.batchSize).map(({ seed, index, count }) =>
-    randomOneStepDraws(seed, index, { ...sampler, batchSize: count }),
-  );
-  const [first] = parts;
-  if (parts.length === 1) return first!;
+/**
+ * Draws of one batch of a generator.
+ *
+ * @param knownTokens - int32 [batchSize, L], as `randomOneStepDraws` has them.
+ */
+export function oneStepDraws(
+  samples: readonly SampleKey[],
+  sampler: OneStepSampler,
+  knownTokens?: HostTensor<'int32'>,
+): OneStepDraws {
+  let first = 0;
+  const parts = runsOf(samples, sampler.batchSize).map(({ seed, index, count }) => {
+    const rows = Array.from({ length: count }, (_, i) => first + i);
+    first += count;
+    const known = knownTokens && gatherRows(knownTokens, rows);
+    return randomOneStepDraws(seed, index, { ...sampler, batchSize: count, knownTokens: known });
+  });
+  if (parts.length === 1) return parts[0]!;
   const noises = parts.flatMap(({ embeddingNoise }) => embeddingNoise ?? []);
   return {
     initialTokens: joinRows(parts.map(({ initialTokens }) => initialTokens)),

@@ -4,6 +4,7 @@ import {
   compileOneStep,
   oneStepTokenInit,
   OptionError,
+  putBackKnownTokens,
   resolveSampling,
   type DeviceTree,
   type Engine,
@@ -34,12 +35,25 @@ export type NetworkSettings =
   /** `sampler`: name and options that go before the teacher's own. */
   | { readonly kind: 'teacher'; readonly sampler?: SamplerSettings | undefined };
 
+/** Tokens of a given image, one row a sample. */
+export interface KnownTokens {
+  /** int32 [rows, L], the mask id where a token is drawn. */
+  readonly tokens: HostTensor<'int32'>;
+  /**
+   * Whether a generator puts them back after its pass, which draws every position; else they are only what it begins with.
+   * Teachers always keep them.
+   */
+  readonly isKept: boolean;
+}
+
 /** One batch. */
 export interface NetworkBatch {
   readonly condition: HostTree;
   readonly nullCondition?: HostTree | undefined;
   /** At most batchSize; the rest is filled up. */
   readonly samples: readonly SampleKey[];
+  /** One row for each of batchSize. */
+  readonly known?: KnownTokens | undefined;
   onStep(step: number, tokens: HostTensor<'int32'>): Promise<void>;
 }
 
@@ -101,10 +115,11 @@ async function compileGenerator(
   let isWarm = false;
   return {
     maximumPasses: 1,
-    async sample(weights, { condition, nullCondition, samples }) {
+    async sample(weights, { condition, nullCondition, samples, known }) {
       if (nullCondition)
         throw new OptionError('a negative prompt has no effect: one-step generators are sampled without guidance');
-      return { tokens: await sampler.sample(weights, condition, oneStepDraws(samples, sampler)), passes };
+      const tokens = await sampler.sample(weights, condition, oneStepDraws(samples, sampler, known?.tokens));
+      return { tokens: known?.isKept ? putBackKnownTokens(tokens, known.tokens, model.tokenSpace) : tokens, passes };
     },
     async warmUp(weights, condition) {
       if (!isWarm) await sampler.sample(weights, condition, oneStepDraws([{ seed: 0, index: 0 }], sampler));
@@ -131,12 +146,13 @@ async function compileTeacher(
   let isWarm = false;
   return {
     maximumPasses: sampler.maximumPasses,
-    async sample(weights, { condition, nullCondition, samples, onStep }) {
+    async sample(weights, { condition, nullCondition, samples, known, onStep }) {
       let passes: readonly number[] = [];
       const tokens = await sampler.sample(weights, {
         condition,
         nullCondition,
         draws: drawsOf(samples),
+        knownTokens: known?.tokens,
         onStep: ({ step, tokens: soFar }) => onStep(step, soFar),
         onPasses: (counts) => (passes = counts),
       });

@@ -10,6 +10,7 @@ import {
   sequenceLength,
   takeRows,
   type CompiledDecoder,
+  type CompiledFunction,
   type DeviceTree,
   type Engine,
   type HostTensor,
@@ -21,12 +22,13 @@ import {
   type TeacherDefinition,
   compileDecoder,
 } from '@dimo/core';
+import type { Tensor4D } from '@tensorflow/tfjs-core';
 import { cancelled } from './cancellation.js';
 import { decoderBatchSize } from './decoder.js';
 import type { SampleKey } from './draws.js';
 import { inOrder } from './in-order.js';
 import { lastUsed } from './last-used.js';
-import { compileNetwork, type CompiledNetwork, type NetworkSettings } from './network.js';
+import { compileNetwork, type CompiledNetwork, type KnownTokens, type NetworkSettings } from './network.js';
 
 /** What a model consists of: a one-step generator, a teacher, or both of one kind. */
 export interface ModelParts {
@@ -56,6 +58,8 @@ export interface TokensRequest {
   readonly nullCondition?: HostTree | undefined;
   /** Which sample each row is. */
   readonly samples: readonly SampleKey[];
+  /** Tokens of a given image, one row a sample. @default none */
+  readonly known?: KnownTokens | undefined;
   /** Samples computed at once; the last batch is filled up. */
   readonly batchSize: number;
   /** Ends the drawing between steps and batches with an error of code `cancelled`. */
@@ -101,6 +105,13 @@ export interface ResidentModel {
   prepared(): Promise<TeacherDefinition>;
   /** @throws OptionError if the model lacks the network or the settings are wrong; DimoError `cancelled` */
   tokens(request: TokensRequest): Promise<DrawnTokens>;
+  /**
+   * Tokens of an image, int32 [1, L].
+   *
+   * @param image - float32 [H, W, C] in [0, 1].
+   * @throws OptionError if the model cannot encode
+   */
+  encode(image: HostTensor<'float32'>): Promise<HostTensor<'int32'>>;
   /** Images float32 [count, H, W, C] in [0, 1]; undefined if the tokens are the product. */
   images(tokens: HostTensor<'int32'>, batchSize: number): Promise<HostTensor<'float32'> | undefined>;
   /** Gives up what a part holds on the engine; it is made again when it is needed. */
@@ -127,6 +138,7 @@ export function residentModel(
   const decoderTree = parts.teacher?.decoderWeights ?? parts.generator?.decoderWeights;
   const networks = lastUsed<CompiledNetwork>(maximumKept);
   const decoders = lastUsed<CompiledDecoder>(maximumKept);
+  const encoders = lastUsed<CompiledFunction>(1);
   const uploads = new Map<HostTree, Promise<DeviceTree>>();
   let preparing: Promise<PreparedTeacher<TeacherDefinition>> | undefined;
   /** Conditions that were made before they were released stay valid. */
@@ -172,6 +184,9 @@ export function residentModel(
   async function tokens(request: TokensRequest): Promise<DrawnTokens> {
     const { network: settings, condition, samples, batchSize, signal } = request;
     const total = numRows(condition);
+    const numKnown = request.known?.tokens.shape[0] ?? total;
+    if (numKnown !== total)
+      throw new OptionError(`tokens: known tokens of ${numKnown} samples were given with ${total} conditions`);
     if (total !== samples.length || total === 0)
       throw new OptionError(`tokens: ${samples.length} samples were asked for with ${total} conditions`);
     throwIfAborted(signal);
@@ -195,11 +210,12 @@ export function residentModel(
         next += batchSize;
         throwIfAborted(signal);
         const batch = samples.slice(first, first + batchSize);
-        const { nullCondition, onStep } = request;
+        const { nullCondition, known, onStep } = request;
         const result = await network.sample(weights, {
           condition: takeRows(condition, first, batchSize),
           samples: batch,
           nullCondition: nullCondition && takeRows(nullCondition, first, batchSize),
+          known: known && { ...known, tokens: tokensFrom(known, first, batchSize) },
           async onStep(step, soFar) {
             throwIfAborted(signal);
             await onStep?.({
@@ -238,6 +254,22 @@ export function residentModel(
     return compiled.decode(weights, drawn);
   }
 
+  async function encode(image: HostTensor<'float32'>): Promise<HostTensor<'int32'>> {
+    const { decoder } = definition;
+    const encodeOf = decoder?.encode?.bind(decoder);
+    if (!decoder || !encodeOf || !decoderTree)
+      throw new OptionError(`"${definition.name}" cannot encode images: there is no encoder beside its decoder`);
+    const weights = await upload(decoderTree);
+    const compiled = await encoders.get('', () =>
+      engine.compile((state, { images }) => ({ outputs: { tokens: encodeOf(state, images as Tensor4D) } }), {
+        state: decoder.parameters,
+        inputs: { images: { dtype: 'float32', shape: [1, ...decoder.imageShape] } },
+      }),
+    );
+    const { tokens } = await compiled.run(weights, { images: { ...image, shape: [1, ...image.shape] } });
+    return tokens as HostTensor<'int32'>;
+  }
+
   async function releaseNow(part: ModelPart): Promise<void> {
     switch (part) {
       case 'conditions': {
@@ -252,6 +284,7 @@ export function residentModel(
         await drop(parts.teacher?.weights);
         return;
       case 'decoder':
+        await encoders.dispose();
         await decoders.dispose();
         await drop(decoderTree);
         return;
@@ -266,6 +299,7 @@ export function residentModel(
     definition,
     prepared: () => inTurn(prepared),
     tokens: (request) => inTurn(() => tokens(request)),
+    encode: (image) => inTurn(() => encode(image)),
     images: (drawn, batchSize) => inTurn(() => images(drawn, batchSize)),
     release: (part) => inTurn(() => releaseNow(part)),
     dispose() {
@@ -276,6 +310,10 @@ export function residentModel(
       return disposing;
     },
   };
+}
+
+function tokensFrom({ tokens }: KnownTokens, first: number, count: number): HostTensor<'int32'> {
+  return takeRows({ tokens }, first, count)['tokens'] as HostTensor<'int32'>;
 }
 
 /** @throws DimoError with code `cancelled` */

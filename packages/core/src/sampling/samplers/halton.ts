@@ -31,17 +31,21 @@ export const haltonSampler = defineSampler({
   async *run({ options, plan, denoise, random }) {
     const order = haltonOrder(...plan.grid);
     const starts = options.randomize ? random.wholeNumbers('roll', plan.length) : [];
-    const decidedAfter = decidedTokens(options, plan.length);
+    // The wanted positions of each sample, in its order.
+    const wanted = Array.from({ length: plan.batchSize }, (_, sample) =>
+      order
+        .map((_, k) => sample * plan.length + order[(k + (starts[sample] ?? 0)) % plan.length]!)
+        .filter((i) => plan.isMasked[i]),
+    );
+    const decidedAfter = wanted.map((indices) => (indices.length === 0 ? [] : decidedTokens(options, indices.length)));
     for (let step = 0; step < options.numSteps && plan.isOpen(); step++) {
       const { tokens } = await denoise({
         guidanceScale: guidanceScaleAt(options, step),
         stepsLeft: options.numSteps - 1 - step,
       });
       for (let sample = 0; sample < plan.batchSize; sample++)
-        for (let k = 0; k < decidedAfter[step]!; k++) {
-          const i = sample * plan.length + order[(k + (starts[sample] ?? 0)) % plan.length]!;
+        for (const i of wanted[sample]!.slice(0, decidedAfter[sample]![step]))
           if (plan.isMasked[i]) plan.unmask(i, tokens[i]!);
-        }
       yield;
     }
   },

@@ -34,14 +34,19 @@ export const maskgitSampler = defineSampler({
   options,
   maximumPasses: ({ numSteps }) => numSteps,
   async *run({ options, plan, denoise, random }) {
-    const counts = tokensPerStep(options.schedule, options.numSteps, plan.length);
+    const scheduleOf = (wanted: number): number[] =>
+      wanted === 0 ? [] : tokensPerStep(options.schedule, options.numSteps, wanted);
+    // Of the tokens that each sample wants; the original counts known ones too.
+    const schedules = Array.from({ length: plan.batchSize }, (_, sample) =>
+      scheduleOf(options.reference ? plan.length : plan.maskedIn(sample).length),
+    );
     for (let step = 0; step < options.numSteps && plan.isOpen(); step++) {
       const pass = await denoise({
         guidanceScale: guidanceScaleAt(options, step),
         stepsLeft: options.numSteps - 1 - step,
         statistics: ['logProbabilities'],
       });
-      keepMostConfident(plan, { step, count: counts[step]!, pass, random, options });
+      keepMostConfident(plan, { step, counts: schedules.map((counts) => counts[step] ?? 0), pass, random, options });
       yield;
     }
   },
@@ -50,24 +55,25 @@ export const maskgitSampler = defineSampler({
 /** What a step decides from. */
 export interface ConfidenceDecision {
   readonly step: number;
-  /** Tokens that the schedule wants decided. */
-  readonly count: number;
+  /** Tokens that the schedule wants decided, of each sample. */
+  readonly counts: readonly number[];
   readonly pass: Pick<Pass, 'tokens' | 'logProbabilities'>;
   readonly random: SamplerRandom;
   readonly options: MaskgitOptions;
 }
 
-/** `count` tokens a sample, at most what is left, and everything in the last step. Ties go to the first position. */
+/** As many tokens of a sample as its count says, at most what is left, and everything in the last step. Ties go to the first position. */
 export function keepMostConfident(plan: SamplingPlan, decision: ConfidenceDecision): void {
-  const { step, count, pass, options } = decision;
+  const { step, counts, pass, options } = decision;
   const takesAll = step === options.numSteps - 1 && !options.reference;
   const confidence = takesAll ? new Float64Array(plan.tokens.length) : confidences(decision);
   checkConfidence(confidence);
   const leftInBatch = plan.masked().length;
-  const wanted = options.reference ? Math.min(count, leftInBatch) : takesAll ? plan.length : count;
+  const wantedOf = (count: number): number =>
+    options.reference ? Math.min(count, leftInBatch) : takesAll ? plan.length : count;
   for (let sample = 0; sample < plan.batchSize; sample++) {
     const masked = plan.maskedIn(sample).sort((i, j) => confidence[j]! - confidence[i]! || i - j);
-    for (const i of masked.slice(0, Math.max(0, wanted))) plan.unmask(i, pass.tokens[i]!);
+    for (const i of masked.slice(0, Math.max(0, wantedOf(counts[sample]!)))) plan.unmask(i, pass.tokens[i]!);
   }
 }
 
