@@ -12,6 +12,7 @@ import { existsSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, extname } from 'node:path';
 import type { DimoConfig } from '../config/schema.js';
 import { modelFolder } from '../models/imported-model.js';
+import { exitUsage, withExitCode } from '../output/failure.js';
 
 type Settings = Pick<DimoConfig, 'train'>['train']['teacher'];
 type Model = TeacherDefinition['model'];
@@ -31,7 +32,10 @@ export async function checkInitialState(
   try {
     const names = Object.keys(begun.specs);
     if (initWith === 'weights') {
-      await begun.check(names.filter((name) => name.startsWith('weights/')));
+      await checkNumbers(
+        begun,
+        names.filter((name) => name.startsWith('weights/')),
+      );
       return [
         `taken from ${escapeText(init)}: ${begun.taken[0]}`,
         'left there: all but the weights (train.teacher.initWith)',
@@ -46,7 +50,7 @@ export async function checkInitialState(
           hint: `say a later end, --steps ${iteration + 1000} for a thousand more, or begin a new training with its weights: --set train.teacher.initWith=weights`,
         },
       );
-    await begun.check(names);
+    await checkNumbers(begun, names);
     return [
       ...begun.taken.map((line) => `taken from ${escapeText(init)}: ${line}`),
       ...(begun.iteration === undefined
@@ -60,6 +64,15 @@ export async function checkInitialState(
     ];
   } finally {
     await begun.close();
+  }
+}
+
+/** Numbers that are not finite are wrong input as long as nothing is trained on them. */
+async function checkNumbers(begun: BegunTraining, names: readonly string[]): Promise<void> {
+  try {
+    await begun.check(names);
+  } catch (error) {
+    throw withExitCode(error, exitUsage);
   }
 }
 
