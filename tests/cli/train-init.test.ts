@@ -1,5 +1,5 @@
 /** `dimo train teacher --init`: a training that starts from weights, or goes on from the checkpoint of a PyTorch trainer. */
-import { float32, writeSafetensors, type HostTree } from '@dimo/core';
+import { float32, readSafetensors, writeSafetensors, type HostTree } from '@dimo/core';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -117,6 +117,24 @@ describe('from the checkpoint of a trainer', { timeout: 60_000 }, () => {
     expect(lines[0]!.learningRate).toBeCloseTo(0.0004, 8);
     // min(0.998, (1 + 40) / (10 + 40)), by the updates that were made.
     expect(lines[0]!.averageDecay).toBeCloseTo(41 / 50, 6);
+  });
+
+  it('with its numbers in their places', async () => {
+    await writeFile(at('m.pth'), checkpoint());
+    await succeed(training('m.pth', '--steps', '41', '--learning-rate', '1e-12'));
+    const group = async (name: string) => {
+      const file = at('runs', 'r', 'checkpoints', 'step-41', `${name}.safetensors`);
+      return Object.entries(readSafetensors(await readFile(file)).tensors).map(([key, { data }]) => [key, [...data]]);
+    };
+    // At this rate weights stay as they are.
+    for (const name of ['teacher', 'ema'])
+      for (const [key, data] of await group(name)) for (const x of data!) expect(x, String(key)).toBeCloseTo(0.5, 6);
+    // Of gradients clipped to a norm of 1: 0.9 * 0.125 + 0.1 * [-1, 1] and 0.96 * 0.25 + 0.04 * [0, 1].
+    for (const [key, data] of await group('optimizer')) {
+      const [low, high] = String(key).startsWith('m/') ? [0.0124, 0.2126] : [0.2399, 0.2801];
+      expect(Math.min(...(data as number[])), String(key)).toBeGreaterThan(low!);
+      expect(Math.max(...(data as number[])), String(key)).toBeLessThan(high!);
+    }
   });
 
   it('resumed is as if it had not been stopped, also where no checkpoint was saved', async () => {

@@ -41,7 +41,7 @@ import { trainRun, type TrainRunResult } from '../run/train-run.js';
 import type { Project } from '../project/session.js';
 import { teacherFolderFiles } from '../models/teacher-folder.js';
 import { shellQuoted } from '../flags/resume-command.js';
-import { checkInitialState, openInitialState } from '../training/initial-state.js';
+import { openInitialState, tellInitialState, type Told } from '../training/initial-state.js';
 import { runTrainingCommand, type TrainingSession } from '../training/train-command.js';
 import { printError } from '../output/terminal.js';
 import { version } from '../version.js';
@@ -191,7 +191,7 @@ function frequencyEntropy(tokens: Int32Array): number {
 /** Reads and checks what a teacher is trained on; the rest needs an engine: tokens of images, conditions of texts. */
 async function checkInputs(
   { config, registry }: Project,
-  told: { readonly onNote: (line: string) => void; readonly isNew: boolean },
+  told: Told,
 ): Promise<(engine: Engine) => Promise<TeacherData>> {
   const { onNote } = told;
   const plugin = trainedTeacherPlugin(config, registry);
@@ -253,7 +253,7 @@ async function checkTokenData(
     plugin: TeacherPlugin;
     given: Readonly<Record<string, unknown>>;
     tokenData: TokenDataset;
-    told: Parameters<typeof tellInitialState>[2];
+    told: Told;
   },
 ): Promise<() => Promise<TeacherData>> {
   if (config.train.teacher.tokenizer !== undefined)
@@ -268,16 +268,6 @@ async function checkTokenData(
     );
   await tellInitialState(config, definition, told);
   return () => Promise.resolve({ plugin, definition, tokens: tokenData.tokens, condition: tokenData.condition });
-}
-
-/** Checks what a new run starts from, and says what is taken of it. A run that is continued has its own state. */
-async function tellInitialState(
-  { train: { teacher } }: DimoConfig,
-  { model }: TeacherDefinition,
-  { onNote, isNew }: { readonly onNote: (line: string) => void; readonly isNew: boolean },
-): Promise<void> {
-  const { init } = teacher;
-  if (init !== undefined && isNew) (await checkInitialState({ ...teacher, init }, model)).forEach(onNote);
 }
 
 /** The different texts of a dataset; the classes understand themselves. */

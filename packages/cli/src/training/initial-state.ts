@@ -17,16 +17,33 @@ import { exitUsage, withExitCode } from '../output/failure.js';
 type Settings = Pick<DimoConfig, 'train'>['train']['teacher'];
 type Model = TeacherDefinition['model'];
 
+/** Whom a command tells what it starts from, and whether it starts. */
+export interface Told {
+  readonly onNote: (line: string) => void;
+  /** A run that is continued has its own state. */
+  readonly isNew: boolean;
+}
+
+/**
+ * Checks the file that a new run starts from, if there is one, and says what is taken from it and what is left.
+ *
+ * @throws OptionError if there is no such file, or nothing to do; WeightError, NonFiniteError if it does not fit or is damaged.
+ */
+export async function tellInitialState(
+  { train: { teacher } }: Pick<DimoConfig, 'train'>,
+  { model }: Pick<TeacherDefinition, 'model'>,
+  { onNote, isNew }: Told,
+): Promise<void> {
+  const { init } = teacher;
+  if (init !== undefined && isNew) (await checkInitialState({ ...teacher, init }, model)).forEach(onNote);
+}
+
 /**
  * Reads the file that a training is to start from, without keeping it.
  *
  * @returns lines that say what is taken from it and what is left.
- * @throws OptionError if there is no such file, or nothing to do; WeightError, NonFiniteError if it does not fit or is damaged.
  */
-export async function checkInitialState(
-  settings: Settings & { readonly init: string },
-  model: Model,
-): Promise<string[]> {
+async function checkInitialState(settings: Settings & { readonly init: string }, model: Model): Promise<string[]> {
   const { init, initWith, numSteps } = settings;
   const begun = await openInit(init, model);
   try {
@@ -76,7 +93,7 @@ async function checkNumbers(begun: BegunTraining, names: readonly string[]): Pro
   }
 }
 
-/** The start of the training of a teacher from a file. @throws as `checkInitialState` */
+/** The start of the training of a teacher from a file. @throws as `tellInitialState` */
 export async function openInitialState(
   { init, initWith }: Settings & { readonly init: string },
   model: Model,
