@@ -199,6 +199,7 @@ export {
   initialMaskRatio,
   initialTokens,
   resolveTokenInit,
+  type InitialMaskRatio,
   type ResolvedTokenInit,
   type TokenInit,
 } from './sampling/token-init.js';
