@@ -8,6 +8,7 @@ export {
   type Checkpoints,
   type FoundCheckpoint,
 } from './checkpoints.js';
+export { torchFilesByName, withTorchWeights } from './diffusers-torch.js';
 export {
   findWeights,
   inspectWeights,
