@@ -73,8 +73,11 @@ export function recomputedBlock<Results extends readonly Tensor[]>(
       value: compute(given),
       gradient: (dy, saved) => {
         // Not before the gradient is there, or an engine might compute all blocks again first, and keep the results.
-        const again = saved.map((tensor, i) => (i < names.length ? tensor : after(tensor, dy)));
-        return gradientsWithin(compute, again, dy);
+        const again = saved.map((tensor, i) => (i < names.length ? tensor : after(tensor, [dy])));
+        const gradients = gradientsWithin(compute, again, dy);
+        // And the gradients of the weights before the next block, or what they are made of would be kept.
+        const ofWeights = gradients.slice(0, names.length);
+        return [...ofWeights, ...gradients.slice(names.length).map((gradient) => after(gradient, ofWeights))];
       },
     };
   });

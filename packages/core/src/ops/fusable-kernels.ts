@@ -52,9 +52,9 @@ type AdamUpdateKernelInputs<T> = {
  * said otherwise, and described at the op that runs them.
  */
 export interface FusableKernels<T> {
-  /** x, not before `earlier`: for engines that order a graph themselves. */
+  /** x, not before the tensors 0, 1, ...: for engines that order a graph themselves. */
   readonly DimoAfter: {
-    readonly inputs: { readonly x: T; readonly earlier: T };
+    readonly inputs: { readonly x: T } & { readonly [index: `${number}`]: T };
     readonly attributes: None;
     readonly outputs: readonly [x: T];
   };

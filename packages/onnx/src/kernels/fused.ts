@@ -133,9 +133,13 @@ const lowerings: { readonly [Name in FusableKernelName]: FusableLowering<Name, T
   DimoSoftCrossEntropy: 'composition',
   DimoTokenDivergence: 'composition',
   // A choice that is always the first: onnxruntime, which orders the nodes of a graph, has both inputs computed before.
-  DimoAfter: settled((builder, { x, earlier }) => {
+  DimoAfter: settled((builder, { x, ...earlier }) => {
     const value = materialize(builder, x);
-    const one = sliceFrom(builder, reshapeLazy(builder, earlier, [sizeOf(earlier.shape)]), [0], [1]);
+    const first = (tensor: LazyTensor) =>
+      sliceFrom(builder, reshapeLazy(builder, tensor, [sizeOf(tensor.shape)]), [0], [1]);
+    const firsts = Object.values<LazyTensor>(earlier).map(first);
+    const one =
+      firsts.length === 1 ? firsts[0]! : reduceLazy(builder, 'ReduceMax', concatLazy(builder, firsts, 0), [0], true);
     const isFirst = builder.constant('bool', [1], [1]);
     const inputs = [isFirst, value, materialize(builder, one)];
     return [lazy(builder.node('Where', inputs, { type: x.type, shape: x.shape }))];

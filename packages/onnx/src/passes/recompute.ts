@@ -39,6 +39,15 @@ const keptPart = 1 / 4;
  */
 export const largeResults = 2 ** 28;
 
+/** Whether the graph computes blocks twice: it has the choices of the op `after`, whose condition is one constant. */
+export function recomputesBlocks({ nodes }: TracedGraph): boolean {
+  return nodes.some(({ op, inputs }) => op === 'Where' && isOneConstant(inputs[0]));
+}
+
+function isOneConstant(value: Value | undefined): boolean {
+  return value?.source.kind === 'constant' && sizeOf(value.shape) === 1;
+}
+
 /** The graph as it is run: one whose intermediate results are large with `recomputeResults`. */
 export function leanGraph(graph: TracedGraph, from: number = largeResults): TracedGraph {
   return graphCost(graph).peakBytes >= from ? recomputeResults(graph) : graph;

@@ -24,7 +24,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { LoweringOptions } from '../builder.js';
 import { graphCost } from '../cost.js';
 import { emitModel } from '../emit.js';
-import { leanGraph } from '../passes/recompute.js';
+import { leanGraph, recomputesBlocks } from '../passes/recompute.js';
 import { trace } from '../trace.js';
 import { float16Values, hostTreeOf, wireTree } from './half-state.js';
 import { portSpecs, prefixes, type HostOperation, type HostOperations } from './protocol.js';
@@ -89,7 +89,8 @@ export function tracingEmitter(lowering: LoweringOptions = {}, recomputeFrom = I
     const { peakBytes } = graphCost(traced);
     const graph = leanGraph(traced, recomputeFrom);
     return Object.assign((halves: Readonly<Record<string, number>>) => emitModel(graph, { halves }), {
-      intermediateBytes: peakBytes,
+      // Who computes blocks twice wants little memory whatever is left of it.
+      intermediateBytes: recomputesBlocks(traced) ? Math.max(peakBytes, recomputeFrom) : peakBytes,
     });
   };
 }
