@@ -127,6 +127,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
     '--teacher-plugin': seen('commands'),
     '--dataset': seen('commands'),
     '--tokenizer': seen('flags'),
+    '--init': seen('train-init'),
   },
   'train tokenizer': {
     ...Object.fromEntries(Object.keys(training).map((flag): [string, Row] => [flag, { asIn: 'train teacher' }])),

@@ -12,6 +12,7 @@ export function addTrainTeacher(parent: Command, result: ProgramResult): void {
       examples([
         'dimo train teacher --dataset mnist --tokenizer runs/tokenizer/tokenizer',
         'dimo train teacher --plugin ./my-teacher.js --teacher-plugin my-model --dataset my-tokens --steps 500',
+        'dimo train teacher --dataset my-tokens --init MaskGIT_ImageNet_256.pth --steps 1510000',
       ]),
     )
     .action(async (options: Record<string, unknown>, command: Command) => {

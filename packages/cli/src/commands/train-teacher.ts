@@ -41,6 +41,7 @@ import { trainRun, type TrainRunResult } from '../run/train-run.js';
 import type { Project } from '../project/session.js';
 import { teacherFolderFiles } from '../models/teacher-folder.js';
 import { shellQuoted } from '../flags/resume-command.js';
+import { openInitialState, tellInitialState, type Told } from '../training/initial-state.js';
 import { runTrainingCommand, type TrainingSession } from '../training/train-command.js';
 import { printError } from '../output/terminal.js';
 import { version } from '../version.js';
@@ -69,7 +70,7 @@ export function trainTeacher(flags: TrainingFlags): Promise<number> {
       const onNote = (note: string | undefined) => {
         if (!flags.quiet && note !== undefined) printError(note);
       };
-      const inputs = await checkInputs(project, onNote);
+      const inputs = await checkInputs(project, { onNote, isNew: flags.resume === undefined });
       onNote(warmupNote('train.teacher', project.config.train.teacher));
       await tellUnfinished([project.config.train.teacher.tokenizer], flags);
       return async (engine) => {
@@ -95,7 +96,7 @@ async function train(session: TrainingSession, data: TeacherData, flags: Trainin
   const { config, engine, run } = session;
   const { plugin, definition } = data;
   const training = teacherTrainingProgram(definition, data, teacherTrainingOptions(config));
-  const { recompute, ...settings } = config.train.teacher;
+  const { recompute, init, initWith, ...settings } = config.train.teacher;
   const program = recompute === 'blocks' ? recomputeBlocks(training) : training;
   const losses: number[] = [];
   const result = await trainRun({
@@ -108,7 +109,7 @@ async function train(session: TrainingSession, data: TeacherData, flags: Trainin
     identity: {
       config: {
         draws: drawsVersion,
-        training: settings,
+        training: { ...settings, ...(init === undefined ? {} : { init, initWith }) },
         dataset: config.dataset,
         teacher: { name: plugin.name, config: definition.config },
         tokens: await sha256Hex(
@@ -120,6 +121,9 @@ async function train(session: TrainingSession, data: TeacherData, flags: Trainin
       version,
     },
     resume: session.resume,
+    ...(init === undefined
+      ? {}
+      : { start: () => openInitialState({ ...config.train.teacher, init }, definition.model, training) }),
     resumeOverride: flags.resumeOverride,
     quiet: flags.quiet,
     shown: [
@@ -187,12 +191,13 @@ function frequencyEntropy(tokens: Int32Array): number {
 /** Reads and checks what a teacher is trained on; the rest needs an engine: tokens of images, conditions of texts. */
 async function checkInputs(
   { config, registry }: Project,
-  onNote: (line: string) => void,
+  told: Told,
 ): Promise<(engine: Engine) => Promise<TeacherData>> {
+  const { onNote } = told;
   const plugin = trainedTeacherPlugin(config, registry);
   const given = mergedSections(config.teacher.config, config.train.teacher.config);
   const tokenData = await findTokenDataset(config.dataset, registry);
-  if (tokenData) return checkTokenData(config, { plugin, given, tokenData });
+  if (tokenData) return checkTokenData(config, { plugin, given, tokenData, told });
   const dataset = await requireDataset(config.dataset, registry);
   const { encodeImages, readTokenizer } = await import('@dimo/tokenizers');
   const source = config.train.teacher.tokenizer;
@@ -204,6 +209,7 @@ async function checkInputs(
   const { classNames } = dataset;
   const complete = plugin.completeConfig?.(given, { classNames, tokenizer: tokenizer.config }) ?? given;
   const definition = await define(config, plugin, complete);
+  await tellInitialState(config, definition, told);
   const decoder = definition.decoder ?? tokenizer.tokenizer;
   if (decoder.imageShape.join() !== dataset.imageShape.join())
     throw new OptionError(
@@ -242,7 +248,13 @@ async function checkTokenData(
     plugin,
     given,
     tokenData,
-  }: { plugin: TeacherPlugin; given: Readonly<Record<string, unknown>>; tokenData: TokenDataset },
+    told,
+  }: {
+    plugin: TeacherPlugin;
+    given: Readonly<Record<string, unknown>>;
+    tokenData: TokenDataset;
+    told: Told;
+  },
 ): Promise<() => Promise<TeacherData>> {
   if (config.train.teacher.tokenizer !== undefined)
     throw new OptionError(`train.teacher.tokenizer has no effect: ${tokenData.name} is a dataset of tokens`, {
@@ -254,6 +266,7 @@ async function checkTokenData(
     throw new OptionError(
       `dataset ${tokenData.name} has ${tokenData.codebookSize} different tokens, the teacher "${plugin.name}" only ${codebookSize}`,
     );
+  await tellInitialState(config, definition, told);
   return () => Promise.resolve({ plugin, definition, tokens: tokenData.tokens, condition: tokenData.condition });
 }
 

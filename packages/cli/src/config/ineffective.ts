@@ -55,6 +55,7 @@ const conditional: readonly (readonly [key: string, isIdle: (config: Settings) =
         'the distillation algorithm dimo; options of another stand under distill.options',
       ] as const,
   ),
+  ['train.teacher.initWith', ({ train }) => train.teacher.init === undefined, 'train.teacher.init'],
   ['distill.maxSkipped', ({ distill }) => distill.onNonFinite !== 'skip', 'distill.onNonFinite skip'],
   ...(
     [

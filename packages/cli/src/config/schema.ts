@@ -75,6 +75,17 @@ const trainTeacher = section({
     .optional()
     .describe('Folder with files that the conditions of the teacher need: vocabulary, text encoder. Absent: none.'),
   config: freeForm.default({}).describe('Architecture, passed to the teacher plugin; those of MaskGIT are below.'),
+  init: text()
+    .optional()
+    .describe(
+      'File with the weights to start from: the checkpoint of a PyTorch trainer or any other (.pth, .pt, .ckpt, .bin, .safetensors). Absent: fresh ones.',
+    ),
+  initWith: z
+    .enum(['training', 'weights'])
+    .default('training')
+    .describe(
+      'What is taken from that file: with the weights also the moments of Adam and the steps made, where it has them, or the weights alone.',
+    ),
   ...unseeded(teacherTrainingOptions),
   recompute: z.enum(['none', 'blocks']).default('none').describe('As `distill.recompute`.'),
 });

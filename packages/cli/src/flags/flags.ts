@@ -105,6 +105,7 @@ export const configFlags = {
     dataset,
     teacherPlugin,
     { flags: '--tokenizer <folder>', key: 'train.teacher.tokenizer', description: 'folder of a trained tokenizer' },
+    { flags: '--init <file>', key: 'train.teacher.init', description: 'weights or checkpoint to start from' },
     { flags: '--steps <n>', key: 'train.teacher.numSteps', description: 'training steps' },
     { flags: '--batch <n>', key: 'train.teacher.batchSize', description: 'sequences per step' },
     { flags: '--learning-rate <x>', key: 'train.teacher.learningRate', description: 'peak learning rate' },

@@ -5,9 +5,9 @@
  */
 import { cachedHubSource, folderWeightSource, isHubReference, parseHubReference } from '@dimo/backend-node';
 import { escapeText, isRecord, OptionError, readJsonFile, type WeightSource } from '@dimo/core';
+import { withTorchWeights } from '@dimo/core/weight-files';
 import { existsSync, realpathSync } from 'node:fs';
 import { join, resolve, sep } from 'node:path';
-import { withTorchWeights } from './torch-weights.js';
 
 /** Name of the file. */
 export const importFileName = 'dimo.json';

@@ -9,6 +9,7 @@ import {
   type HubRepository,
 } from '@dimo/backend-node';
 import { escapeText, OptionError, type PluginRegistry, type WeightSource } from '@dimo/core';
+import { torchFilesByName } from '@dimo/core/weight-files';
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { printError } from '../output/terminal.js';
@@ -16,7 +17,6 @@ import { resolvePart } from '../run/parts.js';
 import { createProgress, formatBytes, type Progress } from '../run/progress.js';
 import { modelFolder } from './imported-model.js';
 import { recognizeModel, unknownModelError, type ModelLayout } from './model-layout.js';
-import { torchFilesByName } from './torch-weights.js';
 
 /** A model whose files are known, and on a hub not fetched yet. */
 export interface OpenedModel {

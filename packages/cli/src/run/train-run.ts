@@ -46,6 +46,8 @@ export interface TrainRun<Draws, Made> {
   readonly identity: CheckpointIdentity;
   /** Continues from the newest checkpoint. */
   readonly resume: boolean;
+  /** Where a run without a checkpoint starts. @default the program's initial state */
+  readonly start?: () => Promise<TrainingStart>;
   readonly resumeOverride: readonly string[];
   readonly quiet: boolean;
   /** First parts of state names that never change and are made again by `program.initialState`: `teacher`. */
@@ -99,10 +101,11 @@ export async function trainRun<Draws, Made>(
     progressBox.progress ? progressBox.progress.note(line) : printError(line),
   );
   try {
-    const from = task.resume ? await restore(task) : undefined;
+    const checkpoint = task.resume ? await restore(task) : undefined;
+    const from = checkpoint ?? (await task.start?.());
     await forgetHealth(run.path);
     const firstStep = from?.step ?? 0;
-    if (from) lastSaved = `step-${firstStep}`;
+    if (checkpoint) lastSaved = `step-${firstStep}`;
     const metricsPath = join(run.path, 'metrics.jsonl');
     const log = await openMetricsLog(metricsPath, firstStep);
     if (task.observe && firstStep > 0) {
@@ -125,7 +128,7 @@ export async function trainRun<Draws, Made>(
     };
     const started = performance.now();
     let savedAt = started;
-    let savedStep = from ? firstStep : -1;
+    let savedStep = checkpoint ? firstStep : -1;
     const save = async ({ step, counters, deviceState }: LiveTraining): Promise<void> => {
       if (step === savedStep) return;
       lastSaved = await saveCheckpoint(

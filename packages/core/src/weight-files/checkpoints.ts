@@ -47,7 +47,7 @@ interface FileTensors {
   readonly container?: string;
 }
 
-const torchFile = /\.(?:pth|pt|bin|ckpt)$/;
+export const torchFile = /\.(?:pth|pt|bin|ckpt)$/;
 const weightFile = /\.(?:pth|pt|bin|ckpt|safetensors)$/;
 /** Files are looked for at most two folders down, and no more of them. */
 const maximumFolders = 2;

@@ -1,4 +1,5 @@
 /** Weight files of other programs: those of PyTorch, read without executing them, and the parts of models in them. */
+export { openBegunTraining, type BegunTraining } from './begun-training.js';
 export {
   findCheckpoints,
   readCheckpoints,
@@ -7,6 +8,7 @@ export {
   type Checkpoints,
   type FoundCheckpoint,
 } from './checkpoints.js';
+export { torchFilesByName, withTorchWeights } from './diffusers-torch.js';
 export {
   findWeights,
   inspectWeights,

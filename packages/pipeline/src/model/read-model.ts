@@ -38,6 +38,13 @@ export async function readModelFolder(
   plugins: TeacherPlugins,
   teacherName?: string,
 ): Promise<ModelFolder> {
+  const names = await source.list();
+  if (!names.some((name) => name.endsWith('.bin'))) return modelIn(source, plugins, teacherName);
+  const { withTorchWeights } = await import('@dimo/core/weight-files');
+  return modelIn(withTorchWeights(source), plugins, teacherName);
+}
+
+async function modelIn(source: WeightSource, plugins: TeacherPlugins, teacherName?: string): Promise<ModelFolder> {
   const files = await source.list();
   const [only] = files;
   if (files.length === 1 && only?.endsWith('.safetensors'))

@@ -1,7 +1,7 @@
 /** State dicts in torch files: bare, or inside a trainer's checkpoint. */
 import { WeightError } from '../../errors.js';
 import { bytesAsWeightFile, openWeightFile, type WeightFile, type WeightSource } from '../../storage/weight-source.js';
-import { sizeOf, type HostTree, type SpecTree } from '../../tensors/tensors.js';
+import { type HostTree, type SpecTree } from '../../tensors/tensors.js';
 import { escapeText } from '../../text/escape-text.js';
 import {
   isReadable,
@@ -15,8 +15,8 @@ import {
   type TorchDType,
 } from './pickle-values.js';
 import { openTorchFile } from './torch-file.js';
-import type { ByteRange } from './zip.js';
-import { bytesOfView, decodeTorchTensor, dtypeOf, type TorchTensorOptions } from './torch-tensor.js';
+import { readTensors, type NamedReference } from './read-tensors.js';
+import { dtypeOf, type TorchTensorOptions } from './torch-tensor.js';
 
 /** Options of `openTorchWeights`. */
 export interface TorchWeightsOptions extends Pick<TorchTensorOptions, 'allowNonFinite'> {
@@ -61,14 +61,7 @@ export interface OpenTorchWeights extends TorchWeights {
 }
 
 /** Keys under which trainers keep the weights: MaskGIT-PyTorch and Lightning. */
-const containers = ['model_state_dict', 'state_dict'];
-
-/** All tensors together may have this many times the bytes of the storages that they are views of ... */
-const maximumRepetition = 4;
-/** ... or may lie scattered over this many times their own bytes ... */
-const maximumScatter = 64;
-/** ... and so many more: small files may do what they like. */
-const freeBytes = 2 ** 24;
+export const containers = ['model_state_dict', 'state_dict'];
 
 /**
  * Opens a `.pth`, `.pt`, `.bin` or `.ckpt` file: the weights are what is under `model_state_dict` or `state_dict`, or the whole file if it is a state dict itself; tensors of dictionaries within it have names with dots. Everything
@@ -125,28 +118,12 @@ async function openWeights(
     ...(container === undefined ? {} : { container }),
     others,
     async read(names) {
-      const wanted = names.map((key): [string, TensorReference] => {
+      const wanted = names.map((key): NamedReference => {
         const reference = chosen.get(key);
         if (!reference) throw noTensor(key, others.get(key), path);
         return [key, reference];
       });
-      checkExpansion(wanted, path);
-      const tensors = new Map<string, HostTree[string]>();
-      for (const group of byStorage(wanted)) {
-        const ranges = joinedRanges(group);
-        const parts = ranges.length === 0 ? [] : await torch.readStorage(group[0]![1].storage, ranges);
-        for (const [key, reference] of group) {
-          const { begin, end } = bytesOfView(reference);
-          const at = ranges.findIndex((range) => range.begin <= begin && end <= range.end);
-          const part = begin === end ? new Uint8Array() : parts[at]!;
-          const start = begin === end ? 0 : ranges[at]!.begin;
-          tensors.set(key, decodeTorchTensor(key, reference, part, start, options));
-        }
-      }
-      // In the order that was asked for; without a prototype, any name is a plain name.
-      const tree = Object.create(null) as HostTree;
-      for (const key of names) tree[key] = tensors.get(key)!;
-      return tree;
+      return readTensors(torch, wanted, options);
     },
   };
 }
@@ -167,50 +144,8 @@ function noTensor(name: string, what: string | undefined, path: string | undefin
   );
 }
 
-/**
- * Refuses tensors that repeat their stored elements without end, or lie scattered over far more bytes than they have: in
- * sum, so that many of them do no more than one.
- */
-function checkExpansion(wanted: readonly [string, TensorReference][], path: string | undefined): void {
-  const needed = wanted.reduce((sum, [, { shape }]) => sum + 4 * sizeOf(shape), 0);
-  const stored = byStorage(wanted)
-    .flatMap(joinedRanges)
-    .reduce((sum, { begin, end }) => sum + end - begin, 0);
-  const isRepeated = needed > maximumRepetition * stored + freeBytes;
-  const isScattered = stored > maximumScatter * needed + freeBytes;
-  if (isRepeated || isScattered)
-    throw new WeightError(
-      `torch file: ${wanted.length} tensors of ${needed} bytes together are ${isRepeated ? 'repetitions of' : 'scattered over'} ${stored} stored bytes`,
-      { path, hint: 'make the tensors contiguous before saving them: tensor.contiguous().clone()' },
-    );
-}
-
-/** The bytes that the tensors of one storage need, as ranges that do not touch. */
-function joinedRanges(group: readonly [string, TensorReference][]): ByteRange[] {
-  const views = group.map(([, reference]) => bytesOfView(reference)).filter(({ begin, end }) => begin < end);
-  const joined: { begin: number; end: number }[] = [];
-  for (const { begin, end } of views.sort((a, b) => a.begin - b.begin)) {
-    const last = joined.at(-1);
-    if (last && begin <= last.end) last.end = Math.max(last.end, end);
-    else joined.push({ begin, end });
-  }
-  return joined;
-}
-
-/** The tensors of each storage, in the order of the first of them. */
-function byStorage(wanted: readonly [string, TensorReference][]): [string, TensorReference][][] {
-  const groups = new Map<string, [string, TensorReference][]>();
-  for (const pair of wanted) {
-    const { key } = pair[1].storage;
-    const group = groups.get(key);
-    if (group) group.push(pair);
-    else groups.set(key, [pair]);
-  }
-  return [...groups.values()];
-}
-
 /** A value in words. */
-function describeValue(value: PickleValue): string {
+export function describeValue(value: PickleValue): string {
   if (value instanceof TensorReference) return `a tensor of type ${value.dtype}, which is not supported`;
   if (value instanceof PickleOpaque)
     return value.what.startsWith('a tensor ') ? escapeText(value.what, 80) : `what ${escapeText(value.what, 80)} makes`;
@@ -222,7 +157,7 @@ function describeValue(value: PickleValue): string {
 }
 
 /** The entries of a dictionary, or of an object that is a kind of dictionary. */
-function entriesOf(value: PickleValue | undefined): ReadonlyMap<PickleValue, PickleValue> | undefined {
+export function entriesOf(value: PickleValue | undefined): ReadonlyMap<PickleValue, PickleValue> | undefined {
   if (value instanceof PickleDict) return value.entries;
   return value instanceof PickleOpaque ? value.items?.entries : undefined;
 }

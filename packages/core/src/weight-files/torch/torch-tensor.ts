@@ -48,6 +48,22 @@ export function decodeTorchTensor(
   const { path } = options;
   const label = `torch file: tensor "${escapeText(name)}"`;
   const size = sizeOf(shape);
+  const notFinite = (value: number, i: number): NonFiniteError =>
+    new NonFiniteError(
+      Number.isFinite(value)
+        ? `${label} holds ${value} at element ${i}, which is too large for float32`
+        : `${label} holds ${value} at element ${i}`,
+      { path, hint: 'the weights are damaged; allow non-finite values only to inspect them' },
+    );
+  if (stored === 'float32' && isContiguous(reference)) {
+    // Most weights are so, and copying their bytes takes a third of the time.
+    const from = 4 * reference.offset - begin;
+    const data = new Float32Array(size);
+    new Uint8Array(data.buffer).set(bytes.subarray(from, from + 4 * size));
+    for (let i = 0; i < size && options.allowNonFinite !== true; i++)
+      if (data[i]! - data[i]! !== 0) throw notFinite(data[i]!, i);
+    return { dtype: 'float32', shape: [...shape], data };
+  }
   const element = elementReader(stored, bytes);
   const dtype = dtypeOf(stored);
   const data =
@@ -58,13 +74,7 @@ export function decodeTorchTensor(
     const value = element(position);
     data[i] = value;
     const kept = data[i]!;
-    if (dtype === 'float32' && kept - kept !== 0 && options.allowNonFinite !== true)
-      throw new NonFiniteError(
-        Number.isFinite(value)
-          ? `${label} holds ${value} at element ${i}, which is too large for float32`
-          : `${label} holds ${value} at element ${i}`,
-        { path, hint: 'the weights are damaged; allow non-finite values only to inspect them' },
-      );
+    if (dtype === 'float32' && kept - kept !== 0 && options.allowNonFinite !== true) throw notFinite(value, i);
     if (dtype === 'int32' && value !== kept)
       throw new WeightError(`${label} holds ${value} at element ${i}, which does not fit into 32 bits`, { path });
     if (dtype === 'bool' && value > 1)
@@ -78,6 +88,16 @@ export function decodeTorchTensor(
     }
   }
   return { dtype, shape: [...shape], data } as HostTensor;
+}
+
+/** True if the elements follow each other in row-major order. */
+function isContiguous({ shape, strides }: TensorReference): boolean {
+  let expected = 1;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    if (shape[axis] !== 1 && strides[axis] !== expected) return false;
+    expected *= shape[axis]!;
+  }
+  return true;
 }
 
 /** Reads the element at an index of a storage. */

@@ -3,7 +3,11 @@
  * `diffusion_pytorch_model.bin`, whole or in shards. They are offered under the names, and in the format, that safetensors
  * files would have.
  */
-import { DimoError, readJsonFile, writeSafetensors, type WeightSource } from '@dimo/core';
+import { WeightError } from '../errors.js';
+import { readJsonFile } from '../storage/json-file.js';
+import { writeSafetensors } from '../storage/safetensors-write.js';
+import type { WeightSource } from '../storage/weight-source.js';
+import { openTorchWeights } from './torch/state-dict.js';
 
 /** `text_encoder/pytorch_model-00001-of-00002.bin`. */
 const torchName = /^(.+\/)(diffusion_pytorch_model|pytorch_model)((?:[.-][\w.-]*)?)\.bin(\.index(?:\.\w+)?\.json)?$/;
@@ -37,7 +41,6 @@ export function withTorchWeights(source: WeightSource): WeightSource {
 
   async function convert(name: string): Promise<Uint8Array> {
     if (name.endsWith('.json')) return convertIndex(name);
-    const { openTorchWeights } = await import('@dimo/core/weight-files');
     const opened = await openTorchWeights(source, name);
     try {
       return writeSafetensors(await opened.read(Object.keys(opened.specs)));
@@ -50,7 +53,7 @@ export function withTorchWeights(source: WeightSource): WeightSource {
     const index = (await readJsonFile(source, name, { maximumBytes: 2 ** 26 })) as { weight_map?: unknown } | null;
     const map = index?.weight_map;
     if (typeof map !== 'object' || map === null)
-      throw new DimoError('weights', `${source.location}/${name}: must hold a "weight_map" from tensors to files`);
+      throw new WeightError(`${source.location}/${name}: must hold a "weight_map" from tensors to files`);
     const renamed = Object.entries(map).map(([tensor, file]) => [tensor, safetensorsName(String(file))]);
     return new TextEncoder().encode(JSON.stringify({ metadata: {}, weight_map: Object.fromEntries(renamed) }));
   }
