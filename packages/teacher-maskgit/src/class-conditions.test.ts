@@ -37,7 +37,7 @@ describe('classes by name', () => {
 });
 
 describe('the classes of ImageNet', () => {
-  const classes = imagenetClasses();
+  const classes = imagenetClasses()!;
 
   it('are a thousand in the usual order, each with a name of its own', () => {
     expect(classes).toHaveLength(1000);

@@ -95,6 +95,7 @@ function readClassNames(value: unknown): Pick<ClassConditionsOptions, 'className
   if (value === undefined || value === null) return {};
   if (value === imagenetClassNames) {
     const classes = imagenetClasses();
+    if (!classes) return {};
     return { classNames: classes.map(([name]) => name), synonyms: classes.map(([, ...others]) => others) };
   }
   if (!Array.isArray(value) || value.length === 0 || !value.every((name) => typeof name === 'string' && name !== ''))

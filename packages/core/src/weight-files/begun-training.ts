@@ -9,8 +9,7 @@ import { withPrefix, type HostTree, type SpecTree } from '../tensors/tensors.js'
 import type { TensorSource } from '../tensors/tensor-source.js';
 import { escapeText } from '../text/escape-text.js';
 import { inspectCheckpoint, listedNames, torchFile } from './checkpoints.js';
-import { openTorchWeights, requireTensors } from './torch/state-dict.js';
-import { openTorchTrainingState, type TorchAdam, type TorchTrainingState } from './torch/training-state.js';
+import type { TorchAdam, TorchTrainingState } from './torch/training-state.js';
 import type { SizedModel } from './weight-places.js';
 
 /** A training that another program has begun. Its tensors are read when they are asked for. */
@@ -53,7 +52,9 @@ export async function openBegunTraining(source: WeightSource, file: string, mode
     await state?.close();
   };
   try {
-    state = isTorch ? await openTorchTrainingState(source, file) : undefined;
+    state = isTorch
+      ? await (await import('./torch/training-state.js')).openTorchTrainingState(source, file)
+      : undefined;
     const numbers = new Map(Object.keys(weights.specs).map((name, i) => [name, i]));
     const numberOf = (parameter: string): number => numbers.get(fileNames.get(parameter)!)!;
     const adam = usableAdam(state?.adam ?? 'the file is none of a trainer', weights.specs);
@@ -106,6 +107,7 @@ export async function openBegunTraining(source: WeightSource, file: string, mode
 type OpenedWeights = TensorSource & { close(): Promise<void> };
 
 async function openTorch(source: WeightSource, file: string, needed: readonly string[]): Promise<OpenedWeights> {
+  const { openTorchWeights, requireTensors } = await import('./torch/state-dict.js');
   const opened = await openTorchWeights(source, file);
   try {
     requireTensors(opened, needed);

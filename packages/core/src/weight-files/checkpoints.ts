@@ -11,7 +11,6 @@ import { openWeightFile, type WeightSource } from '../storage/weight-source.js';
 import { checkWeights } from '../storage/weights.js';
 import { sizeOf, type HostTree, type SpecTree } from '../tensors/tensors.js';
 import { escapeText } from '../text/escape-text.js';
-import { openTorchWeights, requireTensors } from './torch/state-dict.js';
 
 /** Where the weights of a part are. */
 export interface Checkpoint {
@@ -172,9 +171,9 @@ function choose(
 
 /** Names, shapes and dtypes of the tensors in a file; none of them is read. */
 async function fileTensors(source: WeightSource, file: string): Promise<FileTensors> {
-  const opened: FileTensors & { close(): Promise<void> } = await (
-    torchFile.test(file) ? openTorchWeights : openSafetensors
-  )(source, file);
+  // What reads files of PyTorch is loaded where there is one.
+  const open = torchFile.test(file) ? (await import('./torch/state-dict.js')).openTorchWeights : openSafetensors;
+  const opened: FileTensors & { close(): Promise<void> } = await open(source, file);
   await opened.close();
   const { specs, container } = opened;
   return { specs, ...(container === undefined ? {} : { container }) };
@@ -226,6 +225,7 @@ export async function readCheckpoint(
 }
 
 async function readTorch(source: WeightSource, file: string, names: readonly string[]): Promise<HostTree> {
+  const { openTorchWeights, requireTensors } = await import('./torch/state-dict.js');
   const opened = await openTorchWeights(source, file);
   try {
     requireTensors(opened, names);

@@ -7,7 +7,6 @@ import { WeightError } from '../errors.js';
 import { readJsonFile } from '../storage/json-file.js';
 import { writeSafetensors } from '../storage/safetensors-write.js';
 import type { WeightSource } from '../storage/weight-source.js';
-import { openTorchWeights } from './torch/state-dict.js';
 
 /** `text_encoder/pytorch_model-00001-of-00002.bin`. */
 const torchName = /^(.+\/)(diffusion_pytorch_model|pytorch_model)((?:[.-][\w.-]*)?)\.bin(\.index(?:\.\w+)?\.json)?$/;
@@ -41,6 +40,7 @@ export function withTorchWeights(source: WeightSource): WeightSource {
 
   async function convert(name: string): Promise<Uint8Array> {
     if (name.endsWith('.json')) return convertIndex(name);
+    const { openTorchWeights } = await import('./torch/state-dict.js');
     const opened = await openTorchWeights(source, name);
     try {
       return writeSafetensors(await opened.read(Object.keys(opened.specs)));

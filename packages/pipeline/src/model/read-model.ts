@@ -14,6 +14,7 @@ import {
   type TeacherPlugin,
   type WeightSource,
 } from '@dimo/core';
+import { withTorchWeights } from '@dimo/core/weight-files';
 
 /** Teacher plugins by name, each loaded when a model asks for it. */
 export type TeacherPlugins = Readonly<Record<string, () => Promise<TeacherPlugin>>>;
@@ -40,7 +41,6 @@ export async function readModelFolder(
 ): Promise<ModelFolder> {
   const names = await source.list();
   if (!names.some((name) => name.endsWith('.bin'))) return modelIn(source, plugins, teacherName);
-  const { withTorchWeights } = await import('@dimo/core/weight-files');
   return modelIn(withTorchWeights(source), plugins, teacherName);
 }
 
