@@ -1,5 +1,6 @@
 /** Images that a person gives, as numbers: from files, from canvases, from pictures that were drawn. */
 import { describeValue, DimoError, escapeText, float32, OptionError, type HostTensor } from '@dimo/core';
+import { checkSize } from './image-size.js';
 import { decodePixels } from './png.js';
 
 /** Pixels row by row, as `ImageData` has them. */
@@ -15,10 +16,6 @@ export type ImageInput = string | PixelData | { readonly image: HostTensor<'floa
 
 /** Bytes of a file; browsers have none. */
 export type ReadImageFile = (path: string) => Promise<Uint8Array>;
-
-/** Pixels along a side, and in all. */
-const maximumSide = 16_384;
-const maximumPixels = 2 ** 26;
 
 /** Refuses what can be no image, without reading it. @throws OptionError */
 export function checkImageInput(given: unknown, name: string): asserts given is ImageInput {
@@ -47,15 +44,6 @@ function checkTensor(image: HostTensor<'float32'> | null, name: string): void {
   checkSize(width, height, name);
   if (image.data.length !== height * width * channels || !image.data.every((value) => value >= 0 && value <= 1))
     throw new OptionError(`${name}: the image of a picture must hold ${height * width * channels} numbers in [0, 1]`);
-}
-
-/** @throws OptionError for a size that no image has, or that is too large to be worked on */
-export function checkSize(width: number, height: number, name: string): void {
-  const isSide = (side: number): boolean => Number.isInteger(side) && side >= 1 && side <= maximumSide;
-  if (!isSide(width) || !isSide(height) || width * height > maximumPixels)
-    throw new OptionError(
-      `${name}: width and height must be integers in [1, ${maximumSide}] with at most ${maximumPixels} pixels in all, got ${width} x ${height}`,
-    );
 }
 
 /**

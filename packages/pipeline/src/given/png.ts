@@ -1,7 +1,7 @@
 /** PNG files as numbers, of every depth and colour type. */
 import { float32, OptionError, type HostTensor } from '@dimo/core';
 import { decode, hasPngSignature, type DecodedPng } from 'fast-png';
-import { checkSize } from './pixels.js';
+import { checkSize } from './image-size.js';
 
 /** Bytes before the width in a PNG, and up to the end of its height. */
 const [widthAt, sizeEnd] = [16, 24];
