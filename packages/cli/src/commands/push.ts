@@ -6,7 +6,8 @@ import { exitOk } from '../output/failure.js';
 import { print, printError, printJson } from '../output/terminal.js';
 import { loadRegistry } from '../project/plugins.js';
 import { interruptible } from '../run/interruptible.js';
-import { createProgress, formatBytes, type Progress } from '../run/progress.js';
+import { formatBytes } from '../run/progress.js';
+import { withTransferProgress } from '../run/transfer-progress.js';
 
 /** Arguments of `push`. */
 export interface PushArguments {
@@ -42,32 +43,16 @@ export async function pushModel(args: PushArguments): Promise<number> {
     return exitOk;
   }
   const result = await interruptible(async (signal) => {
-    let progress: Progress | undefined;
-    try {
-      return await pushToHub(reference, files, {
+    return await withTransferProgress({ label: 'push', quiet: args.quiet }, (onProgress) =>
+      pushToHub(reference, files, {
         boundary: folder,
         summary: args.message ?? `Upload ${kind} with dimo`,
         ...(args.create ? { create: { isPrivate: args.isPrivate } } : {}),
         settings,
         signal,
-        onProgress({ totalBytes, doneBytes }) {
-          progress ??= createProgress({
-            label: 'push',
-            numSteps: totalBytes,
-            firstStep: doneBytes,
-            // A step is a byte.
-            batchSize: 1e-6,
-            unit: 'MB/s',
-            formatStep: formatBytes,
-            everySeconds: 5,
-            quiet: args.quiet,
-          });
-          progress.update({ step: doneBytes, numbers: [] });
-        },
-      });
-    } finally {
-      progress?.finish();
-    }
+        onProgress,
+      }),
+    );
   });
   if (args.json) printJson(facts(args, publication, result));
   else if (!args.quiet) print(outcome(result));

@@ -55,7 +55,7 @@ const distill = section({
     .enum(['none', 'blocks', 'auto'])
     .default('auto')
     .describe(
-      'What is computed a second time for the gradients instead of kept: nothing, or the blocks of the networks, for less memory in about a third more time; auto: the blocks where memory would not suffice.',
+      'What is computed a second time for the gradients instead of kept: nothing, or the blocks of the networks, for less memory in more time; auto: the blocks where main memory would not suffice, as far as it is known (on Linux).',
     ),
   sampleEvery: whole(0).default(200).describe('Steps between sample grids in samples/; 0: only at the end.'),
 });

@@ -14,7 +14,7 @@ import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { printError } from '../output/terminal.js';
 import { resolvePart } from '../run/parts.js';
-import { createProgress, formatBytes, type Progress } from '../run/progress.js';
+import { withTransferProgress } from '../run/transfer-progress.js';
 import { modelFolder } from './imported-model.js';
 import { recognizeModel, unknownModelError, type ModelLayout } from './model-layout.js';
 
@@ -110,23 +110,5 @@ async function downloadWithProgress(
   files: readonly string[],
   quiet: boolean,
 ): Promise<DownloadedFile[]> {
-  let progress: Progress | undefined;
-  try {
-    return await repository.download(files, ({ doneBytes, totalBytes }) => {
-      progress ??= createProgress({
-        label: 'fetch',
-        numSteps: totalBytes,
-        firstStep: doneBytes,
-        // A step is a byte.
-        batchSize: 1e-6,
-        unit: 'MB/s',
-        formatStep: formatBytes,
-        everySeconds: 5,
-        quiet,
-      });
-      progress.update({ step: doneBytes, numbers: [] });
-    });
-  } finally {
-    progress?.finish();
-  }
+  return withTransferProgress({ label: 'fetch', quiet }, (onProgress) => repository.download(files, onProgress));
 }

@@ -1,6 +1,6 @@
 /**
  * Recomputation of activations (Chen et al., arXiv 1604.06174): of each block of a network only the input is kept for the
- * backward pass, which runs the block a second time. A step takes about a third longer and needs the memory of one block's
+ * backward pass, which runs the block a second time: at most a third more products, and the memory of one block's
  * activations instead of all.
  */
 import * as tf from '@tensorflow/tfjs-core';

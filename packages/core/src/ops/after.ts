@@ -3,8 +3,8 @@ import type { Tensor } from '@tensorflow/tfjs-core';
 import { runFusable } from './dispatch.js';
 
 /**
- * `x`, but not before all of `earlier` are there. Kernel `DimoAfter` of engines that order a whole graph themselves; where ops run as
- * they are called, it is `x` itself.
+ * `x`, but not before all of `earlier` are there. Kernel `DimoAfter` of engines that order a whole graph themselves; where
+ * ops run as they are called, it is `x` itself.
  *
  * @param x - any tensor.
  * @param earlier - float32 tensors with at least one element each.

@@ -5,6 +5,7 @@ import {
   adamUpdate,
   applyOptimizer,
   optimizerScalars,
+  randomStream,
   resolveOptimizer,
   type NonFinitePolicy,
   type OptimizerOptions,
@@ -239,6 +240,40 @@ describe('moving average', () => {
     expect(move(0.25)).toEqual([1.5, expect.closeTo(0.25, 6)]);
     expect(move(0)).toEqual([1, Math.fround(0.1)]);
     expect(move(0.25, 0)).toEqual([1, Math.fround(0.1)]);
+  });
+});
+
+describe('parameters of all sizes', () => {
+  it('become what each becomes alone, bit for bit, in their order', () => {
+    const shapes = [[3, 5], [9000], [7], [100, 90], [2, 2, 2]];
+    const tensor = (shape: number[], i: number, name: string, lowest = -1) =>
+      tf.tensor(
+        randomStream(1, i, name)
+          .uniform(shape.reduce((a, b) => a * b))
+          .map((u) => lowest + (1 - lowest) * u),
+        shape,
+      );
+    const tensors = shapes.map((shape, i) => ({
+      parameter: tensor(shape, i, 'p'),
+      gradient: tensor(shape, i, 'g'),
+      firstMoment: tensor(shape, i, 'm'),
+      secondMoment: tensor(shape, i, 'v', 0),
+      average: tensor(shape, i, 'a'),
+    }));
+    const scalars = {
+      gradientScale: tf.scalar(0.7),
+      stepSize: tf.scalar(0.01),
+      rootCorrection: tf.scalar(1.5),
+      decay: tf.scalar(0.02),
+      apply: tf.scalar(1),
+      averageRate: tf.scalar(0.3),
+    };
+    const attributes = { beta1: 0.9, beta2: 0.99, epsilon: 1e-8 };
+    const valuesOf = (result: object) =>
+      Object.entries(result as TensorTree).map(([name, t]) => [name, t.shape, [...t.dataSync()]]);
+    const together = adamUpdate(tensors, scalars, attributes).map(valuesOf);
+    const alone = tensors.map((of) => valuesOf(adamUpdate([of], scalars, attributes)[0]!));
+    expect(together).toEqual(alone);
   });
 });
 
