@@ -113,7 +113,7 @@ async function openLibrary(engine: string, { library }: OrtFiles): Promise<OrtAp
     opened.set(library, api);
     return api;
   } catch (cause) {
-    throw new BackendUnavailableError(`${engine} engine: onnxruntime cannot be loaded: ${firstLine(cause)}`, {
+    throw new BackendUnavailableError(`${engine} engine: ${library} cannot be loaded: ${firstLine(cause)}`, {
       cause,
       hint: hints.cpu,
     });
