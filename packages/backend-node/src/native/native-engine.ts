@@ -54,7 +54,7 @@ export async function createNativeEngine(options: NativeEngineOptions = {}): Pro
   const executionProviders =
     provider === 'cpu' ? ['cpu'] : [{ name: 'cuda', device_id: '0', ...cudaDefaults, ...options.cuda }];
   const runtime = nativeRuntime(api, provider === 'cpu' ? 'Cpu' : 'Cuda');
-  const host = overlappingHost(createSessionHost(runtime, { inPlace: !isResident }));
+  const host = overlappingHost(createSessionHost(runtime, { inPlace: true }));
   const endOnExit = terminatedAtExit(runtime);
   const close = async () => {
     await host.close();
