@@ -60,6 +60,15 @@ export interface CompiledFunction {
   dispose(): Promise<void>;
 }
 
+/** Options of `Engine.compile`. */
+export interface CompileOptions {
+  /**
+   * How many runs of the function are started before the first has ended. They write different tensors, and none reads what
+   * another writes, so an engine may make them at the same time and share its threads among them. @default 1
+   */
+  readonly concurrentRuns?: number;
+}
+
 /** Options of `Engine.upload`. */
 export interface UploadOptions {
   /**
@@ -80,9 +89,14 @@ export interface Engine {
   readonly info: EngineInfo;
   /** True if inputs made by `drawnTensor` are drawn on the device: then nobody need draw them ahead of time. @default false */
   readonly makesRandomNumbers?: boolean;
+  /**
+   * Runs that it makes best at the same time, where several can be: as many as it has threads, if threads that share one
+   * run wait for each other at every operation. @default 1: one after another
+   */
+  readonly parallelRuns?: number;
   upload(tree: HostTree, options?: UploadOptions): Promise<DeviceTree>;
   /** @throws DimoError with code `trace` if the function cannot be made into a graph. */
-  compile(fn: PureFunction, signature: FunctionSignature): Promise<CompiledFunction>;
+  compile(fn: PureFunction, signature: FunctionSignature, options?: CompileOptions): Promise<CompiledFunction>;
   /** Releases everything that the engine still holds. */
   dispose(): Promise<void>;
 }
