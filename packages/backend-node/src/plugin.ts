@@ -9,7 +9,8 @@ import {
 } from '@dimo/core';
 
 /** Names of the engines of this package. */
-export type NodeEngineName = 'cuda' | 'onnx-cuda' | 'webgpu' | 'onnx-webgpu' | 'onnx' | 'wasm' | 'tensorflow' | 'cpu';
+export type NodeEngineName =
+  'cuda' | 'onnx-cuda' | 'webgpu' | 'onnx-webgpu' | 'onnx' | 'onnx-native' | 'wasm' | 'tensorflow' | 'cpu';
 
 const makers: Readonly<Record<NodeEngineName, (options?: EngineOptions) => Promise<Engine>>> = {
   cuda: async () => (await import('./eager/tensorflow.js')).createCudaEngine(),
@@ -18,6 +19,7 @@ const makers: Readonly<Record<NodeEngineName, (options?: EngineOptions) => Promi
   'onnx-webgpu': async (options) =>
     (await import('./onnx-engine.js')).createOnnxEngine({ ...options, provider: 'webgpu' }),
   onnx: async (options) => (await import('./onnx-engine.js')).createOnnxEngine(options),
+  'onnx-native': async (options) => (await import('./native/native-engine.js')).createNativeEngine(options),
   wasm: async () => (await import('./eager/wasm.js')).createWasmEngine(),
   tensorflow: async () => (await import('./eager/tensorflow.js')).createTensorFlowEngine(),
   cpu: async () => (await import('./eager/cpu.js')).createCpuEngine(),

@@ -43,11 +43,11 @@ export function explainMemory(engine: Engine, program: TrainedProgram): Engine {
       known = Math.max(known, bytesOf(tree) + bytesOf(scratch));
       return explained('the state', () => engine.upload(tree, options));
     },
-    async compile(fn, signature, options) {
+    async compile(fn, signature, compileOptions) {
       // New state is written beside the old one, unless it is written in parts.
       const copies = hasScratch ? 1 : 2;
       known = Math.max(known, copies * bytesOf(signature.state) + bytesOf(signature.inputs));
-      const compiled = await explained('a step', () => engine.compile(fn, signature, options));
+      const compiled = await explained('a step', () => engine.compile(fn, signature, compileOptions));
       return { ...compiled, run: (...given) => explained('a step', () => compiled.run(...given)) };
     },
     dispose: () => engine.dispose(),

@@ -78,7 +78,7 @@ describe('a batch in parts', () => {
         for (const [name, value] of Object.entries(values)) expect(metrics[1]![step]![name]).toBeCloseTo(value, 4);
       }
       // Parts of both phases, and their updates.
-      expect(asked).toEqual([{ concurrentRuns: parts }, undefined, { concurrentRuns: parts }, undefined]);
+      expect(asked).toEqual([{ threads: 1 }, undefined, { threads: 1 }, undefined]);
     },
   );
 
@@ -117,7 +117,7 @@ describe('a batch in parts', () => {
       parallelRuns: 3,
       async compile(fn, signature, options) {
         const compiled = await inner.compile(fn, signature);
-        if (!options?.concurrentRuns) return compiled;
+        if (options?.threads === undefined) return compiled;
         return {
           ...compiled,
           async run(...given) {

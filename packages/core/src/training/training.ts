@@ -220,7 +220,9 @@ export async function withTraining<Draws, T>(
       const names = namesOf(call, state.specs);
       const bound = names && Object.fromEntries(Object.entries(names).map(([own, name]) => [own, specs[name]!]));
       const signature = { state: bound ?? specs, inputs: specsOf(inputs) };
-      const made = await engine.compile(pure, signature, part && { concurrentRuns: part.of });
+      // Those of the engine, shared among the parts.
+      const threads = part && { threads: Math.max(1, Math.floor(parallelRuns / part.of)) };
+      const made = await engine.compile(pure, signature, threads);
       compiled.set(fn, made);
       return made;
     };
