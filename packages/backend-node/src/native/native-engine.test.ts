@@ -69,7 +69,7 @@ describe.each([
   const into = (product: string) => ({ matrix: 'matrix', product });
 
   it('compute at the same time if they do not touch what the others change', async () => {
-    expect(engine.overlapsRuns).toBe(true);
+    expect(engine.parallelRuns).toBeGreaterThan(0);
     const { state, long, short } = await prepare();
     const finished: string[] = [];
     const note = (name: string) => () => void finished.push(name);

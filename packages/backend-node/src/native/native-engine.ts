@@ -89,7 +89,7 @@ export async function createNativeEngine(options: NativeEngineOptions = {}): Pro
       ...options.sessionOptions,
     }),
     isResident,
-    overlapsRuns: true,
+    parallelRuns: provider === 'cpu' ? engineThreads : 1,
   });
 }
 

@@ -52,7 +52,7 @@ export interface CompiledFunction {
    * run fails, none.
    *
    * Calls need not be awaited: results are those of one run after another, in the order of the calls. Where the engine has
-   * `overlapsRuns`, runs of one function or of several that do not touch what another of them changes compute at the same
+   * `parallelRuns`, runs of one function or of several that do not touch what another of them changes compute at the same
    * time: give each the names of its own results, for example in scratch.
    *
    * @param names - name in the device tree of each state tensor of the signature: one compiled function serves several sets
@@ -94,8 +94,11 @@ export interface Engine {
   readonly info: EngineInfo;
   /** True if inputs made by `drawnTensor` are drawn on the device: then nobody need draw them ahead of time. @default false */
   readonly makesRandomNumbers?: boolean;
-  /** True if runs that are not awaited compute at the same time where they can; see `CompiledFunction.run`. @default false */
-  readonly overlapsRuns?: boolean;
+  /**
+   * Runs that are best under way at the same time, where they can: as many as it has threads, if threads that share a run
+   * wait for each other at every operation. See `CompiledFunction.run`. @default 1: one after another
+   */
+  readonly parallelRuns?: number;
   upload(tree: HostTree, options?: UploadOptions): Promise<DeviceTree>;
   /** @throws DimoError with code `trace` if the function cannot be made into a graph. */
   compile(fn: PureFunction, signature: FunctionSignature, options?: CompileOptions): Promise<CompiledFunction>;

@@ -34,8 +34,8 @@ export function explainMemory(engine: Engine, program: TrainedProgram): Engine {
     get makesRandomNumbers() {
       return engine.makesRandomNumbers ?? false;
     },
-    get overlapsRuns() {
-      return engine.overlapsRuns ?? false;
+    get parallelRuns() {
+      return engine.parallelRuns ?? 1;
     },
     upload: (tree, options) => {
       const scratch = options?.scratch ?? {};

@@ -34,6 +34,8 @@ const maximumEntries = 100_000;
 const maximumDirectoryBytes = 2 ** 25;
 /** Content is read and its checksum computed in pieces of this length. */
 const pieceBytes = 2 ** 23;
+/** An entry up to this length that is wanted whole is read at once. */
+const wholeBytes = 2 ** 30;
 const endSize = 22;
 const end64Size = 56;
 const locatorSize = 20;
@@ -94,11 +96,21 @@ type Fail = (message: string, hint?: string) => WeightError;
 
 function zipEntry(file: WeightFile, record: Record, limit: number, fail: Fail): ZipEntry {
   const { name, length } = record;
+  const checkChecksum = (checksum: number): void => {
+    if (checksum !== record.checksum)
+      throw fail(`entry "${escapeText(name)}" has a wrong checksum; the file is damaged`, damagedHint);
+  };
   return {
     name,
     length,
     async read(ranges = [{ begin: 0, end: length }]) {
       const start = await checkLocalHeader(file, record, limit, fail);
+      const [first, second] = ranges;
+      if (first && !second && first.begin === 0 && first.end === length && length <= wholeBytes) {
+        const whole = await file.read(start, start + length);
+        checkChecksum(crc32(whole));
+        return [whole];
+      }
       const parts = ranges.map(({ begin, end }) => new Uint8Array(end - begin));
       let checksum = 0;
       for (let at = 0; at < length; at += pieceBytes) {
@@ -110,8 +122,7 @@ function zipEntry(file: WeightFile, record: Record, limit: number, fail: Fail): 
           if (from < to) parts[i]!.set(piece.subarray(from - at, to - at), from - begin);
         }
       }
-      if (checksum !== record.checksum)
-        throw fail(`entry "${escapeText(name)}" has a wrong checksum; the file is damaged`, damagedHint);
+      checkChecksum(checksum);
       return parts;
     },
   };
