@@ -36,6 +36,36 @@ describe('state that the library keeps', () => {
   });
 });
 
+describe('working memory', () => {
+  const length = 5000;
+  const column = float32([length, 1], new Float32Array(length).fill(1));
+  /** Has matrices of 100 MB in between. */
+  const large: PureFunction = ({ column }) => {
+    const matrix = tf.matMul(column as tf.Tensor2D, column as tf.Tensor2D, false, true);
+    return { outputs: { most: tf.max(tf.cos(matrix)) } };
+  };
+  const megabytes = () => process.memoryUsage.rss() / 2 ** 20;
+
+  it('is one for all functions, and given back with the last', async () => {
+    const engine = await createNativeEngine({ threads: 1 });
+    const state = await engine.upload({ column });
+    const before = megabytes();
+    const compiled = [];
+    for (let i = 0; i < 4; i++) {
+      const fn = await engine.compile(large, { state: specsOf({ column }), inputs: {} });
+      const { most } = await fn.run(state, {});
+      expect(most!.data[0]).toBeCloseTo(Math.cos(1), 5);
+      compiled.push(fn);
+    }
+    const held = megabytes() - before;
+    // Two such matrices at a time, where the second is not written over the first.
+    expect(held).toBeLessThan(250);
+    for (const fn of compiled) await fn.dispose();
+    expect(megabytes() - before).toBeLessThan(50);
+    await engine.dispose();
+  });
+});
+
 /** Products of a matrix with itself, kept small. */
 const products =
   (count: number): PureFunction =>

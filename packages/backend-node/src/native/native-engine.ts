@@ -55,7 +55,8 @@ export async function createNativeEngine(options: NativeEngineOptions = {}): Pro
   const isResident = options.isResident ?? provider !== 'cpu';
   const executionProviders =
     provider === 'cpu' ? ['cpu'] : [{ name: 'cuda', device_id: '0', ...cudaDefaults, ...options.cuda }];
-  const runtime = nativeRuntime(api, provider === 'cpu' ? 'Cpu' : 'Cuda');
+  const { copies, sessionOptions } = residenceOn(executionProviders);
+  const runtime = nativeRuntime(api, { deviceMemory: provider === 'cpu' ? 'Cpu' : 'Cuda', copy: copies[0]!.model });
   const host = overlappingHost(createSessionHost(runtime, { inPlace: true }));
   const endOnExit = terminatedAtExit(runtime);
   const close = async () => {
@@ -64,7 +65,6 @@ export async function createNativeEngine(options: NativeEngineOptions = {}): Pro
   };
   if (isResident)
     try {
-      const { copies, sessionOptions } = residenceOn(executionProviders);
       // An arena would keep what a released tree has held.
       const residence = { copies, sessionOptions: { ...sessionOptions, enableCpuMemArena: false } };
       await host.call('reside', { residence });
@@ -85,7 +85,7 @@ export async function createNativeEngine(options: NativeEngineOptions = {}): Pro
     host: { call: host.call, close },
     emit: options.emit ?? tracingEmitter({}, recomputesFrom),
     sessionOptions: (intermediateBytes, { threads = engineThreads }: CompileOptions) => ({
-      ...graphSessionOptions({ executionProviders, threads, intermediateBytes, recomputesFrom }),
+      ...graphSessionOptions({ executionProviders, threads, intermediateBytes, recomputesFrom, sharesArena: true }),
       ...options.sessionOptions,
     }),
     isResident,

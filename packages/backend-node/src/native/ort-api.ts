@@ -62,6 +62,10 @@ const functions = {
   AddSessionConfigEntry: [130, 'void*', 'void* options, const char* key, const char* value'],
   CreateAllocator: [131, 'void*', 'void* session, void* memory, _Out_ void** allocator'],
   ReleaseAllocator: [132, 'void', 'void* allocator'],
+  CreateAndRegisterAllocator: [144, 'void*', 'void* env, void* memory, void* arena'],
+  CreateArenaCfg: [156, 'void*', 'size_t limit, int growth, int first, int dead, _Out_ void** arena'],
+  ReleaseArenaCfg: [157, 'void', 'void* arena'],
+  AddRunConfigEntry: [165, 'void*', 'void* options, const char* key, const char* value'],
   RunWithBinding: [133, 'void*', 'void* session, void* options, void* binding'],
   CreateIoBinding: [134, 'void*', 'void* session, _Out_ void** binding'],
   ReleaseIoBinding: [135, 'void', 'void* binding'],
@@ -93,6 +97,10 @@ export interface OrtApi {
   callAsync(name: LongFunction, ...given: readonly unknown[]): Promise<void>;
   /** Calls a function that writes an address, and returns that. */
   make(name: OrtFunction, ...given: readonly unknown[]): Pointer;
+  /**
+   * Has an arena for the memory of the host, which sessions share that ask for it: a thread that allocates for itself keeps
+   * what a run has needed, and so does an arena of each session.
+   */
   readonly environment: Pointer;
   /** For names and lists that the library returns. */
   readonly allocator: Pointer;
@@ -151,6 +159,15 @@ export function openOrt(koffi: typeof Koffi, file: string): OrtApi {
       );
     }).then(check);
   const environment = make('CreateEnv', fatal, 'dimo');
+  const hostMemory = make('CreateMemoryInfo', 'Cpu', 1, 0, 0);
+  // No limit, growth by what is asked for, the rest as onnxruntime has it.
+  const arena = make('CreateArenaCfg', 0, 1, -1, -1);
+  try {
+    call('CreateAndRegisterAllocator', environment, hostMemory, arena);
+  } catch {
+    // Another thread of this process has done so.
+  }
+  call('ReleaseArenaCfg', arena);
   return {
     koffi,
     version,

@@ -30,12 +30,16 @@ export interface NativeRuntime extends SessionRuntime {
   terminate(): void;
 }
 
-/**
- * A runtime on a library.
- *
- * @param deviceMemory - where outputs with the location `gpu-buffer` are left.
- */
-export function nativeRuntime(api: OrtApi, deviceMemory: DeviceMemory): NativeRuntime {
+/** Options of `nativeRuntime`. */
+export interface NativeRuntimeOptions {
+  /** Where outputs with the location `gpu-buffer` are left. */
+  readonly deviceMemory: DeviceMemory;
+  /** A graph that costs nothing: the shared arena gives memory back at the end of a run. It copies a float32 `s:x`. */
+  readonly copy: Uint8Array;
+}
+
+/** A runtime on a library. */
+export function nativeRuntime(api: OrtApi, { deviceMemory, copy }: NativeRuntimeOptions): NativeRuntime {
   // Allocator 0: the device's own. Kind 0: the memory that providers compute in.
   const hostMemory = api.make('CreateMemoryInfo', 'Cpu', 0, 0, 0);
   const memories = { cpu: hostMemory, 'gpu-buffer': api.make('CreateMemoryInfo', deviceMemory, 0, 0, 0) };
@@ -142,6 +146,7 @@ export function nativeRuntime(api: OrtApi, deviceMemory: DeviceMemory): NativeRu
     ): Promise<Record<string, RuntimeTensor>> {
       if (this.pointer === null) throw new Error('this session has been released');
       const options = api.make('CreateRunOptions');
+      if (this === shrinking) api.call('AddRunConfigEntry', options, 'memory.enable_memory_arena_shrinkage', 'cpu:0');
       const binding = api.make('CreateIoBinding', this.pointer);
       running.add(options);
       try {
@@ -193,11 +198,40 @@ export function nativeRuntime(api: OrtApi, deviceMemory: DeviceMemory): NativeRu
     }
 
     async release(): Promise<void> {
+      this.close();
+      await shrinkArena();
+    }
+
+    close(): void {
       if (this.allocator !== null) api.call('ReleaseAllocator', this.allocator);
       this.allocator = null;
       if (this.pointer !== null) api.call('ReleaseSession', this.pointer);
       this.pointer = null;
     }
+  }
+
+  async function createSession(model: Uint8Array, given: NativeSessionOptions): Promise<NativeSession> {
+    const options = makeSessionOptions(api, given);
+    const session: Out<Pointer> = [null];
+    try {
+      // The model is read while the session is made, and not afterwards.
+      await api.callAsync('CreateSessionFromArray', api.environment, model, model.length, options, session);
+    } finally {
+      api.call('ReleaseSessionOptions', options);
+    }
+    return new NativeSession(session[0], given.preferredOutputLocation ?? {});
+  }
+
+  /** A session that exists to have the arena give back what nobody uses. */
+  let shrinking: NativeSession | undefined;
+
+  async function shrinkArena(): Promise<void> {
+    const extra = { session: { use_env_allocators: '1' } };
+    shrinking = await createSession(copy, { intraOpNumThreads: 1, logSeverityLevel: 4, extra });
+    const scalar = () => new NativeTensor('float32', new Float32Array(1), []);
+    // What it returns must not lie in the arena itself.
+    await shrinking.run({ 's:x': scalar() }, { 'o:x': scalar() });
+    shrinking.close();
   }
 
   return {
@@ -207,17 +241,7 @@ export function nativeRuntime(api: OrtApi, deviceMemory: DeviceMemory): NativeRu
       }
     },
     InferenceSession: {
-      async create(model, given) {
-        const options = makeSessionOptions(api, given as NativeSessionOptions);
-        const session: Out<Pointer> = [null];
-        try {
-          // The model is read while the session is made, and not afterwards.
-          await api.callAsync('CreateSessionFromArray', api.environment, model, model.length, options, session);
-        } finally {
-          api.call('ReleaseSessionOptions', options);
-        }
-        return new NativeSession(session[0], (given as NativeSessionOptions).preferredOutputLocation ?? {});
-      },
+      create: (model, given) => createSession(model, given as NativeSessionOptions),
     },
     terminate() {
       for (const options of running) api.call('RunOptionsSetTerminate', options);

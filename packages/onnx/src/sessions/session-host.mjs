@@ -16,7 +16,7 @@
  */
 
 /** @import { DType, HostTensor } from '@dimo/core' */
-/** @import { CopyModel, HalfWire, HostOperation, HostOperations, Residence, SessionPort, HostFailure } from './protocol.js' */
+/** @import { HalfWire, HostOperation, HostOperations, SessionPort, HostFailure } from './protocol.js' */
 /** @import { RuntimeMetadata, RuntimeSession as InferenceSession, RuntimeTensor as Tensor, SessionHost, SessionHostOptions, SessionRuntime } from './session-host.mjs' */
 /**
  * `current` is float32 times 2^-exponent where it is float16; a scratch tensor has none until it is written. Memory that is
@@ -25,12 +25,10 @@
  */
 /** @typedef {Record<string, Tensor>} Tensors */
 
+import { copyingSessions, isResident, sizeOf } from './copying-sessions.mjs';
 import { dataOf, freeCopies, freeMemory, sharedBuffers } from './host-memory.mjs';
 
 const arrays = { float32: Float32Array, int32: Int32Array, bool: Uint8Array };
-
-/** @param {readonly number[]} shape */
-const sizeOf = (shape) => shape.reduce((product, length) => product * length, 1);
 
 /** @param {readonly RuntimeMetadata[]} metadata @returns {SessionPort[]} */
 function describe(metadata) {
@@ -39,9 +37,6 @@ function describe(metadata) {
     return { name: port.name, dtype: /** @type {DType} */ (port.type), shape: /** @type {number[]} */ (port.shape) };
   });
 }
-
-/** @param {Tensor} tensor */
-const isResident = (tensor) => tensor.location === 'gpu-buffer';
 
 /**
  * Copies out of memory that onnxruntime may write again.
@@ -84,11 +79,8 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
   const trees = new Map();
   /** @type {Map<number, InferenceSession>} */
   const sessions = new Map();
-  /** @type {Residence | undefined} */
-  let residence;
-  /** Copying sessions by direction, type and rank. @type {Map<string, Promise<InferenceSession>>} */
-  const copiers = new Map();
-  /** One of them, whose provider's memory is allocated through it. @type {InferenceSession | undefined} */
+  let copying = copyingSessions(ort, undefined);
+  /** A copying session, through which memory of the device is allocated. @type {InferenceSession | undefined} */
   let allocating;
 
   /** Tensors that hold no state now, by place, type and number of elements. @type {Map<string, Tensor[]>} */
@@ -136,46 +128,8 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
     return { dtype, shape, current, exponent, isScratch: false, isShared };
   }
 
-  /**
-   * A tensor's values in a new tensor at another place; the same tensor where nothing is resident.
-   * @param {Tensor} source @param {'gpu-buffer' | 'cpu'} location @returns {Promise<Tensor>}
-   */
-  async function copyTo(source, location) {
-    return isResident(source) === (location === 'gpu-buffer') ? source : copied(source, location);
-  }
-
-  /**
-   * The graph that copies such tensors. Without elements there is nothing to keep on the device; the types and ranks left
-   * out do not occur as weights.
-   * @param {string} dtype @param {readonly number[]} shape
-   */
-  const copyModel = (dtype, shape) =>
-    sizeOf(shape) === 0
-      ? undefined
-      : residence?.copies.find((model) => model.dtype === dtype && model.rank === shape.length);
-
   /** @param {StateTensor} slot */
-  const staysOnDevice = ({ dtype, shape }) => copyModel(dtype, shape) !== undefined;
-
-  /** A copy, or the same tensor where none can be made. @param {Tensor} source @param {'gpu-buffer' | 'cpu'} location */
-  async function copied(source, location) {
-    const copy = copyModel(source.type, source.dims);
-    if (!copy) return source;
-    const session = await copier(copy, location);
-    return /** @type {Tensor} */ ((await session.run({ 's:x': source }))['o:x']);
-  }
-
-  /** @param {CopyModel} copy @param {'gpu-buffer' | 'cpu'} location */
-  function copier({ dtype, rank, model }, location) {
-    const key = `${location} ${dtype} ${rank}`;
-    const known = copiers.get(key);
-    if (known) return known;
-    const options = { ...residence?.sessionOptions, preferredOutputLocation: { 'o:x': location } };
-    const made = ort.InferenceSession.create(model, options);
-    copiers.set(key, made);
-    made.catch(() => copiers.delete(key));
-    return made;
-  }
+  const staysOnDevice = ({ dtype, shape }) => copying.modelOf(dtype, shape) !== undefined;
 
   /**
    * New state stays on the device, if it can be copied from there; outputs come to the host, which is the default. Names
@@ -188,8 +142,7 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
     const ports = describe(session.outputMetadata);
     await session.release();
     const resident = ports.filter(
-      ({ name, dtype, shape }) =>
-        name.startsWith('n:') && residence?.copies.some((copy) => copy.dtype === dtype && copy.rank === shape.length),
+      ({ name, dtype, shape }) => name.startsWith('n:') && copying.modelOf(dtype, shape) !== undefined,
     );
     return Object.fromEntries(resident.map(({ name }) => [name, /** @type {const} */ ('gpu-buffer')]));
   }
@@ -270,14 +223,14 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
 
   /** @type {SessionHost} */
   const operations = {
-    async reside({ residence: given }) {
-      residence = given;
+    async reside({ residence }) {
+      copying = copyingSessions(ort, residence);
       // The only sure answer to "does the provider run here?" is to run something on it.
-      const probe = await copyTo(tensor('float32', [1], new Float32Array([1])), 'gpu-buffer');
-      const isWorking = isResident(probe) && (await copyTo(probe, 'cpu')).data[0] === 1;
+      const probe = await copying.copyTo(tensor('float32', [1], new Float32Array([1])), 'gpu-buffer');
+      const isWorking = isResident(probe) && (await copying.copyTo(probe, 'cpu')).data[0] === 1;
       if (isResident(probe)) probe.dispose();
       if (!isWorking) throw new Error('the provider returns something else than it was given');
-      if (inPlace) allocating = await [...copiers.values()][0];
+      if (inPlace) allocating = await copying.anySession();
       return undefined;
     },
 
@@ -291,7 +244,7 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
       try {
         for (const [name, wired] of Object.entries(tensors)) {
           const slot = stateTensor(wired, shared.has(('bits' in wired ? wired.bits : wired.data).buffer));
-          slot.current = await copyTo(/** @type {Tensor} */ (slot.current), 'gpu-buffer');
+          slot.current = await copying.copyTo(/** @type {Tensor} */ (slot.current), 'gpu-buffer');
           if (isResident(slot.current)) slot.isShared = false;
           state.set(name, slot);
         }
@@ -306,7 +259,7 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
       const state = treeOf(tree);
       for (const [name, { dtype, shape, data }] of Object.entries(tensors)) {
         const slot = /** @type {StateTensor} */ (state.get(name));
-        if (residence) replace(slot, await copyTo(tensor(dtype, shape, data), 'gpu-buffer'));
+        if (copying.isResident) replace(slot, await copying.copyTo(tensor(dtype, shape, data), 'gpu-buffer'));
         else if (slot.isShared || !slot.current) replace(slot, tensor(dtype, shape, data));
         else /** @type {any} */ (slot.current.data).set(data);
       }
@@ -322,7 +275,7 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
         const current = valueOf(state, name);
         if (current.type === 'float16') {
           entries.push([name, { dtype: 'float32', shape, bits: bitsOf(current).slice(), exponent }]);
-        } else entries.push([name, toHost(await copyTo(current, 'cpu'))]);
+        } else entries.push([name, toHost(await copying.copyTo(current, 'cpu'))]);
       }
       return Object.fromEntries(entries);
     },
@@ -353,7 +306,7 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
     },
 
     async compile({ fn, model, sessionOptions }) {
-      const placement = residence ? { preferredOutputLocation: await stateLocations(model) } : {};
+      const placement = copying.isResident && !inPlace ? { preferredOutputLocation: await stateLocations(model) } : {};
       const session = await ort.InferenceSession.create(model, { ...sessionOptions, ...placement });
       sessions.set(fn, session);
       return { inputs: describe(session.inputMetadata), outputs: describe(session.outputMetadata) };
@@ -391,7 +344,7 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
       if (!session) return undefined;
       for (const slot of [...trees.values()].flatMap((state) => [...state.values()]))
         if (slot.maker === session && slot.current && isResident(slot.current)) {
-          const copy = await copied(slot.current, 'gpu-buffer');
+          const copy = await copying.copied(slot.current, 'gpu-buffer');
           if (copy !== slot.current) replace(slot, copy);
         }
       sessions.delete(fn);
@@ -403,9 +356,8 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
       for (const state of trees.values()) disposeTree(state);
       trees.clear();
       releaseSpares();
-      for (const session of [...sessions.values(), ...(await Promise.all(copiers.values()))]) await session.release();
+      for (const session of [...sessions.values(), ...(await copying.sessions())]) await session.release();
       sessions.clear();
-      copiers.clear();
       return undefined;
     },
   };
