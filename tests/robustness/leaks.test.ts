@@ -5,7 +5,7 @@
  * leak grows in all of them.
  */
 import { createDistillation, eagerEngine, randomStream, runTraining, type Engine, type Teacher } from '@dimo/core';
-import { chooseEngine, createOnnxEngine } from '@dimo/backend-node';
+import { createNativeEngine, createOnnxEngine } from '@dimo/backend-node';
 import { defineMaskgit } from '@dimo/teacher-maskgit';
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
@@ -32,7 +32,9 @@ const engines: readonly { name: string; create: () => Promise<Engine> }[] = [
     },
   },
   { name: 'onnx', create: () => createOnnxEngine({ threads: 1 }) },
-  { name: 'onnx-native', create: async () => (await chooseEngine('onnx-native', { threads: 1 })).engine },
+  { name: 'onnx-native', create: () => createNativeEngine({ threads: 1 }) },
+  // As on a GPU: state in memory of the provider.
+  { name: 'onnx-native, state in its memory', create: () => createNativeEngine({ threads: 1, isResident: true }) },
 ];
 
 describe.each(engines)('2,000 distillation steps on $name', ({ create }) => {

@@ -1,6 +1,6 @@
 /**
- * The engines `onnx`, `onnx-webgpu` and `onnx-cuda`: a pure function is traced once into a graph, which onnxruntime runs
- * in a worker thread, on the CPU or on another of its providers. Emitting happens here, sessions and state live there.
+ * The engines `onnx` and `onnx-webgpu`: a pure function is traced once into a graph, which onnxruntime-node runs in a worker
+ * thread, on the CPU or on its WebGPU provider. Emitting happens here, sessions and state live there.
  */
 import { BackendUnavailableError, type CompileOptions, type Engine, type EngineOptions } from '@dimo/core';
 import type { ModelEmitter, Residence } from '@dimo/onnx/sessions';
@@ -14,7 +14,7 @@ export type { ModelBytes, ModelEmitter } from '@dimo/onnx/sessions';
 
 /** Options of `createOnnxEngine`. */
 export interface OnnxEngineOptions extends EngineOptions {
-  /** What onnxruntime computes on. `cuda` has not been run yet, for want of such a machine. @default 'cpu' */
+  /** What onnxruntime computes on; for CUDA see `createNativeEngine`. @default 'cpu' */
   readonly provider?: OnnxProvider;
   /**
    * Replaces session options of onnxruntime-node (`graphOptimizationLevel`, `enableMemPattern`, `enableCpuMemArena`,

@@ -14,7 +14,8 @@ export type NodeEngineName =
 
 const makers: Readonly<Record<NodeEngineName, (options?: EngineOptions) => Promise<Engine>>> = {
   cuda: async () => (await import('./eager/tensorflow.js')).createCudaEngine(),
-  'onnx-cuda': async (options) => (await import('./onnx-engine.js')).createOnnxEngine({ ...options, provider: 'cuda' }),
+  'onnx-cuda': async (options) =>
+    (await import('./native/native-engine.js')).createNativeEngine({ ...options, provider: 'cuda' }),
   webgpu: async () => (await import('./eager/webgpu.js')).createWebgpuEngine(),
   'onnx-webgpu': async (options) =>
     (await import('./onnx-engine.js')).createOnnxEngine({ ...options, provider: 'webgpu' }),
@@ -50,7 +51,7 @@ export function describeFailure(error: unknown): Extract<EngineAvailability, { a
   return { available: false, reason, fix: fix ?? 'none known: please report this' };
 }
 
-/** `@dimo/backend-node` as a plugin: engines `onnx` (CPU), `onnx-webgpu`, `onnx-cuda`, `wasm`, `cpu`, `webgpu`,
+/** `@dimo/backend-node` as a plugin: engines `onnx` and `onnx-native` (CPU), `onnx-webgpu`, `onnx-cuda`, `wasm`, `cpu`, `webgpu`,
  * `tensorflow` and `cuda`. */
 export const nodeBackendPlugin = definePlugin({
   contract: 2,

@@ -2,7 +2,7 @@
 import { float32, specsOf, type Engine, type HostTree, type PureFunction } from '@dimo/core';
 import { engineChecks } from '@dimo/core/conformance';
 import * as tf from '@tensorflow/tfjs-core';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createNativeEngine } from './native-engine.js';
 
 /** As on a device with memory of its own: state is in values of the library and goes in and out through sessions. */
@@ -16,6 +16,24 @@ describe('state that the library keeps', () => {
   afterAll(() => engine.dispose());
   for (const check of engineChecks({ create: () => createNativeEngine(resident) }))
     it.skipIf(check.skip)(check.name, () => check.run(engine));
+});
+
+describe('state that the library keeps', () => {
+  it('gives its memory back when it is released', async () => {
+    const engine = await createNativeEngine(resident);
+    const size = 2 ** 28;
+    const values = { x: float32([size / 4], new Float32Array(size / 4).fill(1)) };
+    const signature = { state: specsOf(values), inputs: {} };
+    const fill = await engine.compile(({ x }) => ({ state: { x: tf.add(x!, 1) }, outputs: {} }), signature);
+    const state = await engine.upload(values);
+    await fill.run(state, {});
+    expect((await state.download())['x']!.data[5]).toBe(2);
+    const held = process.memoryUsage.rss();
+    await state.dispose();
+    // The state and the spare memory that runs write into.
+    await vi.waitFor(() => expect(held - process.memoryUsage.rss()).toBeGreaterThan(size * 1.5), { timeout: 5000 });
+    await engine.dispose();
+  });
 });
 
 /** Products of a matrix with itself, kept small. */

@@ -8,6 +8,7 @@ import { graphSessionOptions } from '../onnx-session-options.js';
 import { installCommand } from '../onnxruntime-package.js';
 import { importOptional } from '../optional-package.js';
 import { resolveThreads } from '../threads.js';
+import { missingLibraries } from './needed-libraries.js';
 import { openOrt, type OrtApi } from './ort-api.js';
 import { findOrt, libraryVariable, type OrtFiles } from './ort-files.js';
 import { nativeRuntime, type NativeRuntime } from './ort-runtime.js';
@@ -47,14 +48,15 @@ export async function createNativeEngine(options: NativeEngineOptions = {}): Pro
   const { provider = 'cpu' } = options;
   const name = names[provider];
   const engineThreads = resolveThreads(options.threads);
-  const api = await openLibrary(name, filesFor(name, provider));
+  const files = filesFor(name, provider);
+  const api = await openLibrary(name, files);
   const { createSessionHost, largeResults, overlappingHost, residenceOn, sessionEngine, tracingEmitter } =
     await import('@dimo/onnx/sessions');
   const isResident = options.isResident ?? provider !== 'cpu';
   const executionProviders =
     provider === 'cpu' ? ['cpu'] : [{ name: 'cuda', device_id: '0', ...cudaDefaults, ...options.cuda }];
   const runtime = nativeRuntime(api, provider === 'cpu' ? 'Cpu' : 'Cuda');
-  const host = overlappingHost(createSessionHost(runtime, { inPlace: !isResident }));
+  const host = overlappingHost(createSessionHost(runtime, { inPlace: true }));
   const endOnExit = terminatedAtExit(runtime);
   const close = async () => {
     await host.close();
@@ -62,10 +64,16 @@ export async function createNativeEngine(options: NativeEngineOptions = {}): Pro
   };
   if (isResident)
     try {
-      await host.call('reside', { residence: residenceOn(executionProviders) });
+      const { copies, sessionOptions } = residenceOn(executionProviders);
+      // An arena would keep what a released tree has held.
+      const residence = { copies, sessionOptions: { ...sessionOptions, enableCpuMemArena: false } };
+      await host.call('reside', { residence });
     } catch (cause) {
       await close();
-      throw new BackendUnavailableError(`${name} engine: ${firstLine(cause)}`, { cause, hint: hints[provider] });
+      throw new BackendUnavailableError(`${name} engine: ${reasonOf(cause, api, files)}`, {
+        cause,
+        hint: hints[provider],
+      });
     }
   const recomputesFrom = provider === 'cpu' ? largeResults : Infinity;
   return sessionEngine({
@@ -87,7 +95,10 @@ export async function createNativeEngine(options: NativeEngineOptions = {}): Pro
 
 const hints: Readonly<Record<NativeProvider, string>> = {
   cpu: `run \`${installCommand()}\`, or name a library of onnxruntime with ${libraryVariable}`,
-  cuda: `on Linux x64 with CUDA 12 and cuDNN 9, run \`ONNXRUNTIME_NODE_INSTALL=cuda12 npm install onnxruntime-node\`, or name the folder of another build with ${libraryVariable}`,
+  cuda:
+    'on Linux x64 run `ONNXRUNTIME_NODE_INSTALL=cuda12 npm install onnxruntime-node`, or name the folder of another build ' +
+    `with ${libraryVariable}; it needs the CUDA (12 or 13) that it was built for and cuDNN 9, in folders that the loader ` +
+    'knows or LD_LIBRARY_PATH names',
 };
 
 function filesFor(engine: string, provider: NativeProvider): OrtFiles {
@@ -135,5 +146,15 @@ function terminatedAtExit(runtime: NativeRuntime): () => void {
     if (runtimes.size === 0) process.off('exit', terminateAll);
   };
 }
+
+/** Why the provider does not start; where libraries are missing, all of them by name. */
+function reasonOf(cause: unknown, { koffi }: OrtApi, { provider }: OrtFiles): string {
+  const missing = provider === undefined ? [] : missingLibraries(provider, (library) => koffi.load(library));
+  if (missing.length === 0) return withoutPlace(firstLine(cause));
+  return `${provider} needs ${missing.join(', ')}, which the loader does not find`;
+}
+
+/** A message of onnxruntime without the place in its sources that it begins with. */
+const withoutPlace = (message: string) => message.replace(/^\S*onnxruntime_src.*? \[ONNXRuntimeError\] : /, '');
 
 const firstLine = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause)).split('\n')[0]!;

@@ -37,6 +37,7 @@ const functions = {
   SessionGetOutputName: [37, 'void*', 'void* session, size_t index, void* allocator, _Out_ void** name'],
   CreateRunOptions: [39, 'void*', '_Out_ void** options'],
   RunOptionsSetTerminate: [46, 'void*', 'void* options'],
+  CreateTensorAsOrtValue: [48, 'void*', 'void* allocator, void* dims, size_t rank, int type, _Out_ void** value'],
   CreateTensorWithDataAsOrtValue: [
     49,
     'void*',
@@ -59,6 +60,8 @@ const functions = {
   ReleaseTensorTypeAndShapeInfo: [99, 'void', 'void* tensorInfo'],
   ReleaseSessionOptions: [100, 'void', 'void* options'],
   AddSessionConfigEntry: [130, 'void*', 'void* options, const char* key, const char* value'],
+  CreateAllocator: [131, 'void*', 'void* session, void* memory, _Out_ void** allocator'],
+  ReleaseAllocator: [132, 'void', 'void* allocator'],
   RunWithBinding: [133, 'void*', 'void* session, void* options, void* binding'],
   CreateIoBinding: [134, 'void*', 'void* session, _Out_ void** binding'],
   ReleaseIoBinding: [135, 'void', 'void* binding'],

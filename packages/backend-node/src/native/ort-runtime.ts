@@ -124,6 +124,7 @@ export function nativeRuntime(api: OrtApi, deviceMemory: DeviceMemory): NativeRu
     readonly outputNames: readonly string[];
     /** Names where the library can read them. */
     private readonly texts: ReadonlyMap<string, Uint8Array>;
+    private allocator: Pointer = null;
     constructor(
       private pointer: Pointer,
       private readonly locations: Readonly<Record<string, string>>,
@@ -182,7 +183,18 @@ export function nativeRuntime(api: OrtApi, deviceMemory: DeviceMemory): NativeRu
       );
     }
 
+    allocate(type: string, dims: readonly number[]): RuntimeTensor {
+      // Held until the session goes: what it has allocated is given back through it.
+      this.allocator ??= api.make('CreateAllocator', this.pointer, memories['gpu-buffer']);
+      const { code } = elementTypes[type]!;
+      const lengths = BigInt64Array.from(dims, BigInt);
+      const value = api.make('CreateTensorAsOrtValue', this.allocator, lengths, dims.length, code);
+      return new NativeTensor(type, undefined, dims, value);
+    }
+
     async release(): Promise<void> {
+      if (this.allocator !== null) api.call('ReleaseAllocator', this.allocator);
+      this.allocator = null;
       if (this.pointer !== null) api.call('ReleaseSession', this.pointer);
       this.pointer = null;
     }
