@@ -76,6 +76,7 @@ const cliFolders = [
   'evaluation',
   'export',
   'serve',
+  'watch',
   'commands',
   'program',
 ];

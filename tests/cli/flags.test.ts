@@ -185,6 +185,8 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
     '--json': { with: ['--json'] },
     '--quiet': { with: ['--quiet'] },
   },
+  runs: allSeen('watch', '--json'),
+  watch: allSeen('watch', '--port', '--json'),
   report: { '--out': { with: ['--out', '{own}/x.html'] }, '--json': seen('run-folders') },
   info: {
     '--config': { with: ['--config', '{shared}/seed.yaml'] },
