@@ -89,7 +89,7 @@ export async function createNativeEngine(options: NativeEngineOptions = {}): Pro
       ...options.sessionOptions,
     }),
     isResident,
-    parallelRuns: provider === 'cpu' ? engineThreads : 1,
+    parallelRuns: provider === 'cpu' && engineThreads <= poolSize() ? engineThreads : 1,
   });
 }
 
@@ -130,6 +130,12 @@ async function openLibrary(engine: string, { library }: OrtFiles): Promise<OrtAp
     });
   }
 }
+
+/**
+ * Calls that libuv makes at the same time. Where they are fewer than the processor has threads, a run on all threads is worth
+ * more than runs on one each.
+ */
+const poolSize = () => Number(process.env['UV_THREADPOOL_SIZE']) || 4;
 
 const runtimes = new Set<NativeRuntime>();
 

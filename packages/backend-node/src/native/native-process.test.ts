@@ -110,6 +110,21 @@ describe('a process with the engine onnx-native', () => {
   });
 });
 
+describe('runs at the same time', () => {
+  const report = `
+    const engine = await createNativeEngine();
+    console.log(engine.parallelRuns);
+    await engine.dispose();`;
+  it.each([
+    [2, 4, 2],
+    [6, 4, 1],
+    [6, 6, 6],
+  ])('of %i threads and %i calls are %i', (threads, calls, expected) => {
+    const result = run(report, { DIMO_THREADS: String(threads), UV_THREADPOOL_SIZE: String(calls) });
+    expect(result).toEqual({ ...success, stdout: String(expected) });
+  });
+});
+
 describe('where the engine onnx-native does not work', () => {
   const report = `await createNativeEngine().catch(({ code, message, hint }) => console.log([code, message, hint].join('|')));`;
   let elsewhere: string;
