@@ -115,6 +115,12 @@ const asyncStack = 8 * 2 ** 20;
 /** koffi closes a library when its handle is collected, whatever still calls into it. */
 const held = new Set<unknown>();
 
+/** Whether a library of this version has the table. Another major version may have another. */
+export function hasTable(version: string): boolean {
+  const [major, minor] = version.split('.').map(Number);
+  return major === 1 && minor! >= apiVersion;
+}
+
 /** Opens a library of onnxruntime. @throws Error if it cannot be loaded, is another library, or is too old. */
 export function openOrt(koffi: typeof Koffi, file: string): OrtApi {
   const { async_stack_size: stack = 0 } = koffi.config();
@@ -127,9 +133,7 @@ export function openOrt(koffi: typeof Koffi, file: string): OrtApi {
     koffi.decode(address, koffi.proto(`${returned} (${parameters})`)) as ReturnType<typeof library.func>;
   const version = bind(getVersion, 'const char*', '')() as string;
   // Asked for too much, the library prints a complaint before it returns nothing.
-  const [major, minor] = version.split('.').map(Number);
-  if (major !== 1 || !(minor! >= apiVersion))
-    throw new Error(`${file} is onnxruntime ${version}; needed is 1.${apiVersion} or newer`);
+  if (!hasTable(version)) throw new Error(`${file} is onnxruntime ${version}; needed is 1.${apiVersion} or newer`);
   const table = bind(getTable, 'void*', 'uint32_t version')(apiVersion) as Pointer;
   const places = Object.values(functions).map(([place]) => place);
   const addresses = koffi.decode(table, 'void*', Math.max(...places) + 1) as bigint[];
