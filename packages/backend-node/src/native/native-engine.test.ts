@@ -1,5 +1,5 @@
 /** What is particular to engines on the C API; what all engines share is in the conformance suite, which runs here too. */
-import { float32, specsOf, type Engine, type HostTree, type PureFunction } from '@dimo/core';
+import { float32, int32, specsOf, type Engine, type HostTree, type PureFunction } from '@dimo/core';
 import { engineChecks } from '@dimo/core/conformance';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -32,6 +32,30 @@ describe('state that the library keeps', () => {
     await state.dispose();
     // The state and the spare memory that runs write into.
     await vi.waitFor(() => expect(held - process.memoryUsage.rss()).toBeGreaterThan(size * 1.5), { timeout: 5000 });
+    await engine.dispose();
+  });
+});
+
+describe('state that the library keeps', () => {
+  it('stays as it was when a run fails, and changes with the next', async () => {
+    const engine = await createNativeEngine(resident);
+    const values = { table: float32([2, 2], [1, 2, 3, 4]) };
+    const inputs = { ids: int32([1], [5]) };
+    const state = await engine.upload(values);
+    const lookup = await engine.compile(
+      ({ table }, { ids }) => ({
+        state: { table: tf.mul(table!, 2) },
+        outputs: { row: tf.gather(table!, ids as tf.Tensor1D) },
+      }),
+      { state: specsOf(values), inputs: specsOf(inputs) },
+    );
+    for (let i = 0; i < 3; i++) await expect(lookup.run(state, inputs)).rejects.toMatchObject({ code: 'device' });
+    expect(await state.download()).toEqual(values);
+    for (let i = 0; i < 3; i++) await lookup.run(state, { ids: int32([1], [1]) });
+    expect([...(await state.download())['table']!.data]).toEqual([8, 16, 24, 32]);
+    await state.assign({ table: float32([2, 2], [1, 1, 1, 1]) });
+    await lookup.run(state, { ids: int32([1], [1]) });
+    expect([...(await state.download())['table']!.data]).toEqual([2, 2, 2, 2]);
     await engine.dispose();
   });
 });
