@@ -18,7 +18,8 @@ import {
   type FeatureExtractor,
   type ImageFeatures,
 } from './feature-extractor.js';
-import { featureStatistics, frechetDistance } from './frechet-distance.js';
+import { featureStatistics } from './feature-statistics.js';
+import { frechetDistance } from './frechet-distance.js';
 import { inceptionScore } from './inception-score.js';
 import { manifoldMetrics } from './manifold-metrics.js';
 import { softmaxRows } from './matrix.js';

@@ -3,6 +3,12 @@ export * from './classifier-training.js';
 export * from './classifier.js';
 export * from './dataset-content.js';
 export * from './feature-extractor.js';
+export {
+  featureStatistics,
+  runningStatistics,
+  type FeatureStatistics,
+  type RunningStatistics,
+} from './feature-statistics.js';
 export * from './frechet-distance.js';
 export * from './inception-score.js';
 export * from './manifold-metrics.js';
