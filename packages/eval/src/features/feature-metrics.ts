@@ -48,7 +48,7 @@ export interface FeatureParts {
 /**
  * The metrics that will be computed; known before anything is.
  *
- * @param asked - names; empty for all that can be computed.
+ * @param asked - names; empty for all that can be computed, which may be none.
  * @throws OptionError for a name that is none, or what a metric needs and is not there.
  */
 export function chooseFeatureMetrics(
@@ -76,14 +76,7 @@ export function chooseFeatureMetrics(
     if (absent[name] !== undefined) throw new OptionError(`the metric ${name} cannot be computed: ${absent[name]}`);
   }
   if (asked.length > 0) return [...new Set(asked.filter(isName))];
-  const chosen = featureMetricNames.filter(
-    (name) => absent[name] === undefined && (name !== 'cmmd' || parts.isNormalized),
-  );
-  if (chosen.length === 0)
-    throw new OptionError(
-      `nothing can be computed: ${featureMetricNames.map((name) => `${name}: ${absent[name]}`).join('; ')}`,
-    );
-  return chosen;
+  return featureMetricNames.filter((name) => absent[name] === undefined && (name !== 'cmmd' || parts.isNormalized));
 }
 
 /**
@@ -99,12 +92,14 @@ export function featureMetrics(
   const { metrics, inceptionSplits = 10, ...manifold } = options;
   const wants = (name: FeatureMetricName) => metrics.includes(name);
   const { features, probabilities, spatial } = generated;
-  checkWidth(features.columns, reference, 'features', reference.statistics?.mean.length ?? reference.features?.columns);
+  checkReference(generated, reference);
   return {
     ...(wants('fid') && reference.statistics
       ? { fid: frechetDistance(featureStatistics(features), reference.statistics) }
       : {}),
-    ...(wants('sfid') && spatial && reference.spatialStatistics ? { sFid: spatialDistance(spatial, reference) } : {}),
+    ...(wants('sfid') && spatial && reference.spatialStatistics
+      ? { sFid: frechetDistance(featureStatistics(spatial), reference.spatialStatistics) }
+      : {}),
     ...(wants('is') && probabilities ? { inceptionScore: inceptionScore(probabilities, inceptionSplits).mean } : {}),
     ...(wants('neighbors') && reference.features
       ? manifoldMetrics(realManifold(reference.features, manifold), features)
@@ -113,20 +108,15 @@ export function featureMetrics(
   };
 }
 
-function spatialDistance(spatial: NonNullable<NetworkFeatures['spatial']>, reference: FeatureReference): number {
-  checkWidth(spatial.columns, reference, 'spatial features', reference.spatialStatistics!.mean.length);
-  return frechetDistance(featureStatistics(spatial), reference.spatialStatistics!);
-}
-
-/** @throws ShapeError if a reference is of another network */
-export function checkWidth(
-  width: number,
-  reference: Pick<FeatureReference, 'name'>,
-  what: string,
-  expected: number | undefined,
-): void {
-  if (expected !== undefined && width !== expected)
-    throw new ShapeError(
-      `the network gives ${width} ${what} per image, but ${reference.name} was made with ${expected}; use the network that the reference was made with`,
-    );
+/** @throws ShapeError if a reference is of another network than the features */
+export function checkReference({ features, spatial }: NetworkFeatures, reference: FeatureReference): void {
+  const check = (what: string, width: number | undefined, expected: number | undefined) => {
+    if (width !== undefined && expected !== undefined && width !== expected)
+      throw new ShapeError(
+        `the network gives ${width} ${what} per image, but ${reference.name} was made with ${expected}; use the network that the reference was made with`,
+      );
+  };
+  check('features', features.columns, reference.statistics?.mean.length);
+  check('features', features.columns, reference.features?.columns);
+  check('spatial features', spatial?.columns, reference.spatialStatistics?.mean.length);
 }
