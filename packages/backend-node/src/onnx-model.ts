@@ -1,7 +1,6 @@
 /** ONNX files of others, run as they are by onnxruntime. */
 import { DimoError, OptionError, WeightError } from '@dimo/core';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
-import { createRequire } from 'node:module';
 import { installCommand } from './onnxruntime-package.js';
 import { requireOptional } from './optional-package.js';
 import { openFileChecked } from './storage/index.js';
