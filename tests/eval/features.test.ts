@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { dimoTrial } from '../support/in-process-dimo.js';
 import { startDimo } from '../support/run-dimo.js';
-import { picture, writeNetwork, writePictures } from './random-network.js';
+import { description, picture, textFeatures, writeNetwork, writePictures, writeTextNetwork } from './random-network.js';
 
 const fixtures = fileURLToPath(new URL('../fixtures/feature-metrics/', import.meta.url));
 const expected = JSON.parse(readFileSync(path.join(fixtures, 'expected.json'), 'utf8')) as {
@@ -104,6 +104,63 @@ describe('metrics in the features of an ONNX network', () => {
     for (const name of ['fid', 'inceptionScore', 'precision', 'recall'] as const) {
       expect(Math.abs(one![name]! - other![name]!), name).toBeLessThan(1e-4 * Math.max(1, one![name]!));
     }
+  });
+});
+
+describe('the CLIP score', () => {
+  it('is the mean cosine of pictures and captions in turn, times 100', async () => {
+    const text = await writeTextNetwork(inFolder('text'));
+    await writeFile(inFolder('captions.txt'), 'a\nb a\n\nb b b\n');
+    const captions = ['--captions', inFolder('captions.txt'), '--text', text];
+    const [row] = await rowsOf('--images', generated, ...captions, '--feature-metrics', 'is');
+    expect(row!.fid).toBeUndefined();
+    const out = inFolder('generated.npz');
+    await dimo(['features', generated, '--features', network, '--out', out, '--keep-features', '--threads', '1']);
+    const file = await openFileChecked(out);
+    const features = await (
+      await readNpz(file, out)
+    )
+      .get('features')!
+      .numbers()
+      .catch(() => new Float64Array());
+    await file.close();
+    // Start and end around the last letters of words.
+    const texts = [[2], [3, 2], [3, 3, 3]].map((tokens) => textFeatures([4, ...tokens, 5]));
+    let total = 0;
+    for (let i = 0; i < 50; i++) {
+      const [a, b] = [[...features.subarray(i * 12, i * 12 + 12)], texts[i % 3]!];
+      const dot = (x: number[], y: number[]) => x.reduce((sum, value, d) => sum + value * y[d]!, 0);
+      total += Math.max(0, (100 * dot(a, b)) / Math.sqrt(dot(a, a) * dot(b, b)));
+    }
+    expectClose(row!.clipScore, total / 50);
+    expect(row!.clipScore).toBeGreaterThan(1);
+  });
+});
+
+describe('what is typed', () => {
+  const statistics = async (name: string, ...args: string[]) => {
+    const out = inFolder(name);
+    const { code, stderr } = await dimo(['features', real, '--out', out, ...args]);
+    expect(code, stderr).toBe(0);
+    const file = await openFileChecked(out);
+    const arrays = await readNpz(file, out);
+    const read = { names: [...arrays.keys()], mean: [...(await arrays.get('mu')!.numbers())], stderr };
+    await file.close();
+    return read;
+  };
+
+  it('counts: of fewer pictures, without progress, by another description of the network', async () => {
+    const whole = await statistics('whole.npz', '--features', network);
+    expect(whole.names).toEqual(['mu', 'sigma', 'mu_s', 'sigma_s']);
+    const fewer = await statistics('fewer.npz', '--features', network, '--count', '20', '--quiet');
+    expect(fewer.stderr).toBe('');
+    expect(fewer.mean).not.toEqual(whole.mean);
+    const { spatial: _spatial, ...others } = description;
+    await writeFile(inFolder('other.json'), JSON.stringify({ ...others, resize: 'lanczos' }));
+    const other = await statistics('other.npz', '--features', network, '--network', inFolder('other.json'));
+    expect(other.names).toEqual(['mu', 'sigma']);
+    expect(other.mean).not.toEqual(whole.mean);
+    expect(other.stderr).toMatch(/60\/60/);
   });
 });
 

@@ -1,5 +1,5 @@
 /** A random feature network as an ONNX file, and pictures that follow from a hash: those of fixtures/feature-metrics/make.py. */
-import { float32, specsOf, type PureFunction } from '@dimo/core';
+import { embedding, float32, specsOf, type PureFunction } from '@dimo/core';
 import { exportForward } from '@dimo/onnx';
 import * as tf from '@tensorflow/tfjs-core';
 import { encode } from 'fast-png';
@@ -91,4 +91,42 @@ export async function writeNetwork(folder: string, name: string, changes: object
   await writeFile(file, model);
   await writeFile(path.join(folder, `${name}.json`), JSON.stringify({ ...description, ...changes }));
   return file;
+}
+
+const letters = weights(4_000_000, [6, width], 1);
+
+/** What the text network makes of tokens: the sum of their vectors up to the end. */
+export function textFeatures(tokens: readonly number[]): number[] {
+  return Array.from({ length: width }, (_, d) =>
+    tokens.reduce((sum, token) => sum + letters.data[token * width + d]!, 0),
+  );
+}
+
+/** Writes `text.onnx` and the files of a tokenizer that knows `a` and `b`. */
+export async function writeTextNetwork(folder: string): Promise<string> {
+  await mkdir(folder, { recursive: true });
+  const fn: PureFunction = (tensors, { input_ids: ids, attention_mask: mask }) => {
+    const vectors = embedding<tf.Tensor3D>(tensors['letters']!, ids!);
+    const counted = tf.mul(vectors, tf.expandDims(tf.cast(mask!, 'float32'), 2));
+    return { outputs: { text_embeds: tf.sum(counted, 1) } };
+  };
+  const { model } = exportForward({
+    fn,
+    weights: { letters },
+    signature: (batch) => ({
+      state: specsOf({ letters }),
+      inputs: {
+        input_ids: { dtype: 'int32', shape: [batch, 77] },
+        attention_mask: { dtype: 'int32', shape: [batch, 77] },
+      },
+    }),
+  });
+  const vocabulary = ['a', 'b', 'a</w>', 'b</w>', '<|startoftext|>', '<|endoftext|>'];
+  await writeFile(
+    path.join(folder, 'vocab.json'),
+    JSON.stringify(Object.fromEntries(vocabulary.map((t, i) => [t, i]))),
+  );
+  await writeFile(path.join(folder, 'merges.txt'), '#version: 0.2\n');
+  await writeFile(path.join(folder, 'text.onnx'), model);
+  return path.join(folder, 'text.onnx');
 }

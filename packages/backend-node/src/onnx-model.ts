@@ -10,7 +10,7 @@ export interface OnnxTensor {
   /** As ONNX names it: `float32`, `uint8`, `int64`. */
   readonly type: string;
   readonly shape: readonly number[];
-  readonly data: Float32Array | Uint8Array | BigInt64Array;
+  readonly data: Float32Array | Uint8Array | Int32Array | BigInt64Array;
 }
 
 /** An input or output of an ONNX file. */

@@ -28,11 +28,13 @@ export async function openCaptionNetwork(path: string, threads: number | undefin
   const named = (ports: OnnxModel['inputs']) => ports.map(({ name, type }) => `"${name}" (${type})`).join(', ');
   const inputs = new Map(model.inputs.map(({ name, type }) => [name, type]));
   const output = model.outputs.length === 1 ? model.outputs[0]!.name : outputName;
-  const isKnown = [...inputs].every(([name, type]) => (name === idsName || name === maskName) && type === 'int64');
+  const isKnown = [...inputs].every(
+    ([name, type]) => (name === idsName || name === maskName) && (type === 'int64' || type === 'int32'),
+  );
   if (!inputs.has(idsName) || !isKnown || !model.outputs.some(({ name }) => name === output)) {
     await model.dispose();
     throw new OptionError(
-      `--text: the network must take "${idsName}" and may take "${maskName}", both int64, and give "${outputName}"; it takes ${named(model.inputs)} and gives ${named(model.outputs)}`,
+      `--text: the network must take "${idsName}" and may take "${maskName}", integers, and give "${outputName}"; it takes ${named(model.inputs)} and gives ${named(model.outputs)}`,
       { path },
     );
   }
@@ -43,10 +45,11 @@ export async function openCaptionNetwork(path: string, threads: number | undefin
       for (let first = 0; first < texts.length; first += batchSize) {
         const some = texts.slice(first, first + batchSize);
         const { shape, data: ids } = tokenizer.encode(some);
-        const feeds: Record<string, OnnxTensor> = {
-          [idsName]: { type: 'int64', shape, data: BigInt64Array.from(ids, BigInt) },
-        };
-        if (inputs.has(maskName)) feeds[maskName] = { type: 'int64', shape, data: maskOf(ids, shape[1]!, tokenizer) };
+        const feeds: Record<string, OnnxTensor> = {};
+        for (const [name, type] of inputs) {
+          const values = name === idsName ? ids : maskOf(ids, shape[1]!, tokenizer);
+          feeds[name] = { type, shape, data: type === 'int64' ? BigInt64Array.from(values, BigInt) : values };
+        }
         const tensor = (await model.run(feeds, [output]))[output]!;
         if (!(tensor.data instanceof Float32Array) || tensor.shape.length !== 2 || tensor.shape[0] !== some.length)
           throw new ShapeError(
@@ -63,15 +66,11 @@ export async function openCaptionNetwork(path: string, threads: number | undefin
 }
 
 /** 1 up to the first end of each text, 0 for what fills it up. */
-function maskOf(
-  ids: ArrayLike<number>,
-  length: number,
-  { endTokenId }: { readonly endTokenId: number },
-): BigInt64Array {
-  const mask = new BigInt64Array(ids.length);
+function maskOf(ids: Int32Array, length: number, { endTokenId }: { readonly endTokenId: number }): Int32Array {
+  const mask = new Int32Array(ids.length);
   for (let start = 0; start < ids.length; start += length)
     for (let i = start; i < start + length; i++) {
-      mask[i] = 1n;
+      mask[i] = 1;
       if (ids[i] === endTokenId) break;
     }
   return mask;

@@ -27,13 +27,15 @@ export interface OpenNetwork {
 
 /** Loads the network. @throws OptionError, WeightError, DimoError with code `io` */
 export async function openNetwork({ features: path, network: asked, threads }: NetworkRequest): Promise<OpenNetwork> {
+  // Before its description is missed.
+  const hash = await sha256OfFile(path);
   const name = basename(path, extname(path));
   const description = describeFeatureNetwork(await descriptionOf(path, asked), name);
   const model: OnnxModel = await openOnnxModel(path, threads === undefined ? {} : { threads });
   try {
     return {
       network: openFeatureNetwork(model, description),
-      identity: [await sha256OfFile(path), description],
+      identity: [hash, description],
       dispose: () => model.dispose(),
     };
   } catch (error) {

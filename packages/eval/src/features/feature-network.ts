@@ -8,7 +8,7 @@ import { resizeImages, type PixelBatch } from './resize.js';
 export interface NetworkTensor {
   readonly type: string;
   readonly shape: readonly number[];
-  readonly data: Float32Array | Uint8Array | BigInt64Array;
+  readonly data: Float32Array | Uint8Array | Int32Array | BigInt64Array;
 }
 
 /** An input or output of a network. */
