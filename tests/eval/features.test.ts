@@ -219,7 +219,7 @@ describe('an interrupted run', () => {
       const file = path.join(work, readdirSync(work)[0] ?? '', 'features.f32');
       return Math.floor((statSync(file, { throwIfNoEntry: false })?.size ?? 0) / 48);
     };
-    for (;;) {
+    while (killed.process.exitCode === null) {
       await new Promise((resolve) => setTimeout(resolve, 20));
       try {
         if (rows() > 20) break;
