@@ -77,6 +77,7 @@ const cliFolders = [
   'features',
   'export',
   'serve',
+  'watch',
   'commands',
   'program',
 ];

@@ -194,6 +194,8 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
     ...byFeatures('--features', '--network', '--work', '--out', '--count', '--batch', '--keep-features'),
     ...byFeatures('--threads', '--json', '--quiet'),
   },
+  runs: allSeen('watch', '--json'),
+  watch: allSeen('watch', '--port', '--json'),
   report: { '--out': { with: ['--out', '{own}/x.html'] }, '--json': seen('run-folders') },
   info: {
     '--config': { with: ['--config', '{shared}/seed.yaml'] },

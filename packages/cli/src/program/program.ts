@@ -10,10 +10,12 @@ import { addImport } from '../commands/import.flags.js';
 import { addInfo } from '../commands/info.flags.js';
 import { addPush } from '../commands/push.flags.js';
 import { addReport } from '../commands/report.flags.js';
+import { addRuns } from '../commands/runs.flags.js';
 import { addSample } from '../commands/sample.flags.js';
 import { addServe } from '../commands/serve.flags.js';
 import { addTrainTeacher } from '../commands/train-teacher.flags.js';
 import { addTrainTokenizer } from '../commands/train-tokenizer.flags.js';
+import { addWatch } from '../commands/watch.flags.js';
 import { examples, type ProgramResult } from '../flags/command.js';
 import { cleanText, widthOf } from '../output/terminal.js';
 import { version } from '../version.js';
@@ -55,7 +57,12 @@ export function buildProgram(result: ProgramResult): Command {
   addPush(program, result);
   addServe(program, result);
   addEval(program, result);
+<<<<<<< HEAD
   addFeatures(program, result);
+=======
+  addRuns(program, result);
+  addWatch(program, result);
+>>>>>>> main
   addReport(program, result);
   addDoctor(program, result);
   addInfo(program, result);

@@ -9,13 +9,14 @@
  * as it was, nothing is allocated per step, and functions that change the state in parts need spare buffers for one part.
  * Otherwise a run returns new tensors, which replace the old ones when it has succeeded.
  *
- * With a residence (WebGPU), state lives in buffers of the provider. `getData` of such a tensor ends the process
- * (onnxruntime-node 1.30), and so may disposing it after the session is gone that made it: values are copied by sessions,
- * tensors go first, and what a session made that is to be released is copied by one that stays.
+ * With a residence (WebGPU, CUDA), state lives in buffers of the provider; in place where sessions can allocate them (CUDA).
+ * `getData` of such a tensor ends the process (onnxruntime-node 1.30), and so may disposing it after the session is gone
+ * that made it: values are copied by sessions, tensors go first, and what a session made that is to be released is copied by
+ * one that stays.
  */
 
 /** @import { DType, HostTensor } from '@dimo/core' */
-/** @import { HalfWire, HostOperation, HostOperations, Residence, SessionPort, HostFailure } from './protocol.js' */
+/** @import { CopyModel, HalfWire, HostOperation, HostOperations, Residence, SessionPort, HostFailure } from './protocol.js' */
 /** @import { RuntimeMetadata, RuntimeSession as InferenceSession, RuntimeTensor as Tensor, SessionHost, SessionHostOptions, SessionRuntime } from './session-host.mjs' */
 /**
  * `current` is float32 times 2^-exponent where it is float16; a scratch tensor has none until it is written. Memory that is
@@ -85,24 +86,41 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
   const sessions = new Map();
   /** @type {Residence | undefined} */
   let residence;
-  /** Copying sessions by direction, type and rank. @type {Map<string, InferenceSession>} */
+  /** Copying sessions by direction, type and rank. @type {Map<string, Promise<InferenceSession>>} */
   const copiers = new Map();
+  /** One of them, whose provider's memory is allocated through it. @type {InferenceSession | undefined} */
+  let allocating;
 
-  /** Memory that holds no state now, by type and number of elements. @type {Map<string, HostTensor['data'][]>} */
+  /** Tensors that hold no state now, by place, type and number of elements. @type {Map<string, Tensor[]>} */
   const spares = new Map();
 
-  /** @param {DType} dtype @param {readonly number[]} shape */
-  const spareKey = (dtype, shape) => `${dtype} ${sizeOf(shape)}`;
+  /** On the device a tensor has one shape for all its life. @param {StateTensor} slot @param {boolean} resident */
+  const spareKey = ({ dtype, shape }, resident) =>
+    resident ? `${dtype} ${shape.join()} on the device` : `${dtype} ${sizeOf(shape)}`;
 
-  /** A tensor to write into. @param {StateTensor} slot */
-  const takeSpare = ({ dtype, shape }) => tensor(dtype, shape, spares.get(spareKey(dtype, shape))?.pop());
+  /** A tensor to write into. @param {StateTensor} slot @returns {Tensor} */
+  function takeSpare(slot) {
+    const { dtype, shape } = slot;
+    const resident = staysOnDevice(slot);
+    const spare = spares.get(spareKey(slot, resident))?.pop();
+    if (!resident) return tensor(dtype, shape, spare && dataOf(spare));
+    return spare ?? /** @type {Required<InferenceSession>} */ (allocating).allocate(dtype, shape);
+  }
 
   /** @param {StateTensor} slot @param {Tensor} value */
-  function giveSpare({ dtype, shape }, value) {
-    const key = spareKey(dtype, shape);
+  function giveSpare(slot, value) {
+    const key = spareKey(slot, isResident(value));
     const known = spares.get(key);
-    if (known) known.push(dataOf(value));
-    else spares.set(key, [dataOf(value)]);
+    if (known) known.push(value);
+    else spares.set(key, [value]);
+  }
+
+  /** Forgets the spare tensors; returns those on the host. */
+  function releaseSpares() {
+    const all = [...spares.values()].flat();
+    spares.clear();
+    for (const spare of all) if (isResident(spare)) spare.dispose();
+    return all.filter((spare) => !isResident(spare));
   }
 
   /** @param {DType} dtype @param {readonly number[]} shape @param {HostTensor['data']} [data] @returns {Tensor} */
@@ -126,19 +144,37 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
     return isResident(source) === (location === 'gpu-buffer') ? source : copied(source, location);
   }
 
+  /**
+   * The graph that copies such tensors. Without elements there is nothing to keep on the device; the types and ranks left
+   * out do not occur as weights.
+   * @param {string} dtype @param {readonly number[]} shape
+   */
+  const copyModel = (dtype, shape) =>
+    sizeOf(shape) === 0
+      ? undefined
+      : residence?.copies.find((model) => model.dtype === dtype && model.rank === shape.length);
+
+  /** @param {StateTensor} slot */
+  const staysOnDevice = ({ dtype, shape }) => copyModel(dtype, shape) !== undefined;
+
   /** A copy, or the same tensor where none can be made. @param {Tensor} source @param {'gpu-buffer' | 'cpu'} location */
   async function copied(source, location) {
-    const [dtype, rank] = [source.type, source.dims.length];
-    const copy = residence?.copies.find((model) => model.dtype === dtype && model.rank === rank);
-    // Without elements there is nothing to keep on the device; the types and ranks left out do not occur as weights.
-    if (!copy || sizeOf(source.dims) === 0) return source;
-    const key = `${location} ${dtype} ${rank}`;
-    let session = copiers.get(key);
-    if (!session) {
-      const options = { ...residence?.sessionOptions, preferredOutputLocation: { 'o:x': location } };
-      copiers.set(key, (session = await ort.InferenceSession.create(copy.model, options)));
-    }
+    const copy = copyModel(source.type, source.dims);
+    if (!copy) return source;
+    const session = await copier(copy, location);
     return /** @type {Tensor} */ ((await session.run({ 's:x': source }))['o:x']);
+  }
+
+  /** @param {CopyModel} copy @param {'gpu-buffer' | 'cpu'} location */
+  function copier({ dtype, rank, model }, location) {
+    const key = `${location} ${dtype} ${rank}`;
+    const known = copiers.get(key);
+    if (known) return known;
+    const options = { ...residence?.sessionOptions, preferredOutputLocation: { 'o:x': location } };
+    const made = ort.InferenceSession.create(model, options);
+    copiers.set(key, made);
+    made.catch(() => copiers.delete(key));
+    return made;
   }
 
   /**
@@ -207,6 +243,7 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
     }
     for (const { slot, written } of replaced) {
       if (slot.current && !slot.isShared) giveSpare(slot, slot.current);
+      slot.current = undefined; // not to be disposed
       replace(slot, written);
     }
     return fetches;
@@ -240,6 +277,7 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
       const isWorking = isResident(probe) && (await copyTo(probe, 'cpu')).data[0] === 1;
       if (isResident(probe)) probe.dispose();
       if (!isWorking) throw new Error('the provider returns something else than it was given');
+      if (inPlace) allocating = await [...copiers.values()][0];
       return undefined;
     },
 
@@ -254,6 +292,7 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
         for (const [name, wired] of Object.entries(tensors)) {
           const slot = stateTensor(wired, shared.has(('bits' in wired ? wired.bits : wired.data).buffer));
           slot.current = await copyTo(/** @type {Tensor} */ (slot.current), 'gpu-buffer');
+          if (isResident(slot.current)) slot.isShared = false;
           state.set(name, slot);
         }
       } catch (error) {
@@ -308,9 +347,8 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
       trees.delete(tree);
       disposeTree(state);
       if (!inPlace) return undefined;
-      const held = [...state.values()].flatMap(({ current }) => (current ? [dataOf(current)] : []));
-      freeMemory([...held, ...[...spares.values()].flat()]);
-      spares.clear();
+      const held = [...state.values()].flatMap(({ current }) => (current && !isResident(current) ? [current] : []));
+      freeMemory([...held, ...releaseSpares()].map(dataOf));
       return undefined;
     },
 
@@ -364,7 +402,8 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
     async close() {
       for (const state of trees.values()) disposeTree(state);
       trees.clear();
-      for (const session of [...sessions.values(), ...copiers.values()]) await session.release();
+      releaseSpares();
+      for (const session of [...sessions.values(), ...(await Promise.all(copiers.values()))]) await session.release();
       sessions.clear();
       copiers.clear();
       return undefined;

@@ -47,6 +47,8 @@ const maximumEntries = 100_000;
 const maximumDirectoryBytes = 2 ** 25;
 /** Content is read and its checksum computed in pieces of this length. */
 const pieceBytes = 2 ** 23;
+/** An entry up to this length that is wanted whole is read at once. */
+const wholeBytes = 2 ** 30;
 const endSize = 22;
 const end64Size = 56;
 const locatorSize = 20;
@@ -114,6 +116,7 @@ type Fail = (message: string, hint?: string) => WeightError;
 
 function zipEntry(file: WeightFile, record: Record, limit: number, fail: Fail): ZipEntry {
   const { name, length } = record;
+<<<<<<< HEAD
   const wrongLength = () =>
     fail(
       `entry "${escapeText(name)}" does not have the length that the directory says; the file is damaged`,
@@ -138,11 +141,27 @@ function zipEntry(file: WeightFile, record: Record, limit: number, fail: Fail): 
       throw fail(`entry "${escapeText(name)}" has a wrong checksum; the file is damaged`, damagedHint);
     if (last) yield last;
   }
+=======
+  const checkChecksum = (checksum: number): void => {
+    if (checksum !== record.checksum)
+      throw fail(`entry "${escapeText(name)}" has a wrong checksum; the file is damaged`, damagedHint);
+  };
+>>>>>>> main
   return {
     name,
     length,
     pieces,
     async read(ranges = [{ begin: 0, end: length }]) {
+<<<<<<< HEAD
+=======
+      const start = await checkLocalHeader(file, record, limit, fail);
+      const [first, second] = ranges;
+      if (first && !second && first.begin === 0 && first.end === length && length <= wholeBytes) {
+        const whole = await file.read(start, start + length);
+        checkChecksum(crc32(whole));
+        return [whole];
+      }
+>>>>>>> main
       const parts = ranges.map(({ begin, end }) => new Uint8Array(end - begin));
       let at = 0;
       for await (const piece of pieces()) {
@@ -153,6 +172,10 @@ function zipEntry(file: WeightFile, record: Record, limit: number, fail: Fail): 
         }
         at = next;
       }
+<<<<<<< HEAD
+=======
+      checkChecksum(checksum);
+>>>>>>> main
       return parts;
     },
   };
