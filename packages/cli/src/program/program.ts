@@ -57,12 +57,9 @@ export function buildProgram(result: ProgramResult): Command {
   addPush(program, result);
   addServe(program, result);
   addEval(program, result);
-<<<<<<< HEAD
   addFeatures(program, result);
-=======
   addRuns(program, result);
   addWatch(program, result);
->>>>>>> main
   addReport(program, result);
   addDoctor(program, result);
   addInfo(program, result);

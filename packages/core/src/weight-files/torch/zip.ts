@@ -116,7 +116,10 @@ type Fail = (message: string, hint?: string) => WeightError;
 
 function zipEntry(file: WeightFile, record: Record, limit: number, fail: Fail): ZipEntry {
   const { name, length } = record;
-<<<<<<< HEAD
+  const checkChecksum = (checksum: number): void => {
+    if (checksum !== record.checksum)
+      throw fail(`entry "${escapeText(name)}" has a wrong checksum; the file is damaged`, damagedHint);
+  };
   const wrongLength = () =>
     fail(
       `entry "${escapeText(name)}" does not have the length that the directory says; the file is damaged`,
@@ -137,31 +140,22 @@ function zipEntry(file: WeightFile, record: Record, limit: number, fail: Fail): 
       checksum = crc32(piece, checksum);
     }
     if (seen !== length) throw wrongLength();
-    if (checksum !== record.checksum)
-      throw fail(`entry "${escapeText(name)}" has a wrong checksum; the file is damaged`, damagedHint);
+    checkChecksum(checksum);
     if (last) yield last;
   }
-=======
-  const checkChecksum = (checksum: number): void => {
-    if (checksum !== record.checksum)
-      throw fail(`entry "${escapeText(name)}" has a wrong checksum; the file is damaged`, damagedHint);
-  };
->>>>>>> main
   return {
     name,
     length,
     pieces,
     async read(ranges = [{ begin: 0, end: length }]) {
-<<<<<<< HEAD
-=======
-      const start = await checkLocalHeader(file, record, limit, fail);
       const [first, second] = ranges;
-      if (first && !second && first.begin === 0 && first.end === length && length <= wholeBytes) {
+      const isWhole = first && !second && first.begin === 0 && first.end === length;
+      if (isWhole && !record.isCompressed && length <= wholeBytes) {
+        const start = await checkLocalHeader(file, record, limit, fail);
         const whole = await file.read(start, start + length);
         checkChecksum(crc32(whole));
         return [whole];
       }
->>>>>>> main
       const parts = ranges.map(({ begin, end }) => new Uint8Array(end - begin));
       let at = 0;
       for await (const piece of pieces()) {
@@ -172,10 +166,6 @@ function zipEntry(file: WeightFile, record: Record, limit: number, fail: Fail): 
         }
         at = next;
       }
-<<<<<<< HEAD
-=======
-      checkChecksum(checksum);
->>>>>>> main
       return parts;
     },
   };
