@@ -45,9 +45,6 @@ const seen = (name: string): Row => ({ seenIn: `cli/${name}.test.ts` });
 const allSeen = (name: string, ...flags: readonly string[]): Record<string, Row> =>
   Object.fromEntries(flags.map((flag) => [flag, seen(name)]));
 
-const byFeatures = (...flags: readonly string[]): Record<string, Row> =>
-  Object.fromEntries(flags.map((flag) => [flag, { seenIn: 'eval/features.test.ts' }]));
-
 /** The command line that flags are added to. `{own}`: an empty folder; `{shared}`: one with the run of a distillation. */
 const commands: Readonly<Record<string, readonly string[]>> = {
   distill: ['distill', ...toy, ...steps, ...run],
@@ -184,15 +181,24 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
     '--config': { asIn: 'info' },
     '--set': { with: ['--set', 'eval.seeds=[5]'] },
     '--plugin': robustness('plugins'),
-    ...byFeatures('--features', '--network', '--work'),
-    ...byFeatures('--reference', '--images', '--feature-metrics', '--captions', '--text'),
+    ...allSeen('../eval/features', '--features', '--network', '--work'),
+    ...allSeen('../eval/features', '--reference', '--images', '--feature-metrics', '--captions', '--text'),
     '--out': { with: ['--out', '{own}/other.json'] },
     '--json': { with: ['--json'] },
     '--quiet': { with: ['--quiet'] },
   },
   features: {
-    ...byFeatures('--features', '--network', '--work', '--out', '--count', '--batch', '--keep-features'),
-    ...byFeatures('--threads', '--json', '--quiet'),
+    ...allSeen(
+      '../eval/features',
+      '--features',
+      '--network',
+      '--work',
+      '--out',
+      '--count',
+      '--batch',
+      '--keep-features',
+    ),
+    ...allSeen('../eval/features', '--threads', '--json', '--quiet'),
   },
   runs: allSeen('watch', '--json'),
   watch: allSeen('watch', '--port', '--json'),
