@@ -82,13 +82,21 @@ describe('a batch in parts', () => {
     },
   );
 
-  it('has as many parts as divide it evenly', async () => {
-    const partsOf = async (most: number) =>
-      (await callsOf(distillation().divided!(most) as ReturnType<typeof distillation>)).length;
-    expect(await partsOf(6)).toBe(14);
-    expect(await partsOf(5)).toBe(8);
-    expect(await partsOf(64)).toBe(14);
-    expect(await partsOf(1)).toBe(1);
+  it('has parts of some sixteen samples, of equal size, a multiple of the runs that are made at a time where it can be', async () => {
+    const partsOf = async (batchSize: number, parallelRuns: number) => {
+      const calls = await callsOf(
+        distillation({ batchSize }).divided!(parallelRuns) as ReturnType<typeof distillation>,
+      );
+      return calls.length === 1 ? 1 : calls.length / 2 - 1;
+    };
+    expect(await partsOf(6, 1)).toBe(1);
+    expect(await partsOf(6, 2)).toBe(2);
+    expect(await partsOf(6, 5)).toBe(3);
+    expect(await partsOf(6, 64)).toBe(6);
+    expect(await partsOf(32, 2)).toBe(2);
+    expect(await partsOf(64, 2)).toBe(4);
+    expect(await partsOf(48, 4)).toBe(4);
+    expect(await partsOf(7, 2)).toBe(1);
   });
 
   it.each([

@@ -92,7 +92,7 @@ export function phaseProgram(options: PhaseProgramOptions): TrainingProgram<Phas
   return programInParts(options, 1);
 }
 
-function programInParts(options: PhaseProgramOptions, mostParts: number): TrainingProgram<PhaseInputs> {
+function programInParts(options: PhaseProgramOptions, parallel: number): TrainingProgram<PhaseInputs> {
   const { name, numSteps, batchSize, accumulation = 1, phases, shard = { rank: 0, ranks: 1 } } = options;
   const { trace = false, separateCalls = false, onNonFinite } = options;
   requireInteger(numSteps, `${name}: numSteps`, 0);
@@ -116,7 +116,7 @@ function programInParts(options: PhaseProgramOptions, mostParts: number): Traini
   const count = batchSize / shard.ranks;
   const isDivisible =
     !isApart && !isGrouped && !separateCalls && !trace && !phases.some(({ needsWholeBatch }) => needsWholeBatch);
-  const parts = isDivisible ? largestDivisor(count, mostParts) : 1;
+  const parts = isDivisible ? partsOf(count, parallel) : 1;
   const isMerged =
     !isApart &&
     !isGrouped &&
@@ -132,7 +132,7 @@ function programInParts(options: PhaseProgramOptions, mostParts: number): Traini
     batchSize: samplesPerStep,
     ranks: shard.ranks,
     functions: programFunctions(context),
-    ...(isDivisible ? { divided: (most: number) => programInParts(options, most) } : {}),
+    ...(isDivisible ? { divided: (runs: number) => programInParts(options, runs) } : {}),
     ...(isGrouped
       ? { scratch: Object.assign({}, ...phases.map((phase) => scratchSpecs(groupedUpdate(context, phase)))) }
       : {}),
@@ -177,11 +177,16 @@ function programInParts(options: PhaseProgramOptions, mostParts: number): Traini
   };
 }
 
-/** The largest number up to `most` that divides `count`. */
-function largestDivisor(count: number, most: number): number {
-  let parts = Math.max(1, Math.min(Math.floor(most), count));
-  while (count % parts !== 0) parts--;
-  return parts;
+/** Samples of a part of a batch, enough to keep a processor core busy; more need more memory and are not faster. */
+const samplesOfPart = 16;
+
+/** Parts that `count` samples are computed in, so many of them at a time. */
+function partsOf(count: number, parallel: number): number {
+  if (parallel <= 1) return 1;
+  const most = Math.max(parallel, Math.floor(count / samplesOfPart));
+  const divisors = Array.from({ length: Math.min(most, count) }, (_, i) => i + 1).filter((d) => count % d === 0);
+  // No thread without a part while others have one left.
+  return divisors.filter((d) => d % parallel === 0).at(-1) ?? divisors.at(-1)!;
 }
 
 function bytesTrained(phases: readonly Phase[]): number {

@@ -72,10 +72,10 @@ export interface TrainingProgram<Draws = unknown> {
   /** Compiled for the shapes of the first inputs that each is called with. */
   readonly functions: Readonly<Record<string, PureFunction>>;
   /**
-   * The same training with every batch computed in up to `parts` parts, which an engine can make at the same time. The
+   * The same training with every batch computed in parts, for an engine that makes so many runs at the same time. The
    * state, the counters and the draws are the same; sums are in another order. @default batches are not divided
    */
-  divided?(parts: number): TrainingProgram<Draws>;
+  divided?(parallelRuns: number): TrainingProgram<Draws>;
   /** Everything on the device: weights, moments. */
   initialState(): HostTree;
   /** What the calls of a step hand each other on the device beside the state; holds nothing between steps. @default none */
@@ -233,7 +233,8 @@ export async function withTraining<Draws, T>(
       const calls = program.calls(step, counters, draws as Draws);
       // All of them before the first runs: a function that cannot be compiled leaves the state as it was.
       for (const call of calls) await functionOf(call);
-      const pending = runCalls(calls, { functionOf, state, exchange, onChange: () => (isWholeStep = false) });
+      const onChange = () => void (isWholeStep = false);
+      const pending = runCalls(calls, { functionOf, state, exchange, parallelRuns, onChange });
       // The next draws are made while the device works.
       const following = step + 1;
       const next = following < until ? settled(() => program.draw(following, engine.makesRandomNumbers)) : undefined;
@@ -328,12 +329,14 @@ interface RunningCalls {
   functionOf(call: StepCall): Promise<CompiledFunction>;
   readonly state: DeviceTree;
   readonly exchange: RankExchange | undefined;
+  /** Parts of a batch that are under way at the same time. */
+  readonly parallelRuns: number;
   onChange(): void;
 }
 
 async function runCalls(
   calls: readonly StepCall[],
-  { functionOf, state, exchange, onChange }: RunningCalls,
+  { functionOf, state, exchange, parallelRuns, onChange }: RunningCalls,
 ): Promise<HostTree[]> {
   const outputs: HostTree[] = [];
   const run = async (call: StepCall): Promise<HostTree> => {
@@ -345,7 +348,7 @@ async function runCalls(
     const together = calls.slice(i, i + (call.part?.of ?? 1));
     i += together.length;
     if (together.length > 1) {
-      outputs.push(...(await allEnded(together.map(run))));
+      outputs.push(...(await atMost(parallelRuns, together, run)));
       continue;
     }
     const made = await run(call);
@@ -365,10 +368,19 @@ function namesOf({ state, scratch }: StepCall, specs: SpecTree): Readonly<Record
   return { ...Object.fromEntries(Object.keys(specs).map((name) => [name, name])), ...scratch };
 }
 
-/** Results of all; where some failed, the first failure, once none is under way. */
-async function allEnded<T>(running: readonly Promise<T>[]): Promise<T[]> {
-  await Promise.allSettled(running);
-  return Promise.all(running);
+/** Results of tasks, so many at a time; where some failed, the first failure, once none is under way. */
+async function atMost<T, R>(limit: number, items: readonly T[], task: (item: T) => Promise<R>): Promise<R[]> {
+  const results: Promise<R>[] = [];
+  let hasFailed = false;
+  const worker = async (): Promise<void> => {
+    while (results.length < items.length && !hasFailed) {
+      const result = task(items[results.length]!);
+      results.push(result);
+      await result.catch(() => (hasFailed = true));
+    }
+  };
+  await Promise.all(Array.from({ length: limit }, worker));
+  return Promise.all(results);
 }
 
 /** Outputs whose scalars are the sums over all ranks. */
