@@ -74,6 +74,7 @@ const cliFolders = [
   'training',
   'plan',
   'evaluation',
+  'features',
   'export',
   'serve',
   'watch',

@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import type { EvaluationRow } from './evaluate.js';
 import { htmlJson, htmlText } from './html-text.js';
 import { liveScript, reportScript, reportStyle } from './report-style.js';
-import { tableColumns, type TableColumn } from './table.js';
+import { columnsOf, type TableColumn } from './table.js';
 
 /** A picture in the report. */
 export interface ReportGrid {
@@ -138,11 +138,12 @@ function section(title: string, body: string): string {
 }
 
 function table(rows: readonly EvaluationRow[]): string {
+  const columns = columnsOf(rows);
   const arrows = { larger: ' ↑', smaller: ' ↓' } as const;
-  const head = tableColumns.map(({ title, better }) => `${htmlText(title)}${better ? arrows[better] : ''}`);
-  const best = tableColumns.map((column) => bestText(column, rows));
+  const head = columns.map(({ title, better }) => `${htmlText(title)}${better ? arrows[better] : ''}`);
+  const best = columns.map((column) => bestText(column, rows));
   const body = rows.map((row) => {
-    const cells = tableColumns.map(({ text }, c) => {
+    const cells = columns.map(({ text }, c) => {
       const value = text(row);
       return `<td${value === best[c] ? ' class="best"' : ''}>${htmlText(value)}</td>`;
     });

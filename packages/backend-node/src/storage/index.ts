@@ -3,6 +3,7 @@ export { folderCheckpointStore, openRunFolder, type RunFolder } from './checkpoi
 export {
   appendText,
   makeFolders,
+  openFileChecked,
   openRegular,
   readFileChecked,
   syncFolder,

@@ -5,6 +5,7 @@ import { addDistill } from '../commands/distill.flags.js';
 import { addDoctor } from '../commands/doctor.flags.js';
 import { addEval } from '../commands/eval.flags.js';
 import { addExport } from '../commands/export.flags.js';
+import { addFeatures } from '../commands/features.flags.js';
 import { addImport } from '../commands/import.flags.js';
 import { addInfo } from '../commands/info.flags.js';
 import { addPush } from '../commands/push.flags.js';
@@ -56,6 +57,7 @@ export function buildProgram(result: ProgramResult): Command {
   addPush(program, result);
   addServe(program, result);
   addEval(program, result);
+  addFeatures(program, result);
   addRuns(program, result);
   addWatch(program, result);
   addReport(program, result);

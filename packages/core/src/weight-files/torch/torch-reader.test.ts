@@ -235,9 +235,9 @@ describe('zip archives', () => {
   });
 
   const hostile: [string, Uint8Array, RegExp][] = [
-    ['a compressed entry', zip([entry({ method: 8 })]), /compressed/],
+    ['a compressed entry', zip([entry({ method: 8 })]), /compressed; only stored entries/],
     ['an entry that is compressed by its own header only', zip([entry({ localMethod: 8 })]), /contradicts/],
-    ['a bomb', zip([entry({ method: 8, length: 2 ** 32 - 2, stored: 4 })]), /compressed/],
+    ['a bomb', zip([entry({ method: 8, length: 2 ** 32 - 2, stored: 4 })]), /compressed; only stored entries/],
     ['two lengths', zip([entry({ stored: 3 })]), /two lengths/],
     ['an encrypted entry', zip([entry({ flags: 1 })]), /encrypted/],
     ['strong encryption', zip([entry({ flags: 0x40 })]), /encrypted/],
