@@ -37,6 +37,8 @@ const depConstraints = [
     sourceTag: 'type:page',
     onlyDependOnLibsWithTags: ['type:core', 'type:onnx', 'type:backend', 'type:pipeline', ...models],
   },
+  // Shows the page, and reads the definition of the command line.
+  { sourceTag: 'type:site', onlyDependOnLibsWithTags: ['type:app', 'type:page'] },
   { sourceTag: 'type:test', onlyDependOnLibsWithTags: ['*'] },
 ];
 
@@ -106,7 +108,15 @@ const browserSources = [
 
 export default tseslint.config(
   {
-    ignores: ['**/dist/**', '**/node_modules/**', '.nx/**', 'tests/fixtures/**', '**/*.py', 'apps/*/public/**'],
+    ignores: [
+      '**/dist/**',
+      '**/node_modules/**',
+      '.nx/**',
+      'tests/fixtures/**',
+      '**/*.py',
+      'apps/*/public/**',
+      'apps/site/generated/**',
+    ],
   },
   ...tseslint.configs.recommended,
   {

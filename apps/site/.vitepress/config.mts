@@ -11,6 +11,8 @@ const { documents, own, exported } = JSON.parse(
   readFileSync(new URL('../generated/pages.json', import.meta.url), 'utf8'),
 ) as Record<'documents' | 'own' | 'exported', Page[]>;
 
+const icon = readFileSync(new URL('../../playground/public/icon.svg', import.meta.url), 'utf8');
+
 /** Documents by kind; every other one of `docs/` is a guide. */
 const results = ['docs/mnist.md', 'docs/fashion-mnist.md', 'docs/emoji.md'];
 const reference = ['algorithm', 'architecture', 'compatibility', 'configuration', 'samplers'].map(
@@ -47,7 +49,7 @@ const sidebar: DefaultTheme.SidebarItem[] = [
     text: 'Project',
     collapsed: true,
     items: [
-      { text: 'Contributing', link: '/contributing' },
+      { text: 'Contributing', link: '/CONTRIBUTING' },
       { text: 'Benchmarks', link: '/bench/' },
     ],
   },
@@ -60,14 +62,14 @@ export default defineConfig({
   // Every address is relative: the site can be put into any folder of any server.
   base: './',
   srcDir: 'generated',
+  srcExclude: ['public/**'],
   cacheDir: '../../node_modules/.cache/vitepress',
-  head: [['link', { rel: 'icon', type: 'image/svg+xml', href: './playground/icon.svg' }]],
+  // In the page itself: a relative address would be another one after a step to another folder.
+  head: [['link', { rel: 'icon', type: 'image/svg+xml', href: `data:image/svg+xml,${encodeURIComponent(icon)}` }]],
   // The playground is a page of its own beside those of VitePress.
   ignoreDeadLinks: [/^\/playground\//],
-  // What belongs to editors and to the browser's cache takes longer to make than it saves here.
-  lastUpdated: false,
   markdown: { anchor: { slugify: githubSlug } },
-  vite: { build: { chunkSizeWarningLimit: 10_000 }, publicDir: 'public' },
+  vite: { build: { chunkSizeWarningLimit: 10_000 }, logLevel: 'warn' },
   themeConfig: {
     search: { provider: 'local' },
     outline: [2, 3],

@@ -13,7 +13,10 @@ export function commandsMarkdown() {
     '',
     ...table(
       ['command', 'does'],
-      commands.map((command) => [`[\`${nameOf(command)}\`](#${nameOf(command).replaceAll(' ', '-')})`, describe(command)]),
+      commands.map((command) => [
+        `[\`${nameOf(command)}\`](#${nameOf(command).replaceAll(' ', '-')})`,
+        describe(command),
+      ]),
     ),
     'Options that every command has, and the program itself:',
     '',
@@ -57,7 +60,7 @@ function optionTable(command, common) {
     ['option', 'meaning', 'default', 'key'],
     own.map((option) => {
       const [, meaning, last] = /^(.*) \(([\w.]+)\)$/s.exec(option.description) ?? [];
-      const key = keys.has(last) ? last : undefined;
+      const key = isKey(last) ? last : undefined;
       return [
         `\`${option.flags}\``,
         withChoices(key === undefined ? option.description : meaning, option.argChoices),
@@ -68,7 +71,8 @@ function optionTable(command, common) {
   );
 }
 
-const keys = new Set(allKeyPaths().map((names) => names.join('.')));
+const allKeys = new Set(allKeyPaths().map((names) => names.join('.')));
+const isKey = (text) => allKeys.has(text) || (/\./.test(text ?? '') && text.split('.')[0] in configSchema.shape);
 const defaultOf = (key) => key.split('.').reduce((at, name) => at?.[name], configSchema.parse({}));
 
 const withChoices = (text, choices) => (choices ? `${text}: ${choices.join(', ')}` : text);

@@ -1,5 +1,5 @@
 /** Pages of the public exports of every package, by TypeDoc from the doc comments: one page for each entry. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { Application, Comment, CommentTag, Converter, ReflectionKind } from 'typedoc';
 
@@ -13,7 +13,12 @@ function entries(root) {
       if (source === undefined) return [];
       if (typeof source === 'string') return [[name, source]];
       const { browser, types = source.default } = source;
-      return browser ? [[name, types], [`${name} in browsers`, browser]] : [[name, types]];
+      return browser
+        ? [
+            [name, types],
+            [`${name} in browsers`, browser],
+          ]
+        : [[name, types]];
     });
     return sources.map(([name, source]) => ({ name, folder, file: path.join(root, 'packages', folder, source) }));
   });
@@ -42,6 +47,7 @@ export async function writeExports(root, target) {
     excludeExternals: true,
     readme: 'none',
     name: 'Exports',
+    out: path.join(target, 'exports'),
     categorizeByGroup: false,
     entryFileName: 'index',
     hideBreadcrumbs: true,
@@ -51,6 +57,7 @@ export async function writeExports(root, target) {
     interfacePropertiesFormat: 'table',
     typeDeclarationFormat: 'table',
     useCodeBlocks: true,
+    useCustomAnchors: true,
     // What is not exported is named in signatures all the same.
     validation: { notExported: false, invalidLink: true, notDocumented: false },
     logLevel: 'Warn',
@@ -65,12 +72,17 @@ export async function writeExports(root, target) {
   const project = await app.convert();
   if (!project) throw new Error('TypeDoc could not read the packages');
   app.validate(project);
-  await app.generateDocs(project, path.join(target, 'exports'));
+  await app.generateOutputs(project);
   if (app.logger.hasWarnings()) throw new Error('TypeDoc warns: the messages above say of what');
-  return project.getChildrenByKind(ReflectionKind.Module).map((module) => ({
-    page: path.posix.join('exports', app.renderer.router.getFullUrl(module)),
-    title: module.name,
-  }));
+  return known.map(({ name }) => ({ page: pageOf(name, target), title: name }));
+}
+
+/** The page of an entry: a module that has others below it is the index of a folder. */
+function pageOf(name, target) {
+  const page = `exports/${name.replaceAll(' ', '-')}`;
+  const found = [`${page}.md`, `${page}/index.md`].find((file) => existsSync(path.join(target, file)));
+  if (found === undefined) throw new Error(`TypeDoc wrote no page of ${name}`);
+  return found;
 }
 
 /** The folder of the sources that something stands in says what it is about. */
