@@ -1,5 +1,5 @@
 /** Pages of the public exports of every package, by TypeDoc from the doc comments: one page for each entry. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { Application, Comment, CommentTag, Converter, ReflectionKind } from 'typedoc';
 
@@ -74,7 +74,17 @@ export async function writeExports(root, target) {
   app.validate(project);
   await app.generateOutputs(project);
   if (app.logger.hasWarnings()) throw new Error('TypeDoc warns: the messages above say of what');
-  return known.map(({ name }) => ({ page: pageOf(name, target), title: name }));
+  return known.map(({ name }) => {
+    const page = pageOf(name, target);
+    renameCategoryAnchors(path.join(target, page));
+    return { page, title: name };
+  });
+}
+
+/** Categories get anchors that no export of the same name has. */
+function renameCategoryAnchors(file) {
+  const text = readFileSync(file, 'utf8');
+  writeFileSync(file, text.replace(/^## (\S+)(?: \{#.*\})?$/gm, '## $1 {#about-$1}'));
 }
 
 /** The page of an entry: a module that has others below it is the index of a folder. */
