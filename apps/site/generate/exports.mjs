@@ -76,15 +76,19 @@ export async function writeExports(root, target) {
   if (app.logger.hasWarnings()) throw new Error('TypeDoc warns: the messages above say of what');
   return known.map(({ name }) => {
     const page = pageOf(name, target);
-    renameCategoryAnchors(path.join(target, page));
+    finish(path.join(target, page));
     return { page, title: name };
   });
 }
 
-/** Categories get anchors that no export of the same name has. */
-function renameCategoryAnchors(file) {
-  const text = readFileSync(file, 'utf8');
-  writeFileSync(file, text.replace(/^## (\S+)(?: \{#.*\})?$/gm, '## $1 {#about-$1}'));
+/** Categories get anchors that no export of the same name has; namespaces, which have pages of their own, are listed. */
+function finish(file) {
+  const text = readFileSync(file, 'utf8').replace(/^## (\S+)(?: \{#.*\})?$/gm, '## $1 {#about-$1}');
+  const folder = path.join(path.dirname(file), 'namespaces');
+  const isIndex = path.basename(file) === 'index.md' && existsSync(folder);
+  const names = isIndex ? readdirSync(folder).map((name) => path.basename(name, '.md')) : [];
+  const list = names.map((name) => `- [${name}](./namespaces/${name}.md)\n`).join('');
+  writeFileSync(file, isIndex ? `${text}\n## Namespaces {#about-namespaces}\n\n${list}` : text);
 }
 
 /** The page of an entry: a module that has others below it is the index of a folder. */
