@@ -1,4 +1,4 @@
-/** docs/emoji.md: every part of the text-to-image example, and its table. About an hour and a half on two cores. */
+/** docs/emoji.md: every part of the text-to-image example, and its table. About 80 minutes on two cores. */
 import { repeatResult } from '../scripts/repeat-result.mjs';
 
 repeatResult({

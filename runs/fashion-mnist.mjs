@@ -1,4 +1,4 @@
-/** docs/fashion-mnist.md: tokenizer, teacher, generator and table. About 25 minutes on two cores. */
+/** docs/fashion-mnist.md: tokenizer, teacher, generator and table. About 20 minutes on two cores. */
 import { repeatResult } from '../scripts/repeat-result.mjs';
 
 repeatResult({

@@ -1,4 +1,4 @@
-/** docs/mnist.md: the bundled teacher, trained again, and one step against the teacher. About an hour on two cores. */
+/** docs/mnist.md: the bundled teacher, trained again, and one step against the teacher. About 40 minutes on two cores. */
 import { repeatResult } from '../scripts/repeat-result.mjs';
 
 repeatResult({

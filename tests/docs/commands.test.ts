@@ -56,7 +56,7 @@ function ofHelp(): ShellCommand[] {
 function dimoArguments({ words }: ShellCommand): readonly string[] | undefined {
   const text = words.join(' ');
   const prefix = ['dimo ', 'npx dimo ', 'npm run -s dimo -- '].find((start) => text.startsWith(start));
-  return prefix && words.slice(prefix.trim().split(' ').length);
+  return prefix === undefined ? undefined : words.slice(prefix.trim().split(' ').length);
 }
 
 let folder: string;
