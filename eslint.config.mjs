@@ -116,6 +116,7 @@ export default tseslint.config(
       '**/*.py',
       'apps/*/public/**',
       'apps/site/generated/**',
+      'packages/core/assembly/**', // AssemblyScript
     ],
   },
   ...tseslint.configs.recommended,
