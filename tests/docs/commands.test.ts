@@ -153,9 +153,10 @@ describe.each(readdirSync(path.join(root, 'runs')).filter((name) => name.endsWit
     },
   );
 
-  it('is named by the document that it repeats, and names it', () => {
+  it('is named by the document that it repeats and by the page of results, and names the document', () => {
     const [document] = /docs\/[\w-]+\.md/.exec(readFileSync(path.join(root, 'runs', name), 'utf8')) ?? [];
     expect(document).toBeDefined();
-    expect(readFileSync(path.join(root, document!), 'utf8').includes(`node runs/${name}`)).toBe(true);
+    for (const file of [document!, 'apps/site/pages/results.md'])
+      expect([file, readFileSync(path.join(root, file), 'utf8').includes(`node runs/${name}`)]).toEqual([file, true]);
   });
 });
