@@ -110,6 +110,19 @@ describe('chooseFastestEngine', () => {
     expect(slow.seen.created).toBe(3);
   });
 
+  it('names and tries again what a fallback stands in for, and remembers no fallback that was not measured', async () => {
+    const kept = memory();
+    const groups = (step: number) => [[factory('better', { step })], [factory('fallback')]];
+    for (const attempt of ['first', 'second'])
+      expect((await choose(groups(-1), { memory: kept })).explanation, attempt).toContain(
+        'passed over: better (there is no better)',
+      );
+    expect((await choose(groups(1), { memory: kept })).engine.info.name).toBe('better');
+    const lastGroup = [[], [factory('fallback')]];
+    await choose(lastGroup, { memory: kept, key: 'nothing better exists' });
+    expect((await choose(lastGroup, { memory: kept, key: 'nothing better exists' })).isRemembered).toBe(true);
+  });
+
   it('looks again if the remembered engine is gone, the answer is old or damaged, or the memory fails', async () => {
     const kept = memory();
     const answer = (name: string, time: number) => JSON.stringify({ name, time, measurements: [] });

@@ -77,7 +77,7 @@ interface Usable {
 
 /**
  * Makes the fastest engine. With a remembered answer only that engine is started; where only one engine runs, nothing is
- * measured. Engines on adapters that emulate a GPU are passed over.
+ * measured, and nothing remembered if it is not of the first group. Engines on adapters that emulate a GPU are passed over.
  *
  * @throws BackendUnavailableError if no engine runs here, with every reason.
  * @throws OptionError if an engine refuses the options; DimoError with code `cancelled` if `signal` says so.
@@ -106,7 +106,10 @@ export async function chooseFastestEngine<Options extends EngineOptions>(
       milliseconds === undefined ? [] : [{ name: factory.name, milliseconds }],
     );
     const answer: Answer = { name: best.factory.name, measurements, time: Date.now() };
-    await choice.memory?.set(choice.key, JSON.stringify(answer)).catch(() => {});
+    // A better engine that fails, maybe this once, is to be named and tried again.
+    const isFallback =
+      measurements.length === 0 && !choice.groups.find(({ length }) => length > 0)?.includes(best.factory);
+    if (!isFallback) await choice.memory?.set(choice.key, JSON.stringify(answer)).catch(() => {});
     const reasons = [
       measurements.length > 1 ? ` by measurement (${inWords(measurements)})` : '',
       passedOver.length > 0 ? `; passed over: ${passedOver.join('; ')}` : '',
