@@ -139,8 +139,13 @@ async function openLibrary(engine: string, { library }: OrtFiles): Promise<OrtAp
   }
 }
 
-/** Calls that libuv makes at the same time. */
-const poolSize = () => Number(process.env['UV_THREADPOOL_SIZE']) || 4;
+/** Calls that libuv makes at the same time, by its reading of the variable: none is one, and a negative number as many as can be. */
+function poolSize(): number {
+  const text = process.env['UV_THREADPOOL_SIZE'];
+  if (text === undefined) return 4;
+  const size = Number.parseInt(text, 10) || 1;
+  return size < 0 ? 1024 : Math.min(size, 1024);
+}
 
 const runtimes = new Set<NativeRuntime>();
 

@@ -120,7 +120,10 @@ describe('runs at the same time', () => {
     [6, 4, 4],
     [1, 4, 1],
     [6, 6, 6],
-  ])('of %i threads and %i calls are %i', (threads, calls, expected) => {
+    [6, 0, 1],
+    [6, 'many', 1],
+    [6, -1, 6],
+  ])('of %i threads and %s calls are %i', (threads, calls, expected) => {
     const result = run(report, { DIMO_THREADS: String(threads), UV_THREADPOOL_SIZE: String(calls) });
     expect(result).toEqual({ ...success, stdout: String(expected) });
   });
