@@ -81,6 +81,15 @@ describe('a run folder', { timeout: 300_000 }, () => {
     expect(await json('sample', ...flags, '--model', at('imported-run'))).toMatchObject({ count: 2 });
   });
 
+  it('that is continued without the name of an engine takes the one it was computed with', async () => {
+    await cp(at('run'), at('continued'), { recursive: true });
+    const resume = ['distill', ...plugin, '--engine', 'auto', '--resume', at('continued')];
+    const { stderr } = await succeed(...resume);
+    expect(stderr).toMatch(/^engine cpu on .*, as before$/m);
+    const overridden = await succeed(...resume, '--resume-override', 'engine');
+    expect(overridden.stderr).toMatch(/^engine (?!cpu)/m);
+  });
+
   it('that is resumed after its last step keeps its verdict', async () => {
     for (const [name, command] of [
       ['run', ['distill']],

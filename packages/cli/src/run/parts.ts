@@ -119,6 +119,19 @@ async function stepOfPart(folder: string, part: RunPart): Promise<number | undef
   }
 }
 
+/** The engine that a run's newest checkpoint was computed with; undefined if that cannot be read. */
+export async function engineOfRun(folder: string): Promise<string | undefined> {
+  const newest = await newestStep(folder);
+  if (newest === undefined) return undefined;
+  try {
+    const text = await textOf(join(folder, 'checkpoints', `step-${newest}`, 'state.json'), folder);
+    const { identity } = JSON.parse(text ?? '') as { identity?: { engine?: unknown } };
+    return typeof identity?.engine === 'string' ? identity.engine : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 async function newestStep(folder: string): Promise<number | undefined> {
   const names = await readdir(join(folder, 'checkpoints')).catch(() => []);
   const steps = names.flatMap((name) => (/^step-[0-9]{1,15}$/.test(name) ? [Number(name.slice(5))] : []));

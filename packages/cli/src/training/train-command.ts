@@ -1,12 +1,13 @@
 /** What the training commands share: a new or a resumed run, its engine, and the end of it. */
 import type { RunFolder } from '@dimo/backend-node';
-import { OptionError, type Engine } from '@dimo/core';
+import { BackendUnavailableError, OptionError, type ChosenEngine, type Engine } from '@dimo/core';
 import type { DimoConfig } from '../config/schema.js';
 import { exitFailed, exitOk } from '../output/failure.js';
 import { healthLine, type Health } from '../run/health.js';
 import type { TrainingFlags } from '../flags/training-flags.js';
 import { openExistingRun, openNewRun, readRunConfig, writeRunConfig } from '../run/folder.js';
 import { writeHealth } from '../run/health-file.js';
+import { engineOfRun } from '../run/parts.js';
 import { writeResult, type TrainRunResult } from '../run/train-run.js';
 import { openEngine, openProject, type OpenProjectOptions, type Project } from '../project/session.js';
 import { resumeCommand } from '../flags/resume-command.js';
@@ -61,7 +62,7 @@ export async function runTrainingCommand<R extends TrainRunResult, Inputs>(
   const { config } = project;
   checkResume(flags, project);
   const prepare = await command.check(project);
-  const { engine, explanation } = await openEngine(config.engine, project.registry);
+  const { engine, explanation } = await openTrainingEngine(flags, project);
   try {
     const inputs = await prepare(engine);
     const run =
@@ -84,6 +85,24 @@ export async function runTrainingCommand<R extends TrainRunResult, Inputs>(
     }
   } finally {
     await engine.dispose();
+  }
+}
+
+/** Where a run is continued and no engine is named, that of its checkpoint: `auto` may have chosen another since. */
+async function openTrainingEngine(
+  { resume, resumeOverride }: TrainingFlags,
+  { config, registry }: Project,
+): Promise<Pick<ChosenEngine, 'engine' | 'explanation'>> {
+  const isFree = config.engine.name === 'auto' && resume !== undefined && !resumeOverride.includes('engine');
+  const saved = isFree ? await engineOfRun(resume) : undefined;
+  if (saved === undefined || !registry.engines.has(saved)) return openEngine(config.engine, registry);
+  try {
+    const { engine } = await openEngine({ ...config.engine, name: saved }, registry);
+    return { engine, explanation: `engine ${saved} on ${engine.info.device}, as before` };
+  } catch (error) {
+    // The checkpoint then says which engine it wants.
+    if (error instanceof BackendUnavailableError) return openEngine(config.engine, registry);
+    throw error;
   }
 }
 
