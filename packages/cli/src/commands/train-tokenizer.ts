@@ -1,5 +1,14 @@
 /** `dimo train tokenizer`: images to tokens and back, from a dataset of images. */
-import { drawsVersion, OptionError, specsOf, type Dataset, type HostTensor, type TrainingProgram } from '@dimo/core';
+import {
+  drawsVersion,
+  OptionError,
+  readImages,
+  readPixels,
+  specsOf,
+  type Dataset,
+  type HostTensor,
+  type TrainingProgram,
+} from '@dimo/core';
 import {
   defineTokenizer,
   encodeImages,
@@ -9,7 +18,6 @@ import {
   tokenizerTrainingResult,
   type DefinedTokenizer,
 } from '@dimo/tokenizers';
-import { splitSource } from '@dimo/eval';
 import { join } from 'node:path';
 import { requireDataset } from '../project/datasets.js';
 import { tokenizerTrainingOptions, warmupNote } from '../training/distillation-settings.js';
@@ -145,12 +153,13 @@ async function reconstruct(
 ): Promise<{ readonly testError: number; readonly variance: number }> {
   const count = Math.min(1000, dataset.test.count);
   const size = dataset.imageShape.reduce((product, n) => product * n, 1);
-  const images = { count, pixels: dataset.test.pixels.subarray(0, count * size) };
+  const rows = Int32Array.from({ length: count }, (_, i) => i);
+  const images = { count, pixels: await readPixels(dataset.imageShape, dataset.test, rows) };
   const tokens = await encodeImages(engine, { decoder: tokenizer, weights, images });
   const decoder = await openDecoder(engine, { decoder: tokenizer }, weights, { batchSize: Math.min(250, count) });
   try {
     const copies = await decoder!.images(tokens);
-    const originals = splitSource(dataset.imageShape, dataset.test).read(0, count);
+    const originals = await readImages(dataset.imageShape, dataset.test, rows);
     let sum = 0;
     for (let i = 0; i < originals.data.length; i++) sum += (originals.data[i]! - copies.data[i]!) ** 2;
     const { encodeGrid } = await import('../output/images.js');
