@@ -6,6 +6,9 @@ export * from './batches.js';
 export * from './fashion-mnist.js';
 export * from './idx.js';
 export * from './mnist.js';
+export { pictureOptions, type PictureOptions } from './pictures/options.js';
+export { openPictureFolder, type OpenPictureFolderOptions, type PictureDataset } from './pictures/picture-folder.js';
+export type { BadPictureReport, PictureProgress } from './pictures/picture-cache.js';
 
 /** The datasets of this package. */
 export const datasetsPlugin: DimoPlugin = definePlugin({
