@@ -27,7 +27,7 @@ import { folderWeightSource } from '@dimo/backend-node';
 import { join } from 'node:path';
 import { mergedSections } from '../config/load.js';
 import type { DimoConfig } from '../config/schema.js';
-import { findTokenDataset, requireDataset } from '../project/datasets.js';
+import { datasetName, findTokenDataset, requireDataset } from '../project/datasets.js';
 import { teacherTrainingOptions, warmupNote } from '../training/distillation-settings.js';
 import { trainedTeacherPlugin } from '../models/models.js';
 import type { TrainingFlags } from '../flags/training-flags.js';
@@ -42,6 +42,7 @@ import type { Project } from '../project/session.js';
 import { teacherFolderFiles } from '../models/teacher-folder.js';
 import { shellQuoted } from '../flags/resume-command.js';
 import { openInitialState, tellInitialState, type Told } from '../training/initial-state.js';
+import { withTeacherPreset } from '../training/picture-project.js';
 import { runTrainingCommand, type TrainingSession } from '../training/train-command.js';
 import { printError } from '../output/terminal.js';
 import { version } from '../version.js';
@@ -65,7 +66,8 @@ export function trainTeacher(flags: TrainingFlags): Promise<number> {
   return runTrainingCommand<TeacherResult, TeacherData>({
     name: 'train teacher',
     flags,
-    fallbackName: ({ config }) => `teacher-${config.dataset}`,
+    complete: withTeacherPreset(flags.quiet),
+    fallbackName: ({ config }) => `teacher-${datasetName(config.dataset)}`,
     check: async (project) => {
       const onNote = (note: string | undefined) => {
         if (!flags.quiet && note !== undefined) printError(note);
@@ -96,7 +98,7 @@ async function train(session: TrainingSession, data: TeacherData, flags: Trainin
   const { config, engine, run } = session;
   const { plugin, definition } = data;
   const training = teacherTrainingProgram(definition, data, teacherTrainingOptions(config));
-  const { recompute, init, initWith, ...settings } = config.train.teacher;
+  const { recompute, init, initWith, preset: _preset, ...settings } = config.train.teacher;
   const program = recompute === 'blocks' ? recomputeBlocks(training) : training;
   const losses: number[] = [];
   const result = await trainRun({
@@ -162,7 +164,7 @@ async function writeTeacher(
   const files = teacherFolderFiles(teacher, plugin, {
     steps: step,
     seed: config.seed,
-    dataset: config.dataset,
+    dataset: datasetName(config.dataset),
     engine: engine.info.name,
     dimo: version,
   });
@@ -196,9 +198,8 @@ async function checkInputs(
   const { onNote } = told;
   const plugin = trainedTeacherPlugin(config, registry);
   const given = mergedSections(config.teacher.config, config.train.teacher.config);
-  const tokenData = await findTokenDataset(config.dataset, registry);
+  const tokenData = await findTokenDataset({ config, registry });
   if (tokenData) return checkTokenData(config, { plugin, given, tokenData, told });
-  const dataset = await requireDataset(config.dataset, registry);
   const { encodeImages, readTokenizer } = await import('@dimo/tokenizers');
   const source = config.train.teacher.tokenizer;
   if (source === undefined)
@@ -206,6 +207,8 @@ async function checkInputs(
       hint: `run \`dimo train tokenizer --dataset ${config.dataset}\` first, then give its folder with --tokenizer`,
     });
   const tokenizer = await readTokenizer(folderWeightSource(await resolvePart(source, ['tokenizer', 'teacher'])));
+  const [height, width, channels] = tokenizer.tokenizer.imageShape;
+  const dataset = await requireDataset({ config, registry }, { imageShape: [height, width, channels] });
   const { classNames } = dataset;
   const complete = plugin.completeConfig?.(given, { classNames, tokenizer: tokenizer.config }) ?? given;
   const definition = await define(config, plugin, complete);
