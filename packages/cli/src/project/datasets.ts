@@ -60,7 +60,7 @@ function openPictures({ dataset, pictures }: DatasetChoice['config'], options: O
     ? {
         ...pictures,
         size: [height!, width!] as [number, number],
-        channels: channels === 1 ? (1 as const) : (3 as const),
+        channels: channels === 1 ? ('gray' as const) : ('rgb' as const),
       }
     : pictures;
   const key = JSON.stringify([resolve(dataset), settings]);

@@ -26,10 +26,10 @@ export function tokenizerPreset(
         kind: 'patch-vq',
         patchSize: patchFor(height, width, 8),
         codebookSize: 256,
-        encoderWidth: 128,
-        decoderWidth: 128,
+        encoderWidth: 96,
+        decoderWidth: 64,
       },
-      numSteps: 1000,
+      numSteps: 800,
       batchSize,
     };
   if (name === 'small')

@@ -13,9 +13,9 @@ export const pictureOptions = {
       'Size that pictures are brought to, a side or [height, width]. Absent: what half of the pictures have at least, at most 64, as a multiple of 16.',
     ),
   channels: z
-    .union([z.literal(1), z.literal(3)])
-    .optional()
-    .describe('3: colours, 1: gray. Absent: gray if every picture is gray.'),
+    .enum(['auto', 'gray', 'rgb'])
+    .default('auto')
+    .describe('Channels of the images; auto: gray if every picture is gray.'),
   fit: z
     .enum(['center-crop', 'squash', 'pad'])
     .default('center-crop')

@@ -51,9 +51,9 @@ export async function openPictureFolder(
   const medianSide = await medianShorterSide(found, settings);
   const [height, width] = sizeOf(settings, medianSide);
   const { channels, fit, background } = settings;
-  const target = { height, width, channels: channels ?? 3, fit, background } as const;
+  const target = { height, width, channels: channels === 'gray' ? 1 : 3, fit, background } as const;
   const decoded = await decodedPictures(found, target, { ...settings, cacheFolder, onProgress, signal });
-  const isGray = channels === 1 || (channels === undefined && decoded.isGray);
+  const isGray = channels === 'gray' || (channels === 'auto' && decoded.isGray);
   const imageShape = [height, width, isGray ? 1 : 3] as const;
   const { train, test } = splitRecords(found, decoded, settings);
   const split = (numbers: Int32Array, flips: boolean) =>
