@@ -74,8 +74,10 @@ const cliFolders = [
   'training',
   'plan',
   'evaluation',
+  'features',
   'export',
   'serve',
+  'watch',
   'commands',
   'program',
 ];

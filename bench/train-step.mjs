@@ -8,7 +8,7 @@
  * process runs after the other. `all` stands for the other cases; `tiny` only shows that all of it runs.
  *
  *   node bench/train-step.mjs [case=h128-d4|h256-d6|third|full|tiny|all] [rounds=6] [steps=3] [threads=2] [peers=plain,tuned]
- *     [batch=0] [recompute=none|blocks]
+ *     [batch=0] [recompute=none|blocks] [engine=onnx]
  *
  * `batch` is another batch than that of the case; `recompute` is that of our side, as `distill.recompute`.
  *
@@ -28,6 +28,7 @@ const given = options({
   rounds: 6,
   steps: 3,
   threads: 2,
+  engine: 'onnx',
   peers: 'plain,tuned',
   batch: 0,
   recompute: 'none',
@@ -128,8 +129,8 @@ function contender(label, command, args, start) {
 function ourSide({ model, batch, files }) {
   return contender('ours', process.execPath, [here('lib/ours.mjs')], async (ask) => {
     const { weights, draws } = files;
-    const { threads, recompute } = given;
-    const asked = { model, batch, step: stepSettings, threads, weights, seed: 1, recompute };
+    const { engine, threads, recompute } = given;
+    const asked = { model, batch, step: stepSettings, engine, threads, weights, seed: 1, recompute };
     const { info, rss } = await ask({ command: 'start', ...asked });
     console.log(`  ours: ${info.device}; ${megabytes(rss)} with the weights made`);
     const first = await ask({ command: 'compare', draws });

@@ -1,5 +1,5 @@
 /** Our side of the training benchmark: a child process that trains as many steps as it is asked for. */
-import { createOnnxEngine } from '@dimo/backend-node';
+import { chooseEngine } from '@dimo/backend-node';
 import {
   distillationInputs,
   drawDistillation,
@@ -34,8 +34,8 @@ async function oneStep() {
 }
 
 await serve({
-  async start({ model, step, batch, threads, weights, seed, recompute }) {
-    engine = await createOnnxEngine({ threads });
+  async start({ model, step, batch, engine: name, threads, weights, seed, recompute }) {
+    ({ engine } = await chooseEngine(name, { threads }));
     const made = benchDistillation({ model, batch, step, seed });
     distillation = made.distillation;
     program = recompute === 'blocks' ? recomputeBlocks(distillation.program) : distillation.program;

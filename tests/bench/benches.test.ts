@@ -11,6 +11,7 @@ const folder = fileURLToPath(new URL('../../bench/', import.meta.url));
 const smallest: Readonly<Record<string, readonly string[]>> = {
   'cli-start.mjs': ['runs=1'],
   'decoder.mjs': ['decoder=maskgit', 'pixels=32', 'rounds=1'],
+  'maskgit-sample.mjs': ['size=tiny', 'rounds=1', 'steps=2'],
   'meissonic-full-size.mjs': ['size=tiny', 'grid=4', 'rounds=1'],
   'meissonic-sample.mjs': ['size=tiny'],
   'one-step.mjs': ['images=8', 'batch=8', 'rounds=1', 'steps=2'],

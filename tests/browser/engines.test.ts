@@ -14,7 +14,7 @@ import { bundleForBrowser, type BundledFolder } from './bundle.js';
 import { callPage } from './call-page.js';
 import { findChromium, startChromium, type TestBrowser, type TestPage } from './chromium.js';
 import type { Thread } from './pages/client.js';
-import { serveFolder, type FolderServer } from './serve-folder.js';
+import { isolationHeaders, serveFolder, type FolderServer } from './serve-folder.js';
 
 const found = findChromium();
 const sizes = { hidden: 16, depth: 1, grid: 3, codebookSize: 12, batchSize: 2 };
@@ -126,6 +126,47 @@ describe.skipIf(!found.path)(
           timeout,
         );
     });
+
+    it(
+      'wasm computes with several threads where the page is isolated, and what one computes',
+      async () => {
+        const isolated = await serveFolder(bundle.folder, {
+          mounts: { '/ort/': at('../../node_modules/onnxruntime-web/dist/') },
+          headers: isolationHeaders,
+        });
+        const own = await browser.open(isolated.origin);
+        try {
+          const processors = await own.page.evaluate(() => navigator.hardwareConcurrency);
+          const [alone, together] = [
+            await callPage(page, 'worker', 'distil', 'wasm', { ...sizes, numSteps: 1 }),
+            await callPage(own.page, 'worker', 'distil', 'wasm', { ...sizes, numSteps: 1 }),
+          ];
+          expect(alone.info.device).toBe('CPU, WebAssembly, 1 thread');
+          expect(Number(/(\d+) threads?$/.exec(together.info.device)?.[1])).toBeGreaterThanOrEqual(
+            Math.min(2, processors),
+          );
+          const difference = stepDifference(
+            {
+              generator: decode(together.generator),
+              auxiliary: decode(together.auxiliary),
+              state: decode(together.state),
+            },
+            {
+              generator: decode(alone.generator),
+              auxiliary: decode(alone.auxiliary),
+              state: decode(alone.state),
+            },
+          );
+          expect(difference.tokens).toBe(0);
+          expect(difference.weights).toBeLessThanOrEqual(3e-5);
+          expect(own.problems).toEqual([]);
+        } finally {
+          await own.close();
+          await isolated.close();
+        }
+      },
+      timeout,
+    );
 
     it.each([['wasm', true] as const, ['webgpu', false] as const])(
       '%s passes the conformance suite',

@@ -58,7 +58,11 @@ describe('completion', { timeout: 60_000 }, () => {
     expect(bashCompletions(['dimo', 'di'])).toEqual(['distill']);
     expect(bashCompletions(['dimo', 'train', ''])).toEqual(['tokenizer', 'teacher']);
     expect(bashCompletions(['dimo', 'sample', '--co'])).toEqual(expect.arrayContaining(['--count', '--columns']));
-    expect(bashCompletions(['dimo', 'distill', '--engine', 'onnx-'])).toEqual(['onnx-webgpu', 'onnx-cuda']);
+    expect(bashCompletions(['dimo', 'distill', '--engine', 'onnx-'])).toEqual([
+      'onnx-native',
+      'onnx-webgpu',
+      'onnx-cuda',
+    ]);
     expect(bashCompletions(['dimo', 'completion', 'z'])).toEqual(['zsh']);
   });
 

@@ -4,9 +4,11 @@ import { readTorchStateDict } from '@dimo/core/weight-files';
 import { readTeacher, teacherFiles } from '@dimo/teacher-maskgit';
 import { meissonicTeacher, teacherFiles as meissonicFiles } from '@dimo/teacher-meissonic';
 import { folderWeightSource } from '@dimo/backend-node';
+import { pipeline } from '@dimo/pipeline';
 import { existsSync } from 'node:fs';
-import { copyFile, cp, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { copyFile, cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { fixtures } from '../parity/fixtures.js';
 import { startHub, type HubServer } from '../support/hub-server.js';
@@ -119,6 +121,21 @@ describe('of MaskGIT', { timeout: 120_000 }, () => {
     // A teacher in a public layout that was not imported.
     await succeed(['import', weights, '--teacher', at('published'), '--out', at('again')]);
     expect((await picture(at('again'))).png).toBe(png);
+  });
+
+  it('is a model that `pipeline` opens, as its teacher is', async () => {
+    const teacher = await importTeacher('--set', 'transformer.heads=4');
+    const weights = await folder('weights', { 'pytorch_model.bin': bareFile });
+    await succeed(['import', weights, '--teacher', teacher, '--out', at('one-step')]);
+    await using generate = await pipeline(at('one-step'), { engine: 'cpu' });
+    const [drawn] = await generate(['0'], { seed: 1 });
+    const flags = ['--engine', 'cpu', '--count', '1', '--classes', '0', '--seed', '1', '--out', at('a.png'), '--quiet'];
+    await succeed(['sample', '--model', at('one-step'), ...flags]);
+    expect(await drawn!.png()).toEqual(new Uint8Array(await readFile(at('a.png'))));
+    await using many = await pipeline(pathToFileURL(teacher), { engine: 'cpu' });
+    expect((await many(['0'], { seed: 1, steps: 2 })).length).toBe(1);
+    await rm(at('published'), { recursive: true });
+    await expect(pipeline(at('one-step'), { engine: 'cpu' })).rejects.toThrow(/there is no folder .*published/);
   });
 
   it('how it is sampled can be given', async () => {

@@ -29,6 +29,7 @@ const nameOf = (place: string): string => place.slice(place.lastIndexOf('node_mo
 const allowedLicences = [
   'MIT',
   'ISC',
+  '0BSD',
   'Apache-2.0',
   'BSD-2-Clause',
   'BSD-3-Clause',

@@ -20,6 +20,7 @@ const added = (process.env['DIMO_PARITY_ENGINES'] ?? '').split(',').filter((name
 export const enginesUnderTest: readonly EngineUnderTest[] = [
   { name: 'tfjs cpu', exactness: 'cpu', create: async () => eagerEngine('cpu') },
   nodeEngine('onnx', 'cpu'),
+  nodeEngine('onnx-native', 'cpu'),
   nodeEngine('wasm', 'cpu'),
   ...added.map((name) => nodeEngine(name, name === 'tensorflow' ? 'cpu' : 'gpu')),
 ];

@@ -15,7 +15,7 @@ const root = process.env['DIMO_FIXTURES'] ?? fileURLToPath(new URL('../fixtures'
 export const maskgitRoot = join(root, 'maskgit');
 
 /** Engines under test: all that need neither a GPU nor a build. */
-export const engines = nodeEngines.filter(({ name }) => ['cpu', 'onnx', 'wasm'].includes(name));
+export const engines = nodeEngines.filter(({ name }) => ['cpu', 'onnx', 'onnx-native', 'wasm'].includes(name));
 
 /** Folders that hold all of `files`. */
 export function foldersWith(...files: string[]): string[] {

@@ -1,11 +1,11 @@
 /**
  * Row C3: 2,000 distillation steps of a tiny model leave the number of tensors as it was and, after a warm-up, the
- * resident memory within 1 MB per 100 steps. On an eager engine and on the traced one. What is resident also follows the
+ * resident memory within 1 MB per 100 steps. On an eager engine and on those of traced graphs. What is resident also follows the
  * garbage collector, which a busy machine lets wait: a window of steps that grew is followed by another, up to three; a
  * leak grows in all of them.
  */
 import { createDistillation, eagerEngine, randomStream, runTraining, type Engine, type Teacher } from '@dimo/core';
-import { createOnnxEngine } from '@dimo/backend-node';
+import { createNativeEngine, createOnnxEngine } from '@dimo/backend-node';
 import { defineMaskgit } from '@dimo/teacher-maskgit';
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
@@ -32,6 +32,9 @@ const engines: readonly { name: string; create: () => Promise<Engine> }[] = [
     },
   },
   { name: 'onnx', create: () => createOnnxEngine({ threads: 1 }) },
+  { name: 'onnx-native', create: () => createNativeEngine({ threads: 1 }) },
+  // As on a GPU: state in memory of the provider.
+  { name: 'onnx-native, state in its memory', create: () => createNativeEngine({ threads: 1, isResident: true }) },
 ];
 
 describe.each(engines)('2,000 distillation steps on $name', ({ create }) => {

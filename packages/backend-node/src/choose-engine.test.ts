@@ -127,7 +127,7 @@ describe('chooseEngine by name', () => {
     const failure = chooseEngine('onyx');
     await expect(failure).rejects.toThrow(OptionError);
     await expect(failure).rejects.toThrow(
-      'expected auto, cuda, onnx-cuda, webgpu, onnx-webgpu, onnx, wasm, tensorflow, cpu; got "onyx"',
+      'expected auto, cuda, onnx-cuda, webgpu, onnx-webgpu, onnx, onnx-native, wasm, tensorflow, cpu; got "onyx"',
     );
   });
 

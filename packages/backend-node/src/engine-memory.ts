@@ -43,6 +43,7 @@ export function fileEngineMemory(file = engineMemoryFile()): EngineMemory {
 /** Packages whose versions matter. */
 const packages = [
   'onnxruntime-node',
+  'koffi',
   'webgpu',
   '@tensorflow/tfjs-core',
   '@tensorflow/tfjs-backend-webgpu',
@@ -62,7 +63,11 @@ export function engineMemoryKey(engines: readonly string[], threads: number | un
     system: [platform(), arch(), release(), process.versions.node],
     processor: [processors[0]?.model.trim() ?? '', processors.length, threads ?? process.env['DIMO_THREADS'] ?? 0],
     packages: packages.map((name) => versionOf(name)),
-    cuda: [process.env['DIMO_TFJS_NODE_GPU'] ?? '', process.env['CUDA_VISIBLE_DEVICES'] ?? ''],
+    cuda: [
+      process.env['DIMO_TFJS_NODE_GPU'] ?? '',
+      process.env['DIMO_ONNXRUNTIME'] ?? '',
+      process.env['CUDA_VISIBLE_DEVICES'] ?? '',
+    ],
     gpus: ['/dev/dri', '/dev/nvidia0', '/proc/driver/nvidia/gpus', '/usr/share/vulkan/icd.d', '/etc/vulkan/icd.d'].map(
       (folder) => namesIn(folder),
     ),

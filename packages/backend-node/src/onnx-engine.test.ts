@@ -1,4 +1,4 @@
-/** What is particular to the onnx engine; what all engines share is in the conformance suite. */
+/** What is particular to engines of onnxruntime on the CPU; what all engines share is in the conformance suite. */
 import {
   float32,
   int32,
@@ -14,6 +14,7 @@ import {
 } from '@dimo/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { createNativeEngine } from './native/native-engine.js';
 import { createOnnxEngine } from './onnx-engine.js';
 
 /** One step of gradient descent on the mean squared error of a linear model. */
@@ -32,17 +33,20 @@ const descend: PureFunction = (state, { x, target, rate }) => {
   };
 };
 
-describe('the onnx engine', () => {
+describe.each([
+  { name: 'onnx', library: 'onnxruntime-node', create: createOnnxEngine },
+  { name: 'onnx-native', library: 'onnxruntime', create: createNativeEngine },
+])('the engine $name', ({ name, library, create }) => {
   let engine: Engine;
   beforeAll(async () => {
-    engine = await createOnnxEngine();
+    engine = await create();
   });
   afterAll(() => engine.dispose());
 
   it('says what it runs on', () => {
-    expect(engine.info.name).toBe('onnx');
+    expect(engine.info.name).toBe(name);
     expect(engine.info.device).toMatch(/^CPU, \d+ threads?$/);
-    expect(engine.info.versions['onnxruntime-node']).toMatch(/^\d+\.\d+/);
+    expect(engine.info.versions[library]).toMatch(/^\d+\.\d+/);
   });
 
   it('trains a linear model to the known solution', async () => {
@@ -180,7 +184,7 @@ describe('the onnx engine', () => {
   });
 
   it('refuses a model that onnxruntime cannot read', async () => {
-    const broken = await createOnnxEngine({ emit: () => () => Uint8Array.of(1, 2, 3) });
+    const broken = await create({ emit: () => () => Uint8Array.of(1, 2, 3) });
     await expect(broken.compile(descend, { state: {}, inputs: {} })).rejects.toMatchObject({ code: 'trace' });
     await broken.dispose();
   });
@@ -194,7 +198,7 @@ describe('the onnx engine', () => {
   });
 
   it('refuses the device tree of another engine', async () => {
-    const other = await createOnnxEngine({ threads: 1 });
+    const other = await create({ threads: 1 });
     const foreign = await other.upload({ x: float32([1]) });
     const identity = await engine.compile(({ x }) => ({ outputs: { x: x! } }), {
       state: { x: { dtype: 'float32', shape: [1] } },
@@ -214,7 +218,7 @@ describe('the onnx engine', () => {
     };
     const results: HostTree[] = [];
     for (const threads of [1, 2, 3]) {
-      const one = await createOnnxEngine({ threads });
+      const one = await create({ threads });
       const state = await one.upload(values);
       const step = await one.compile(
         ({ weight }) => {

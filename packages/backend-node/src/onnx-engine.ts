@@ -1,10 +1,11 @@
 /**
- * The engines `onnx`, `onnx-webgpu` and `onnx-cuda`: a pure function is traced once into a graph, which onnxruntime runs
- * in a worker thread, on the CPU or on another of its providers. Emitting happens here, sessions and state live there.
+ * The engines `onnx` and `onnx-webgpu`: a pure function is traced once into a graph, which onnxruntime-node runs in a worker
+ * thread, on the CPU or on its WebGPU provider. Emitting happens here, sessions and state live there.
  */
-import { BackendUnavailableError, type Engine, type EngineOptions } from '@dimo/core';
+import { BackendUnavailableError, type CompileOptions, type Engine, type EngineOptions } from '@dimo/core';
 import type { ModelEmitter, Residence } from '@dimo/onnx/sessions';
 import { onnxProviders, type OnnxProvider, type ProviderDescription } from './onnx-providers.js';
+import { graphSessionOptions } from './onnx-session-options.js';
 import { hasOnnxruntime, installCommand } from './onnxruntime-package.js';
 import { startOnnxWorker, type OnnxWorker } from './onnx-worker-client.js';
 import { resolveThreads } from './threads.js';
@@ -13,7 +14,7 @@ export type { ModelBytes, ModelEmitter } from '@dimo/onnx/sessions';
 
 /** Options of `createOnnxEngine`. */
 export interface OnnxEngineOptions extends EngineOptions {
-  /** What onnxruntime computes on. `cuda` has not been run yet, for want of such a machine. @default 'cpu' */
+  /** What onnxruntime computes on; for CUDA see `createNativeEngine`. @default 'cpu' */
   readonly provider?: OnnxProvider;
   /**
    * Replaces session options of onnxruntime-node (`graphOptimizationLevel`, `enableMemPattern`, `enableCpuMemArena`,
@@ -45,25 +46,9 @@ export async function createOnnxEngine(options: OnnxEngineOptions = {}): Promise
   const device = await provider.describe(threads);
   const { largeResults, sessionEngine, tracingEmitter, webgpuLowering } = await loading;
   const recomputesFrom = provider.backend === 'cpu' ? largeResults : Infinity;
-  const sessionOptions = (intermediateBytes: number) => ({
-    executionProviders: provider.executionProviders,
-    intraOpNumThreads: threads,
-    interOpNumThreads: 1,
-    executionMode: 'sequential',
-    graphOptimizationLevel: 'all',
-    logSeverityLevel: 4, // errors are thrown, so onnxruntime need not print them as well
-    // Planned memory patterns nearly double the resident memory of two training graphs and save no measurable time.
-    enableMemPattern: false,
-    // An arena keeps the memory of large results after a run, and up to twice as much, beside those of other graphs.
-    enableCpuMemArena: intermediateBytes < recomputesFrom,
-    extra: {
-      // Spinning threads wait for work at full power, which costs more than waking them.
-      session: { intra_op: { allow_spinning: '0' } },
-      // What is computed twice to save memory would be merged again.
-      ...(intermediateBytes < recomputesFrom
-        ? {}
-        : { optimization: { disable_specified_optimizers: 'CommonSubexpressionElimination' } }),
-    },
+  const { executionProviders } = provider;
+  const sessionOptions = (intermediateBytes: number, { threads: own = threads }: CompileOptions) => ({
+    ...graphSessionOptions({ executionProviders, threads: own, intermediateBytes, recomputesFrom }),
     ...options.sessionOptions,
   });
 

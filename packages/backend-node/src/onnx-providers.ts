@@ -1,8 +1,8 @@
-/** What onnxruntime can compute on, and what each needs. */
+/** What onnxruntime-node can compute on, and what each needs. */
 import type { EngineInfo } from '@dimo/core';
 
 /** A provider of onnxruntime. */
-export type OnnxProvider = 'cpu' | 'webgpu' | 'cuda';
+export type OnnxProvider = 'cpu' | 'webgpu';
 
 /** Facts about a provider. */
 export interface ProviderDescription {
@@ -40,14 +40,5 @@ export const onnxProviders: Readonly<Record<OnnxProvider, ProviderDescription>> 
       const found = await findAdapter().catch(() => undefined);
       return found ?? { device: "the first WebGPU adapter, as onnxruntime's" };
     },
-  },
-  cuda: {
-    name: 'onnx-cuda',
-    backend: 'cuda',
-    executionProviders: ['cuda'],
-    // State stays on the host: onnxruntime-node returns no CUDA buffers.
-    isResident: false,
-    hint: 'on Linux x64 with CUDA 12 and cuDNN 9, run `ONNXRUNTIME_NODE_INSTALL=cuda12 npm install onnxruntime-node`',
-    describe: async () => ({ device: 'CUDA' }),
   },
 };

@@ -9,15 +9,18 @@ import {
 } from '@dimo/core';
 
 /** Names of the engines of this package. */
-export type NodeEngineName = 'cuda' | 'onnx-cuda' | 'webgpu' | 'onnx-webgpu' | 'onnx' | 'wasm' | 'tensorflow' | 'cpu';
+export type NodeEngineName =
+  'cuda' | 'onnx-cuda' | 'webgpu' | 'onnx-webgpu' | 'onnx' | 'onnx-native' | 'wasm' | 'tensorflow' | 'cpu';
 
 const makers: Readonly<Record<NodeEngineName, (options?: EngineOptions) => Promise<Engine>>> = {
   cuda: async () => (await import('./eager/tensorflow.js')).createCudaEngine(),
-  'onnx-cuda': async (options) => (await import('./onnx-engine.js')).createOnnxEngine({ ...options, provider: 'cuda' }),
+  'onnx-cuda': async (options) =>
+    (await import('./native/native-engine.js')).createNativeEngine({ ...options, provider: 'cuda' }),
   webgpu: async () => (await import('./eager/webgpu.js')).createWebgpuEngine(),
   'onnx-webgpu': async (options) =>
     (await import('./onnx-engine.js')).createOnnxEngine({ ...options, provider: 'webgpu' }),
   onnx: async (options) => (await import('./onnx-engine.js')).createOnnxEngine(options),
+  'onnx-native': async (options) => (await import('./native/native-engine.js')).createNativeEngine(options),
   wasm: async () => (await import('./eager/wasm.js')).createWasmEngine(),
   tensorflow: async () => (await import('./eager/tensorflow.js')).createTensorFlowEngine(),
   cpu: async () => (await import('./eager/cpu.js')).createCpuEngine(),
@@ -48,7 +51,7 @@ export function describeFailure(error: unknown): Extract<EngineAvailability, { a
   return { available: false, reason, fix: fix ?? 'none known: please report this' };
 }
 
-/** `@dimo/backend-node` as a plugin: engines `onnx` (CPU), `onnx-webgpu`, `onnx-cuda`, `wasm`, `cpu`, `webgpu`,
+/** `@dimo/backend-node` as a plugin: engines `onnx` and `onnx-native` (CPU), `onnx-webgpu`, `onnx-cuda`, `wasm`, `cpu`, `webgpu`,
  * `tensorflow` and `cuda`. */
 export const nodeBackendPlugin = definePlugin({
   contract: 2,

@@ -15,6 +15,7 @@ describe('probeEngines', () => {
       'webgpu',
       'onnx-webgpu',
       'onnx',
+      'onnx-native',
       'wasm',
       'cpu',
     ]);
@@ -29,7 +30,7 @@ describe('probeEngines', () => {
         expect(gigaflops).toBeUndefined();
       }
     expect(reports.filter(({ availability }) => availability.available).map(({ name }) => name)).toEqual(
-      expect.arrayContaining(['onnx', 'wasm', 'cpu']),
+      expect.arrayContaining(['onnx', 'onnx-native', 'wasm', 'cpu']),
     );
   });
 
@@ -48,12 +49,13 @@ describe('probeEngines', () => {
 });
 
 describe('nodeBackendPlugin', () => {
-  it('provides the eight engines', () => {
+  it('provides the nine engines', () => {
     expect(nodeBackendPlugin.engines?.map(({ name }) => name).sort()).toEqual([
       'cpu',
       'cuda',
       'onnx',
       'onnx-cuda',
+      'onnx-native',
       'onnx-webgpu',
       'tensorflow',
       'wasm',

@@ -46,6 +46,7 @@ export {
 export { measureEngine } from './engine/engine-measurement.js';
 export {
   type CompiledFunction,
+  type CompileOptions,
   type DeviceTree,
   type Engine,
   type EngineAvailability,

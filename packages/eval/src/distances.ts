@@ -77,8 +77,37 @@ export function visitDistances(
   }
 }
 
+/**
+ * Products of the vectors of `a` with those of `b`.
+ *
+ * @param upperOnly - `a` is `b`: only blocks that touch the upper triangle are computed; the others stay 0.
+ * @returns float64 [a.count, b.count], row-major.
+ */
+export function innerProducts(a: PackedVectors, b: PackedVectors, upperOnly = false): Float64Array {
+  const result = new Float64Array(a.count * b.count);
+  const block = new Float64Array(width * width);
+  const panelLength = width * a.length;
+  for (let i = 0; i < a.count; i += width)
+    for (let j = upperOnly ? i : 0; j < b.count; j += width) {
+      multiplyPanels(
+        a.panels,
+        (i / width) * panelLength,
+        b.panels,
+        (j / width) * panelLength,
+        a.length,
+        block,
+        0,
+        width,
+      );
+      for (let r = 0; r < Math.min(width, a.count - i); r++)
+        for (let c = 0; c < Math.min(width, b.count - j); c++)
+          result[(i + r) * b.count + j + c] = block[r * width + c]!;
+    }
+  return result;
+}
+
 /** out[r, c] = sum over d of a[d][r] b[d][c] for a 4 x 4 block; 16 sums stay in registers. */
-function multiplyPanels(
+export function multiplyPanels(
   a: Float64Array,
   aStart: number,
   b: Float64Array,

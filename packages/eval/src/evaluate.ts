@@ -18,7 +18,8 @@ import {
   type FeatureExtractor,
   type ImageFeatures,
 } from './feature-extractor.js';
-import { featureStatistics, frechetDistance } from './frechet-distance.js';
+import { featureStatistics } from './feature-statistics.js';
+import { frechetDistance } from './frechet-distance.js';
 import { inceptionScore } from './inception-score.js';
 import { manifoldMetrics } from './manifold-metrics.js';
 import { softmaxRows } from './matrix.js';
@@ -43,8 +44,15 @@ export interface ImageMetrics {
   readonly intraClassVariance?: number;
 }
 
-/** One row of the table. */
-export interface EvaluationRow extends ImageMetrics {
+/** One row of the table; what was not measured is absent. */
+export interface EvaluationRow extends Partial<ImageMetrics> {
+  readonly count: number;
+  /** Frechet distance of features that keep their place in the image. */
+  readonly sFid?: number;
+  /** Maximum mean discrepancy of CLIP features, times 1000. */
+  readonly cmmd?: number;
+  /** Mean of 100 max(0, cosine) of images and captions. */
+  readonly clipScore?: number;
   /** What made the images: `teacher`, `generator (average)`. */
   readonly method: string;
   /** Passes of the model per image; absent for real images. */
@@ -134,7 +142,7 @@ export interface EvaluateSamplesOptions
  *
  * @throws ShapeError, OptionError, NonFiniteError for images or labels that do not fit.
  */
-export async function evaluateSamples(options: EvaluateSamplesOptions): Promise<EvaluationRow> {
+export async function evaluateSamples(options: EvaluateSamplesOptions): Promise<EvaluationRow & ImageMetrics> {
   const { images, labels, method, steps, imagesPerSecond, reference } = options;
   if (labels && labels.data.length !== images.shape[0])
     throw new ShapeError(`evaluation of "${method}": ${images.shape[0]} images but ${labels.data.length} labels`);

@@ -22,7 +22,7 @@ import { z } from 'zod';
 import { intraClassVariance } from './class-metrics.js';
 import { datasetKey, givenLabels } from './dataset-content.js';
 import { extractFeatures, splitSource, type ExtractOptions, type FeatureExtractor } from './feature-extractor.js';
-import { featureStatistics, type FeatureStatistics } from './frechet-distance.js';
+import { featureStatistics, type FeatureStatistics } from './feature-statistics.js';
 import { realManifold, type ManifoldOptions, type RealManifold } from './manifold-metrics.js';
 import { matrix, takeMatrixRows, type Matrix } from './matrix.js';
 import { referenceOptions } from './options.js';
@@ -40,7 +40,7 @@ export interface EvaluationReference {
   /** Identifies extractor (with its weights), the content of the dataset, and subset. */
   readonly key: string;
   /** Of all training images. */
-  readonly statistics: FeatureStatistics;
+  readonly statistics: FeatureStatistics & { readonly count: number };
   /** Features [sampleCount, D] of the subset. */
   readonly subset: Matrix;
   /** Intra-class variance of all training images, to see those of the generators against. */

@@ -23,7 +23,8 @@ img { image-rendering: pixelated; max-width: 100%; border: 1px solid var(--line)
 
 /** Draws the curves with uPlot; labels go in as text, never as markup. */
 export const reportScript = `
-const data = JSON.parse(document.getElementById('curves-data').textContent);
+function drawCurves() {
+const data = JSON.parse(document.getElementById('curves-data')?.textContent ?? '[]');
 const colors = ['#3b82f6', '#f97316', '#22a06b', '#a855f7', '#e11d48', '#0891b2'];
 const text = getComputedStyle(document.body).getPropertyValue('--text');
 const line = getComputedStyle(document.body).getPropertyValue('--line');
@@ -40,4 +41,32 @@ data.forEach((curve, index) => {
   }, [curve.x].concat(curve.series.map((series) => series.values)), target);
   window.addEventListener('resize', () => plot.setSize({ width: Math.min(900, target.clientWidth), height: 280 }));
 });
+}
+drawCurves();
+`;
+
+/** Brings the page up to date every few seconds; what is selected or scrolled stays where it is. */
+export const liveScript = (seconds: number): string => `
+async function refresh() {
+  const state = document.getElementById('live');
+  try {
+    const answer = await fetch(location.pathname, { cache: 'no-store' });
+    if (!answer.ok) throw new Error(answer.statusText);
+    const next = new DOMParser().parseFromString(await answer.text(), 'text/html');
+    const main = next.querySelector('main');
+    if (main.dataset.version !== document.querySelector('main').dataset.version) {
+      const place = scrollY;
+      document.querySelector('main').replaceWith(main);
+      document.getElementById('curves-data').textContent = next.getElementById('curves-data').textContent;
+      drawCurves();
+      scrollTo(0, place);
+    }
+    state.textContent = next.getElementById('live').textContent;
+    document.title = next.title;
+  } catch {
+    state.textContent = 'the program that serves this page has ended';
+  }
+  setTimeout(refresh, ${Math.round(1000 * seconds)});
+}
+setTimeout(refresh, ${Math.round(1000 * seconds)});
 `;

@@ -4,8 +4,8 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { EvaluationRow } from './evaluate.js';
 import { htmlJson, htmlText } from './html-text.js';
-import { reportScript, reportStyle } from './report-style.js';
-import { tableColumns, type TableColumn } from './table.js';
+import { liveScript, reportScript, reportStyle } from './report-style.js';
+import { columnsOf, type TableColumn } from './table.js';
 
 /** A picture in the report. */
 export interface ReportGrid {
@@ -50,6 +50,18 @@ export interface ReportContent {
   readonly settings?: Readonly<Record<string, unknown>>;
   /** Facts about engine, device, versions. */
   readonly machine?: Readonly<Record<string, unknown>>;
+  /** For a page that is served while the run goes on, and asks for itself again. */
+  readonly live?: LiveReport;
+}
+
+/** How a page keeps up with a run. */
+export interface LiveReport {
+  /** A line on how the run goes. */
+  readonly state: string;
+  /** Changes where anything else on the page has changed. */
+  readonly version: string;
+  /** Seconds between two looks. */
+  readonly seconds: number;
 }
 
 /**
@@ -68,27 +80,33 @@ export function renderReport(content: ReportContent): string {
     curves = [],
     settings,
     machine,
+    live,
   } = content;
   const sections = [
     results(rows, otherMeasures, notes),
     grids.length > 0 ? section('Samples', `<div class="grids">${grids.map(figure).join('\n')}</div>`) : '',
-    curves.length > 0 ? section('Training', charts(curves)) : '',
+    curves.length > 0 ? section('Training', plots(curves)) : '',
     settings ? section('Settings', facts(settings)) : '',
     machine ? section('Machine', facts(machine)) : '',
   ];
+  const hasCurves = curves.length > 0 || live !== undefined;
   return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'${live ? "; connect-src 'self'" : ''}">
 <title>${htmlText(title)}</title>
-<style>${reportStyle}${curves.length > 0 ? inlined('uplot/dist/uPlot.min.css') : ''}</style>
+<style>${reportStyle}${hasCurves ? inlined('uplot/dist/uPlot.min.css') : ''}</style>
 </head>
 <body>
 <h1>${htmlText(title)}</h1>
+${live ? `<p id="live">${htmlText(live.state)}</p>` : ''}
+<main${live ? ` data-version="${htmlText(live.version)}"` : ''}>
 ${summary === undefined ? '' : `<p>${htmlText(summary)}</p>`}
 ${sections.filter((text) => text !== '').join('\n')}
+</main>
+${hasCurves ? scripts(curves, live) : ''}
 </body>
 </html>
 `;
@@ -120,11 +138,12 @@ function section(title: string, body: string): string {
 }
 
 function table(rows: readonly EvaluationRow[]): string {
+  const columns = columnsOf(rows);
   const arrows = { larger: ' ↑', smaller: ' ↓' } as const;
-  const head = tableColumns.map(({ title, better }) => `${htmlText(title)}${better ? arrows[better] : ''}`);
-  const best = tableColumns.map((column) => bestText(column, rows));
+  const head = columns.map(({ title, better }) => `${htmlText(title)}${better ? arrows[better] : ''}`);
+  const best = columns.map((column) => bestText(column, rows));
   const body = rows.map((row) => {
-    const cells = tableColumns.map(({ text }, c) => {
+    const cells = columns.map(({ text }, c) => {
       const value = text(row);
       return `<td${value === best[c] ? ' class="best"' : ''}>${htmlText(value)}</td>`;
     });
@@ -151,7 +170,12 @@ function figure({ title, png }: ReportGrid): string {
   return `<figure><figcaption>${caption}</figcaption><img alt="${caption}" width="${width * scale}" height="${height * scale}" src="data:image/png;base64,${data}"></figure>`;
 }
 
-function charts(curves: readonly ReportCurve[]): string {
+function plots(curves: readonly ReportCurve[]): string {
+  const places = curves.map(({ title }, i) => `<h3>${htmlText(title)}</h3>\n<div class="plot" id="curve-${i}"></div>`);
+  return places.join('\n');
+}
+
+function scripts(curves: readonly ReportCurve[], live: LiveReport | undefined): string {
   const data = curves.map(({ title, xLabel = 'step', x, series, isLogarithmic = false }) => {
     for (const { label, values } of series)
       if (values.length !== x.length)
@@ -160,11 +184,9 @@ function charts(curves: readonly ReportCurve[]): string {
         );
     return { xLabel, x, series, isLogarithmic };
   });
-  const places = curves.map(({ title }, i) => `<h3>${htmlText(title)}</h3>\n<div class="plot" id="curve-${i}"></div>`);
-  return `${places.join('\n')}
-<script type="application/json" id="curves-data">${htmlJson(data)}</script>
+  return `<script type="application/json" id="curves-data">${htmlJson(data)}</script>
 <script>${inlined('uplot/dist/uPlot.iife.min.js')}</script>
-<script>${reportScript}</script>`;
+<script>${reportScript}${live ? liveScript(live.seconds) : ''}</script>`;
 }
 
 /** A two-column table; nested keys are joined by dots. */

@@ -10,13 +10,18 @@ export interface TableColumn {
   /** The cell's text; a dash where the row has no such number. */
   readonly text: (row: EvaluationRow) => string;
   readonly isText?: boolean;
+  /** Left out of a table none of whose rows has such a number. */
+  readonly isRare?: boolean;
 }
 
-/** Columns of every table, in order. */
-export const tableColumns: readonly TableColumn[] = [
+/** All columns, in order. */
+const tableColumns: readonly TableColumn[] = [
   { title: 'method', text: ({ method }) => escapeText(method, 200), isText: true },
   { title: 'steps', text: ({ steps }) => fixed(steps, 0) },
-  { title: 'FID', better: 'smaller', text: ({ fid }) => fixed(fid, fid >= 100 ? 1 : 2) },
+  { title: 'FID', better: 'smaller', text: ({ fid }) => fixed(fid, (fid ?? 0) >= 100 ? 1 : 2) },
+  { title: 'sFID', better: 'smaller', text: ({ sFid }) => fixed(sFid, 2), isRare: true },
+  { title: 'CMMD', better: 'smaller', text: ({ cmmd }) => fixed(cmmd, 3), isRare: true },
+  { title: 'CLIP score', better: 'larger', text: (row) => fixed(row.clipScore, 2), isRare: true },
   { title: 'IS', better: 'larger', text: (row) => fixed(row.inceptionScore, 2) },
   { title: 'precision', better: 'larger', text: ({ precision }) => fixed(precision, 3) },
   { title: 'recall', better: 'larger', text: ({ recall }) => fixed(recall, 3) },
@@ -27,8 +32,15 @@ export const tableColumns: readonly TableColumn[] = [
   { title: 'intra-class variance', better: 'larger', text: (row) => fixed(row.intraClassVariance, 1) },
 ];
 
+/** The columns of a table of these rows. */
+export function columnsOf(rows: readonly EvaluationRow[]): readonly TableColumn[] {
+  return tableColumns.filter(({ isRare, text }) => !isRare || rows.some((row) => text(row) !== absent));
+}
+
+const absent = '–';
+
 function fixed(value: number | undefined, digits: number): string {
-  if (value === undefined) return '–';
+  if (value === undefined) return absent;
   return Number.isFinite(value) ? value.toFixed(digits) : String(value);
 }
 
@@ -39,16 +51,14 @@ function fixed(value: number | undefined, digits: number): string {
  */
 export function formatTable(rows: readonly EvaluationRow[], format: 'text' | 'markdown' = 'text'): string {
   const isMarkdown = format === 'markdown';
+  const columns = columnsOf(rows);
   const cell = (text: string) => (isMarkdown ? text.replaceAll('|', '\\|') : text);
-  const cells = [
-    tableColumns.map(({ title }) => title),
-    ...rows.map((row) => tableColumns.map(({ text }) => cell(text(row)))),
-  ];
-  const widths = tableColumns.map((_, c) => Math.max(...cells.map((line) => line[c]!.length)));
+  const cells = [columns.map(({ title }) => title), ...rows.map((row) => columns.map(({ text }) => cell(text(row))))];
+  const widths = columns.map((_, c) => Math.max(...cells.map((line) => line[c]!.length)));
   const lines = cells.map((line) =>
-    line.map((text, c) => (tableColumns[c]!.isText ? text.padEnd(widths[c]!) : text.padStart(widths[c]!))),
+    line.map((text, c) => (columns[c]!.isText ? text.padEnd(widths[c]!) : text.padStart(widths[c]!))),
   );
   if (!isMarkdown) return lines.map((line) => line.join('  ').trimEnd()).join('\n');
-  const rule = widths.map((width, c) => (tableColumns[c]!.isText ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`));
+  const rule = widths.map((width, c) => (columns[c]!.isText ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`));
   return [lines[0]!, rule, ...lines.slice(1)].map((line) => `| ${line.join(' | ')} |`).join('\n');
 }

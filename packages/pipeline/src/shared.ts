@@ -16,6 +16,7 @@ export {
   type GivenImageRequest,
 } from './given/given-image.js';
 export type { ImageInput, PixelData } from './given/pixels.js';
+export { decodePixels } from './given/png.js';
 export { conditionsFor, parseClasses, type ConditionRequest, type NamedConditions } from './model/conditions.js';
 export { openDecoder, type OpenDecoder } from './model/decoder.js';
 export { samplingOf, type GeneratorSettings, type NetworkSettings } from './model/network.js';

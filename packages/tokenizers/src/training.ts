@@ -83,6 +83,7 @@ export function tokenizerTrainingProgram(
           reseedUniforms: float32([codebookSize], randomStream(seed, step, 'tokenizer/reseed').uniform(codebookSize)),
           reseedBelow: scalar(step < settings.reseedFraction * numSteps ? deadCount : 0),
         }),
+        needsWholeBatch: true,
         gradients: (state, inputs) => tokenizerGradients(tokenizer, settings, state, inputs),
         optimizer: settings.optimizer,
         learningRate: (step) =>

@@ -3,6 +3,7 @@ export { folderCheckpointStore, openRunFolder, type RunFolder } from './checkpoi
 export {
   appendText,
   makeFolders,
+  openFileChecked,
   openRegular,
   readFileChecked,
   syncFolder,
@@ -11,6 +12,6 @@ export {
 } from './files.js';
 export { pathInside } from './path-inside.js';
 export { ioError, isAbsentFile, withIoError } from './io-error.js';
-export { acquireRunLock, type RunLock } from './run-lock.js';
+export { acquireRunLock, isRunLocked, type RunLock } from './run-lock.js';
 export { sha256OfContent, sha256OfFile } from './sha256.js';
 export { folderWeightSource, type FolderWeightSourceOptions } from './weight-folder.js';

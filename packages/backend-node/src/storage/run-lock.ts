@@ -66,6 +66,17 @@ export async function acquireRunLock(folder: string): Promise<RunLock> {
   });
 }
 
+/** Whether a process has a run folder; of one on another machine that died, it is not known that it has not. */
+export async function isRunLocked(folder: string): Promise<boolean> {
+  const lockFolder = await pathInside(folder, '.lock');
+  return withIoError('read', lockFolder, async () => {
+    const highest = await highestNumber(lockFolder);
+    if (highest === 0) return false;
+    const owner = await readLock(join(lockFolder, fileName(highest)));
+    return owner !== 'gone' && !owner.released && mayBeAlive(owner);
+  });
+}
+
 async function release(lockFolder: string, number: number, own: LockContent): Promise<void> {
   if ((await highestNumber(lockFolder)) !== number) return;
   const path = join(lockFolder, fileName(number));

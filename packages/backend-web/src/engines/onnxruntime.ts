@@ -78,8 +78,10 @@ function absolute(address: string | URL): string {
 function threadsFor({ threads }: WebEngineOptions, paths: typeof env.wasm.wasmPaths): number {
   const isIsolated = (globalThis as { readonly crossOriginIsolated?: boolean }).crossOriginIsolated === true;
   if (!isIsolated || typeof paths !== 'object' || paths.mjs === undefined) return 1;
-  // Two threads per core share its multipliers.
-  return threads ?? Math.max(1, Math.min(8, Math.ceil((globalThis.navigator?.hardwareConcurrency ?? 2) / 2)));
+  if (threads !== undefined) return threads;
+  const processors = globalThis.navigator?.hardwareConcurrency ?? 1;
+  // Of many, two share the multipliers of a core; small machines have one thread per core.
+  return Math.min(8, processors <= 4 ? Math.max(1, processors) : Math.ceil(processors / 2));
 }
 
 /** What an engine throws when the first session, which starts WebAssembly, fails. */

@@ -14,6 +14,7 @@ import { findGenerator, findTeacher, type FoundTeacher } from '../models/models.
 import { recordedTeacher, type NamedGenerator } from '../models/recorded-teacher.js';
 import { runConfigName } from '../run/folder.js';
 import { partOfRun } from '../run/parts.js';
+import { evaluateByFeatures, refuseWithoutFeatures, type FeatureArguments } from './eval-features.js';
 import { openEngine, openProject, type Project } from '../project/session.js';
 import { print, printError, printJson } from '../output/terminal.js';
 import { tellUnfinished } from '../run/tell-unfinished.js';
@@ -30,6 +31,8 @@ export interface EvalArguments {
   readonly teacherIsContradicted?: boolean;
   readonly quiet: boolean;
   readonly json: boolean;
+  /** Metrics in the features of an ONNX network. */
+  readonly byFeatures: FeatureArguments;
 }
 
 /** Measures, writes the numbers, prints the table. */
@@ -43,7 +46,11 @@ export async function evaluate(args: EvalArguments): Promise<number> {
   if (args.models.length === 0) refuseTyped(project, oneStepKeys, 'no generator is measured; name one with --model');
   const generators: NamedGenerator[] = [];
   for (const name of args.models) generators.push({ name, generator: await findGenerator(name, registry) });
-  const found = args.withTeacher ? await teacherOf(project, generators) : undefined;
+  const isByFeatures = args.byFeatures.features !== undefined;
+  if (!isByFeatures) refuseWithoutFeatures(args.byFeatures);
+  // A teacher of many steps takes hours for the numbers of papers: it is measured where it is named.
+  const withTeacher = args.withTeacher && (!isByFeatures || isTeacherNamed(project));
+  const found = withTeacher ? await teacherOf(project, generators) : undefined;
   if (found) {
     const { options } = resolveSampler(config.sampler, found.teacher.sampler, registry.samplers);
     if ('numSteps' in options)
@@ -51,6 +58,11 @@ export async function evaluate(args: EvalArguments): Promise<number> {
     else refuseTyped(project, ['eval.teacherSteps'], 'this sampler takes as many passes as it needs');
   }
   await tellUnfinished([...args.models, found?.name], args);
+  if (isByFeatures)
+    return evaluateByFeatures(args.byFeatures, {
+      ...{ project, teacher: found, generators, folder: runOf(args.models) ?? '.' },
+      ...{ out: args.out, quiet: args.quiet, json: args.json },
+    });
   const definition = found?.teacher ?? generators[0]?.generator.definition;
   // A dataset of tokens is named for completeness; nothing but its name fits such a teacher.
   if (definition && !definition.decoder && !registry.tokenDatasets.has(config.dataset))
@@ -96,13 +108,15 @@ export async function evaluate(args: EvalArguments): Promise<number> {
   }
 }
 
+/** Whether the user says which teacher. */
+function isTeacherNamed({ given }: Project): boolean {
+  return [...given].some((key) => key === 'teacher' || key.startsWith('teacher.'));
+}
+
 /** The teacher that was named; else the one that the generators record; without generators the default one. */
-async function teacherOf(
-  { config, registry, given }: Project,
-  generators: readonly NamedGenerator[],
-): Promise<FoundTeacher | undefined> {
-  const isNamed = [...given].some((key) => key === 'teacher' || key.startsWith('teacher.'));
-  if (isNamed || generators.length === 0) return findTeacher(config.teacher, registry);
+async function teacherOf(project: Project, generators: readonly NamedGenerator[]): Promise<FoundTeacher | undefined> {
+  const { config, registry } = project;
+  if (isTeacherNamed(project) || generators.length === 0) return findTeacher(config.teacher, registry);
   const recorded = await recordedTeacher(generators, registry);
   if (!recorded) printError('note: no teacher is measured, because the generators record none; name it with --teacher');
   return recorded;

@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { evaluationFileName, readEvaluation } from '../evaluation/files.js';
-import { readImport } from '../models/imported-model.js';
+import { readImport } from '@dimo/pipeline';
 import { readHealth } from '../run/health-file.js';
 import { isRunFolder, partOfRun, runState, unfinishedNote, type RunPart } from '../run/parts.js';
 

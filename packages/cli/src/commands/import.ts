@@ -7,7 +7,7 @@ import { basename, join, resolve } from 'node:path';
 import { exitOk } from '../output/failure.js';
 import { reportImport } from '../models/import-report.js';
 import { parseImportSettings } from '../models/import-settings.js';
-import { encodeImport, importFileName, openSource, readImport } from '../models/imported-model.js';
+import { encodeImport, importFileName, openSource, readImport } from '@dimo/pipeline';
 import { inspectModel } from '../models/inspect-model.js';
 import { loadLocatedModel } from '../models/models.js';
 import { openModel, type ImportContext } from '../models/open-model.js';

@@ -17,7 +17,7 @@ import { refuseTyped, severalStepsKeys } from '../config/ineffective.js';
 import { didYouMeanPath } from '../config/nearest.js';
 import { exitOk } from '../output/failure.js';
 import type { TypedSettings } from '../flags/flags.js';
-import { modelFolder } from '../models/imported-model.js';
+import { modelFolder } from '@dimo/pipeline';
 import { withDistillPreset } from '../models/distill-preset.js';
 import { inspectModel, type ModelToInspect } from '../models/inspect-model.js';
 import { findGenerator, findTeacher, locateModel, presetLocation, presetNames } from '../models/models.js';

@@ -8,7 +8,9 @@ import { defaultModel, findModel } from '../models/models.js';
 import { isLoopbackAddress } from '../serve/guard.js';
 import { bundledPage, openPage } from '../serve/page.js';
 import { serveModel, type ServedModel } from '../serve/served-model.js';
+import { readPort } from '../serve/listen.js';
 import { startServer } from '../serve/server.js';
+import { stopSignal } from '../serve/stop-signal.js';
 import { openEngine, openProject } from '../project/session.js';
 import { print, printError } from '../output/terminal.js';
 
@@ -70,7 +72,7 @@ export async function serve(args: ServeArguments): Promise<number> {
     const { address } = server;
     if (args.json) print(JSON.stringify({ address, models: names, ...(page ? { page: `${address}/` } : {}) }));
     else print(`serving ${names.join(', ')} on ${address}${page ? `, with the page: ${address}/` : ''}`);
-    await stopSignal();
+    await stopSignal(() => printError('stopping after the running request; again to stop now'));
     await server.close();
     for (const model of models) await model.dispose();
     return exitOk;
@@ -90,13 +92,6 @@ function checkExposure(host: string, token: string | undefined): void {
     });
 }
 
-function readPort(text: string | undefined): number {
-  const port = text === undefined ? 7860 : Number(text);
-  if (!/^[0-9]{1,5}$/.test(text ?? '0') || port > 65_535)
-    throw new OptionError(`--port must be an integer in [0, 65535], got ${JSON.stringify(text)}`);
-  return port;
-}
-
 /** The last part of a path that says something: `runs/cats/generator` is `cats`. */
 function uniqueName(name: string, models: readonly ServedModel[]): string {
   const path = resolve(name);
@@ -106,18 +101,4 @@ function uniqueName(name: string, models: readonly ServedModel[]): string {
   let unique = short;
   for (let i = 2; taken(unique); i++) unique = `${short}-${i}`;
   return unique;
-}
-
-/** Settles with the first SIGINT or SIGTERM; a second one ends the process. */
-function stopSignal(): Promise<void> {
-  return new Promise((resolve) => {
-    let isStopping = false;
-    const stop = (signal: NodeJS.Signals): void => {
-      if (isStopping) process.exit(signal === 'SIGTERM' ? 143 : 130);
-      isStopping = true;
-      printError('stopping after the running request; again to stop now');
-      resolve();
-    };
-    process.on('SIGINT', stop).on('SIGTERM', stop);
-  });
 }

@@ -130,7 +130,7 @@ export const configSchema = z.strictObject({
     name: text()
       .default('auto')
       .describe(
-        'What computes: auto, onnx, onnx-webgpu, onnx-cuda, wasm, webgpu, cuda, tensorflow, cpu, or a plugin engine.',
+        'What computes: auto, onnx, onnx-native, onnx-webgpu, onnx-cuda, wasm, webgpu, cuda, tensorflow, cpu, or a plugin engine.',
       ),
     threads: whole(1, 1024).optional().describe('Threads of CPU engines. Absent: the number of cores.'),
   }).describe('Engine.'),

@@ -27,8 +27,8 @@ import { openDecoder, residentModel, samplingOf, type ModelParts, type NetworkSe
 export interface Sampler {
   /** Mean number of forward passes of the last samples. */
   meanPasses?(): number;
-  /** Tokens int32 [count, L]. */
-  tokens(condition: HostTree, seed: number): Promise<HostTensor<'int32'>>;
+  /** Tokens int32 [count, L]. @param first - index of the first sample. @default 0 */
+  tokens(condition: HostTree, seed: number, first?: number): Promise<HostTensor<'int32'>>;
   /** Images float32 [count, H, W, C] in [0, 1]; absent if the tokens are the product. */
   readonly images?: (tokens: HostTensor<'int32'>) => Promise<HostTensor<'float32'>>;
   dispose(): Promise<void>;
@@ -169,8 +169,8 @@ function modelSampler(
   let mean = 0;
   return Promise.resolve({
     meanPasses: () => mean,
-    async tokens(condition, seed) {
-      const samples = Array.from({ length: numRows(condition) }, (_, index) => ({ seed, index }));
+    async tokens(condition, seed, first = 0) {
+      const samples = Array.from({ length: numRows(condition) }, (_, i) => ({ seed, index: first + i }));
       const { tokens, passes } = await model.tokens({ network, condition, samples, batchSize });
       mean = passes.reduce((sum, count) => sum + count, 0) / Math.max(1, passes.length);
       return tokens;

@@ -1,5 +1,5 @@
 /** The report of a run, from the files in its folder. */
-import { renderReport, type ReportCurve, type ReportGrid } from '@dimo/eval';
+import { renderReport, type ReportContent, type ReportCurve, type ReportGrid } from '@dimo/eval';
 import { isAbsentFile, pathInside, readFileChecked } from '@dimo/backend-node';
 import { escapeText, OptionError } from '@dimo/core';
 import { readdir } from 'node:fs/promises';
@@ -47,12 +47,18 @@ const charts: readonly {
  * @returns the file's path.
  */
 export async function writeReport(run: string, out: string = join(run, 'report.html')): Promise<string> {
+  await writeFileAtomically(out, renderReport(await reportOf(run)));
+  return out;
+}
+
+/** What is known of a run. */
+export async function reportOf(run: string): Promise<ReportContent> {
   const config = await readRunConfig(run);
   const metrics = await readMetrics(join(run, 'metrics.jsonl'));
   const evaluation = await readEvaluation(join(run, evaluationFileName));
   const health = await readHealth(run);
   const name = basename(resolve(run));
-  const html = renderReport({
+  return {
     title: `dimo: ${name}`,
     summary: `${metrics.at(-1)?.step ?? 0} steps. ${health ? `${capitalized(healthLine(health))}. ` : ''}Made by dimo ${version}.`,
     ...(evaluation && evaluation.rows.length > 0 ? { rows: evaluation.rows } : {}),
@@ -62,9 +68,7 @@ export async function writeReport(run: string, out: string = join(run, 'report.h
     curves: curvesOf(metrics),
     settings: config,
     ...(evaluation ? { machine: evaluation.engine } : {}),
-  });
-  await writeFileAtomically(out, html);
-  return out;
+  };
 }
 
 function capitalized(text: string): string {

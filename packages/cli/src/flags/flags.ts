@@ -20,7 +20,18 @@ const engine = {
   flags: '--engine <name>',
   key: 'engine.name',
   description: 'what computes: auto, or a name that `dimo doctor` lists',
-  suggestions: ['auto', 'onnx', 'onnx-webgpu', 'onnx-cuda', 'wasm', 'webgpu', 'cuda', 'tensorflow', 'cpu'],
+  suggestions: [
+    'auto',
+    'onnx',
+    'onnx-native',
+    'onnx-webgpu',
+    'onnx-cuda',
+    'wasm',
+    'webgpu',
+    'cuda',
+    'tensorflow',
+    'cpu',
+  ],
 };
 const threads = { flags: '--threads <n>', key: 'engine.threads', description: 'threads of CPU engines' };
 const teacher = {

@@ -2,7 +2,7 @@
 import type { DownloadedFile } from '@dimo/backend-node';
 import { escapeText, type InspectedModel, type InspectedPart } from '@dimo/core';
 import { join } from 'node:path';
-import { importFileName } from './imported-model.js';
+import { importFileName } from '@dimo/pipeline';
 import type { ModelLayout } from './model-layout.js';
 import { formatBytes } from '../run/progress.js';
 import { print, printError, printJson } from '../output/terminal.js';

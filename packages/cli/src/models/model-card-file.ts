@@ -12,7 +12,7 @@ import { decodeText, escapeText, isRecord, type PluginRegistry, type WeightSourc
 import { existsSync } from 'node:fs';
 import { parse } from 'yaml';
 import { resolvePart } from '../run/parts.js';
-import { openSource, readImport } from './imported-model.js';
+import { openSource, readImport } from '@dimo/pipeline';
 import { cardWithFigures, modelCardName, replacedCard, type CardFigures, type ModelCardFacts } from './model-card.js';
 import { presetLocation } from './models.js';
 

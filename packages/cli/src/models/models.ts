@@ -24,7 +24,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { didYouMean, didYouMeanPath } from '../config/nearest.js';
 import type { DimoConfig } from '../config/schema.js';
-import { modelFolder, openSource, readImport, type ImportedModel } from './imported-model.js';
+import { modelFolder, openSource, readImport, type ImportedModel } from '@dimo/pipeline';
 import { recognizeModel } from './model-layout.js';
 import { loadRegistry } from '../project/plugins.js';
 import { isRunFolder, partOfRun, withoutPart } from '../run/parts.js';

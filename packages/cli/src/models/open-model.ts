@@ -15,7 +15,7 @@ import { join, resolve } from 'node:path';
 import { printError } from '../output/terminal.js';
 import { resolvePart } from '../run/parts.js';
 import { withTransferProgress } from '../run/transfer-progress.js';
-import { modelFolder } from './imported-model.js';
+import { modelFolder } from '@dimo/pipeline';
 import { recognizeModel, unknownModelError, type ModelLayout } from './model-layout.js';
 
 /** A model whose files are known, and on a hub not fetched yet. */

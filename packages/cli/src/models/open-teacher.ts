@@ -4,7 +4,7 @@ import { DimoError, escapeText, OptionError, readTeacherDescription, type Teache
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { resolvePart } from '../run/parts.js';
-import { modelFolder, openSource, readImport } from './imported-model.js';
+import { modelFolder, openSource, readImport } from '@dimo/pipeline';
 import { recognizeModel, type ModelLayout } from './model-layout.js';
 import { presetLocation } from './models.js';
 import { openModel, type FetchedFiles, type ImportContext, type OpenedModel, type Said } from './open-model.js';

@@ -6,7 +6,7 @@ import { stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { resolvePart } from '../run/parts.js';
-import { modelFolder, readImport } from './imported-model.js';
+import { modelFolder, readImport } from '@dimo/pipeline';
 import { recognizeModel, unknownModelError } from './model-layout.js';
 import { loadLocatedModel, type FoundModel } from './models.js';
 

@@ -36,7 +36,7 @@ export interface MachineSpace {
 }
 
 /** Engines whose state is in main memory. */
-const mainMemoryEngines: readonly string[] = ['onnx', 'wasm', 'tensorflow', 'cpu'];
+const mainMemoryEngines: readonly string[] = ['onnx', 'onnx-native', 'wasm', 'tensorflow', 'cpu'];
 
 /** Part of the memory below which a state is not worth the seconds that a plan of its steps takes. */
 const worthPlanning = 1 / 16;

@@ -1,5 +1,5 @@
 /** Listening at an address, and what to do where that is not possible. */
-import { DimoError, escapeText } from '@dimo/core';
+import { DimoError, escapeText, OptionError } from '@dimo/core';
 import { createServer, type Server } from 'node:net';
 
 /** Ports that are tried in search of a free one to name. */
@@ -62,4 +62,12 @@ async function freePort(taken: number, host: string): Promise<number | undefined
     if (isFree) return port;
   }
   return undefined;
+}
+
+/** A port as it was typed. @throws OptionError */
+export function readPort(text: string | undefined): number {
+  const port = text === undefined ? 7860 : Number(text);
+  if (!/^[0-9]{1,5}$/.test(text ?? '0') || port > 65_535)
+    throw new OptionError(`--port must be an integer in [0, 65535], got ${JSON.stringify(text)}`);
+  return port;
 }

@@ -25,7 +25,7 @@ import type { ServedModel } from './served-model.js';
 
 /** Settings of `startServer`. */
 export interface ServeOptions {
-  /** At least one; the first answers where no model is named. */
+  /** The first answers where no model is named; none where there is only a page. */
   readonly models: readonly ServedModel[];
   /** @default 127.0.0.1 */
   readonly host?: string;

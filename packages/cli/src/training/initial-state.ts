@@ -11,7 +11,7 @@ import type { BegunTraining } from '@dimo/core/weight-files';
 import { existsSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, extname } from 'node:path';
 import type { DimoConfig } from '../config/schema.js';
-import { modelFolder } from '../models/imported-model.js';
+import { modelFolder } from '@dimo/pipeline';
 import { exitUsage, withExitCode } from '../output/failure.js';
 
 type Settings = Pick<DimoConfig, 'train'>['train']['teacher'];

@@ -51,6 +51,10 @@ export interface CompiledFunction {
    * Runs the function once. The state tensors that the function returns replace those of `state`, all of them or, if the
    * run fails, none.
    *
+   * Calls need not be awaited: results are those of one run after another, in the order of the calls. Where the engine has
+   * `parallelRuns`, runs of one function or of several that do not touch what another of them changes compute at the same
+   * time: give each the names of its own results, for example in scratch.
+   *
    * @param names - name in the device tree of each state tensor of the signature: one compiled function serves several sets
    *   of tensors of equal shapes. @default the same names
    * @throws ShapeError if an argument does not fit the signature.
@@ -75,14 +79,29 @@ export interface UploadOptions {
   readonly scratch?: SpecTree;
 }
 
+/** Options of `Engine.compile`. */
+export interface CompileOptions {
+  /**
+   * Threads that a run of this function computes with, on engines that can tell; others ignore it. With 1, runs that
+   * overlap (see `CompiledFunction.run`) take a processor core each, which costs less than one run on all of them.
+   * @default those of the engine
+   */
+  readonly threads?: number;
+}
+
 /** Something that runs pure functions. */
 export interface Engine {
   readonly info: EngineInfo;
   /** True if inputs made by `drawnTensor` are drawn on the device: then nobody need draw them ahead of time. @default false */
   readonly makesRandomNumbers?: boolean;
+  /**
+   * Runs that are best under way at the same time, where they can: as many as it has threads, if threads that share a run
+   * wait for each other at every operation. See `CompiledFunction.run`. @default 1: one after another
+   */
+  readonly parallelRuns?: number;
   upload(tree: HostTree, options?: UploadOptions): Promise<DeviceTree>;
   /** @throws DimoError with code `trace` if the function cannot be made into a graph. */
-  compile(fn: PureFunction, signature: FunctionSignature): Promise<CompiledFunction>;
+  compile(fn: PureFunction, signature: FunctionSignature, options?: CompileOptions): Promise<CompiledFunction>;
   /** Releases everything that the engine still holds. */
   dispose(): Promise<void>;
 }

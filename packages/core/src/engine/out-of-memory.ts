@@ -34,17 +34,20 @@ export function explainMemory(engine: Engine, program: TrainedProgram): Engine {
     get makesRandomNumbers() {
       return engine.makesRandomNumbers ?? false;
     },
+    get parallelRuns() {
+      return engine.parallelRuns ?? 1;
+    },
     upload: (tree, options) => {
       const scratch = options?.scratch ?? {};
       hasScratch = Object.keys(scratch).length > 0;
       known = Math.max(known, bytesOf(tree) + bytesOf(scratch));
       return explained('the state', () => engine.upload(tree, options));
     },
-    async compile(fn, signature) {
+    async compile(fn, signature, compileOptions) {
       // New state is written beside the old one, unless it is written in parts.
       const copies = hasScratch ? 1 : 2;
       known = Math.max(known, copies * bytesOf(signature.state) + bytesOf(signature.inputs));
-      const compiled = await explained('a step', () => engine.compile(fn, signature));
+      const compiled = await explained('a step', () => engine.compile(fn, signature, compileOptions));
       return { ...compiled, run: (...given) => explained('a step', () => compiled.run(...given)) };
     },
     dispose: () => engine.dispose(),

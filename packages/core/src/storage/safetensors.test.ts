@@ -12,7 +12,7 @@ import { contentBytes } from './byte-stream.js';
 import { decodeBfloat16, float16Table, toBfloat16Bits, toFloat16Bits } from './half-floats.js';
 import { parseSafetensorsHeader, safetensorsHeaderLength } from './safetensors-header.js';
 import { streamSafetensors, writeSafetensors } from './safetensors-write.js';
-import { decodeSafetensorsEntry, readSafetensors } from './safetensors.js';
+import { decodeSafetensorsEntry, findNonFinite, readSafetensors } from './safetensors.js';
 
 const tree: HostTree = {
   b: int32([3], [-1, 0, 2 ** 31 - 1]),
@@ -167,6 +167,16 @@ describe('safetensors', () => {
     await expect(contentBytes(bad)).rejects.toThrow(/"b" holds NaN/);
     const short = { x: { dtype: 'float32', shape: [3], data: new Float32Array(2) } } as const;
     await expect(contentBytes(streamSafetensors(short))).rejects.toThrow(/shape \[3\] but 2 elements/);
+  });
+
+  it('the first NaN or infinity is found wherever it is, and nothing else is taken for one', () => {
+    const finite = fc.array(fc.float({ noNaN: true, noDefaultInfinity: true }), { maxLength: 13 });
+    fc.assert(
+      fc.property(finite, fc.constantFrom(NaN, Infinity, -Infinity), finite, (before, wrong, after) => {
+        expect(findNonFinite(Float32Array.from([...before, ...after]))).toBe(-1);
+        expect(findNonFinite(Float32Array.from([...before, wrong, ...after]))).toBe(before.length);
+      }),
+    );
   });
 
   it('names the non-finite element, and lets it through on request', () => {

@@ -129,7 +129,7 @@ function groupsOf({ name, parameters }: GroupedUpdate): UpdateGroup[] {
 }
 
 /** Scratch tensor of the gradient of each parameter: numbered among those of its shape. */
-function gradientNames(parameters: SpecTree): Record<string, string> {
+export function gradientNames(parameters: SpecTree): Record<string, string> {
   return Object.fromEntries(
     [...byShape(parameters)].flatMap(([shape, names]) =>
       names.map((name, i) => [name, `scratch/gradient/${shape}/${i}`] as const),

@@ -4,6 +4,7 @@ import type { PureFunction } from '../engine/engine.js';
 import { assert } from '../errors.js';
 import { subtree, withPrefix, type TensorTree } from '../tensors/tensors.js';
 import { decisionScratch, gradientScratch, groupFunctions, type GroupedUpdate } from './grouped-update.js';
+import { partFunction, wholeUpdateFunction, type UpdateArguments } from './divided-batch.js';
 import { applyOptimizer } from './optimizer.js';
 import type { NonFinitePolicy } from './optimizer-options.js';
 import type { Phase } from './phase.js';
@@ -28,6 +29,8 @@ export interface ProgramContext {
   readonly isApart: boolean;
   readonly isGrouped: boolean;
   readonly isMerged: boolean;
+  /** Parts of every batch that are calls of their own. */
+  readonly parts: number;
   readonly trace: boolean;
   readonly onNonFinite: NonFinitePolicy;
 }
@@ -51,11 +54,18 @@ export function groupedUpdate({ isApart, onNonFinite }: ProgramContext, phase: P
 
 /** The functions of the calls of a step. */
 export function programFunctions(context: ProgramContext): TrainingProgram['functions'] {
-  const { phases, isApart, isGrouped, isMerged } = context;
+  const { phases, isApart, isGrouped, isMerged, parts } = context;
   if (isMerged) return { [mergedName]: mergedFunction(context) };
   const functions: Record<string, PureFunction> = {};
   for (const phase of phases) {
     const key = keyOf(phase);
+    if (parts > 1) {
+      functions[`${key}Part`] = partFunction(phase);
+      functions[`${key}Update`] = wholeUpdateFunction(phase, parts, (state, given) =>
+        updated(phase, state, given, context.onNonFinite),
+      );
+      continue;
+    }
     if (isApart) functions[`${key}Gradients`] = gradientFunction(context, phase);
     if (isGrouped) {
       const [before, fn] = isApart ? [`${key}Decision`, decisionFunction] : [`${key}Gradients`, decidedGradients];
@@ -175,7 +185,7 @@ function mergedFunction(context: ProgramContext): PureFunction {
 function updated(
   phase: Phase,
   state: TensorTree,
-  { gradients, inputs, loss }: { gradients: TensorTree; inputs: TensorTree; loss?: tf.Tensor | undefined },
+  { gradients, inputs, loss }: UpdateArguments,
   policy: NonFinitePolicy,
 ): { state: TensorTree; outputs: TensorTree } {
   const { prefix, parameters } = phase.trains;

@@ -7,6 +7,7 @@ import { NonFiniteError, OptionError } from '../errors.js';
 import { requireInteger } from '../options/check-options.js';
 import { float32, scalar, sizeOf, subtree, withPrefix, type HostTree } from '../tensors/tensors.js';
 import { groupCalls, scratchSpecs } from './grouped-update.js';
+import { partNames, partScratch } from './divided-batch.js';
 import { initialMoments, optimizerScalars } from './optimizer.js';
 import type { NonFinitePolicy } from './optimizer-options.js';
 import type { Phase } from './phase.js';
@@ -65,7 +66,10 @@ export interface Shard {
   readonly ranks: number;
 }
 
-/** Inputs of `gradients` of one step, by the name of the phase, one tree per micro-step; none for a phase that rests. */
+/**
+ * Inputs of `gradients` of one step, by the name of the phase: one tree per micro-step, or per part of the batch; none for a
+ * phase that rests.
+ */
 export type PhaseInputs = Readonly<Record<string, readonly HostTree[]>>;
 
 const counterOf = ({ name }: Phase): string => (name === undefined ? 'updates' : `${name}Updates`);
@@ -85,6 +89,10 @@ const groupedFrom = 2 ** 26;
  * @throws OptionError for a batch that the ranks cannot share, or more samples than random numbers can be keyed by (2^32).
  */
 export function phaseProgram(options: PhaseProgramOptions): TrainingProgram<PhaseInputs> {
+  return programInParts(options, 1);
+}
+
+function programInParts(options: PhaseProgramOptions, parallel: number): TrainingProgram<PhaseInputs> {
   const { name, numSteps, batchSize, accumulation = 1, phases, shard = { rank: 0, ranks: 1 } } = options;
   const { trace = false, separateCalls = false, onNonFinite } = options;
   requireInteger(numSteps, `${name}: numSteps`, 0);
@@ -105,9 +113,18 @@ export function phaseProgram(options: PhaseProgramOptions): TrainingProgram<Phas
   // Gradients and update are apart where something comes between them.
   const isApart = accumulation > 1 || shard.ranks > 1;
   const { groupedUpdate: isGrouped = bytesTrained(phases) >= groupedFrom } = options;
+  const count = batchSize / shard.ranks;
+  const isDivisible =
+    !isApart && !isGrouped && !separateCalls && !trace && !phases.some(({ needsWholeBatch }) => needsWholeBatch);
+  const parts = isDivisible ? partsOf(count, parallel) : 1;
   const isMerged =
-    !isApart && !isGrouped && !separateCalls && phases.length > 1 && phases.every(({ every = 1 }) => every === 1);
-  const context: ProgramContext = { phases, isApart, isGrouped, isMerged, trace, onNonFinite };
+    !isApart &&
+    !isGrouped &&
+    !separateCalls &&
+    parts === 1 &&
+    phases.length > 1 &&
+    phases.every(({ every = 1 }) => every === 1);
+  const context: ProgramContext = { phases, isApart, isGrouped, isMerged, parts, trace, onNonFinite };
 
   return {
     name,
@@ -115,23 +132,25 @@ export function phaseProgram(options: PhaseProgramOptions): TrainingProgram<Phas
     batchSize: samplesPerStep,
     ranks: shard.ranks,
     functions: programFunctions(context),
+    ...(isDivisible ? { divided: (runs: number) => programInParts(options, runs) } : {}),
     ...(isGrouped
       ? { scratch: Object.assign({}, ...phases.map((phase) => scratchSpecs(groupedUpdate(context, phase)))) }
       : {}),
+    ...(parts > 1 ? { scratch: Object.assign({}, ...phases.map((phase) => partScratch(phase, parts))) } : {}),
     initialState: () => initialState(context, options.initialWeights()),
     initialCounters: { ...Object.fromEntries(phases.map((phase) => [counterOf(phase), 0])), skipped: 0 },
     async draw(step, onDevice = false) {
-      const count = batchSize / shard.ranks;
       const firstOfStep = step * samplesPerStep;
+      // Of each call, in the order of the calls.
+      const rows = Array.from({ length: accumulation * parts }, (_, i) => {
+        const [microStep, part] = [Math.floor(i / parts), i % parts];
+        const first = firstOfStep + microStep * batchSize + shard.rank * count + (part * count) / parts;
+        return { step, first, count: count / parts, firstOfStep, batchSize: samplesPerStep };
+      });
       const inputs: Record<string, readonly HostTree[]> = {};
       for (const phase of phases)
         inputs[keyOf(phase)] = isActive(phase, step)
-          ? await Promise.all(
-              Array.from({ length: accumulation }, async (_, i) => {
-                const first = firstOfStep + i * batchSize + shard.rank * count;
-                return phase.draw({ step, first, count, firstOfStep, batchSize: samplesPerStep }, onDevice);
-              }),
-            )
+          ? await Promise.all(rows.map(async (ofCall) => phase.draw(ofCall, onDevice)))
           : [];
       return inputs;
     },
@@ -158,6 +177,18 @@ export function phaseProgram(options: PhaseProgramOptions): TrainingProgram<Phas
   };
 }
 
+/** Samples of a part of a batch, enough to keep a processor core busy; more need more memory and are not faster. */
+const samplesOfPart = 16;
+
+/** Parts that `count` samples are computed in, so many of them at a time. */
+function partsOf(count: number, parallel: number): number {
+  if (parallel <= 1) return 1;
+  const most = Math.max(parallel, Math.floor(count / samplesOfPart));
+  const divisors = Array.from({ length: Math.min(most, count) }, (_, i) => i + 1).filter((d) => count % d === 0);
+  // No thread without a part while others have one left.
+  return divisors.filter((d) => d % parallel === 0).at(-1) ?? divisors.at(-1)!;
+}
+
 function bytesTrained(phases: readonly Phase[]): number {
   const shapes = phases.flatMap(({ trains }) => Object.values(trains.parameters).map(({ shape }) => shape));
   return shapes.reduce((sum, shape) => sum + 4 * sizeOf(shape), 0);
@@ -180,6 +211,7 @@ function initialState({ phases, isApart }: ProgramContext, weights: HostTree): H
 /** The number of calls of a phase that does not rest. */
 function numCalls(context: ProgramContext, phase: Phase, accumulation: number): number {
   const groups = context.isGrouped ? groupCalls(groupedUpdate(context, phase), {}).length : 0;
+  if (context.parts > 1) return context.parts + 1;
   return (context.isApart ? accumulation + 1 : 1) + groups;
 }
 
@@ -188,13 +220,22 @@ function phaseCalls(
   phase: Phase,
   { step, counters, inputs }: { step: number; counters: Counters; inputs: PhaseInputs },
 ): StepCall[] {
-  const { isApart, isGrouped } = context;
+  const { isApart, isGrouped, parts } = context;
   const microSteps = inputs[keyOf(phase)] ?? [];
   if (microSteps.length === 0) return [];
   const updates = counters[counterOf(phase)] ?? 0;
   const scalars = withPrefix('optimizer', optimizerScalars(phase.optimizer, phase.learningRate(step), updates));
   if (phase.average) scalars['averageRate'] = scalar(1 - phase.average.decay(updates));
   const key = keyOf(phase);
+  if (parts > 1) {
+    const calls = microSteps.map((values, i) => ({
+      fn: `${key}Part`,
+      inputs: values,
+      scratch: partNames(phase, i),
+      part: { of: parts },
+    }));
+    return [...calls, { fn: `${key}Update`, inputs: scalars }];
+  }
   const groups = isGrouped ? groupCalls(groupedUpdate(context, phase), scalars) : [];
   if (!isApart && isGrouped) return [{ fn: `${key}Gradients`, inputs: microSteps[0]! }, ...groups];
   if (!isApart) return [{ fn: key, inputs: { ...microSteps[0]!, ...scalars } }];

@@ -54,6 +54,8 @@ export interface Phase {
    * @param onDevice - leave what is large to be drawn by the engine, which makes random numbers itself.
    */
   draw(rows: SampleRows, onDevice: boolean): HostTree | Promise<HostTree>;
+  /** Set if `gradients` returns further tensors of the state, or what it returns is no sum over samples. @default false */
+  readonly needsWholeBatch?: boolean;
   /**
    * Gradients of the loss of the whole step by the samples in `inputs`. Pure. Losses are weighted by numbers that come
    * with the inputs, never by sums over what the device happens to hold.

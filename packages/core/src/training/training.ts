@@ -30,6 +30,10 @@ export interface StepCall {
    * names that it has
    */
   readonly state?: Readonly<Record<string, string>>;
+  /** Scratch that the function has other names for, by these; given beside the whole state. @default the names that it has */
+  readonly scratch?: Readonly<Record<string, string>>;
+  /** Calls of one function that follow each other and are parts of a whole: they may be made at the same time. */
+  readonly part?: { readonly of: number };
   /**
    * Set where the call computes this rank's part of a sum over the ranks of a data-parallel run: of its scalar outputs,
    * and of the named tensors of the state, which are whole sums once all ranks have made this call.
@@ -67,6 +71,11 @@ export interface TrainingProgram<Draws = unknown> {
   readonly ranks?: number;
   /** Compiled for the shapes of the first inputs that each is called with. */
   readonly functions: Readonly<Record<string, PureFunction>>;
+  /**
+   * The same training with every batch computed in parts, for an engine that makes so many runs at the same time. The
+   * state, the counters and the draws are the same; sums are in another order. @default batches are not divided
+   */
+  divided?(parallelRuns: number): TrainingProgram<Draws>;
   /** Everything on the device: weights, moments. */
   initialState(): HostTree;
   /** What the calls of a step hand each other on the device beside the state; holds nothing between steps. @default none */
@@ -172,14 +181,16 @@ export function runTraining<Draws>(program: TrainingProgram<Draws>, options: Tra
  * @throws as `runTraining`.
  */
 export async function withTraining<Draws, T>(
-  program: TrainingProgram<Draws>,
+  whole: TrainingProgram<Draws>,
   options: TrainingOptions,
   use: (end: TrainingEnd) => Promise<T>,
 ): Promise<T> {
   const { onStep, onFailure, signal, exchange } = options;
-  checkOptions(program, options);
+  checkOptions(whole, options);
   const maxSkippedInARow = maxSkipped.parse(options.maxSkippedInARow);
-  const engine = explainMemory(options.engine, program);
+  const engine = explainMemory(options.engine, whole);
+  const { parallelRuns = 1 } = engine;
+  const program = (parallelRuns > 1 && whole.divided?.(parallelRuns)) || whole;
   const until = Math.min(options.until ?? program.numSteps, program.numSteps);
   let { step, counters } = options.from ?? { step: 0, counters: program.initialCounters };
   const compiled = new Map<string, CompiledFunction>();
@@ -200,13 +211,18 @@ export async function withTraining<Draws, T>(
   const train = async (): Promise<void> => {
     const specs = { ...state.specs, ...scratch };
     /** What a call runs, compiled for the inputs of the first call of its function. */
-    const functionOf = async ({ fn, inputs, state: names }: StepCall): Promise<CompiledFunction> => {
+    const functionOf = async (call: StepCall): Promise<CompiledFunction> => {
+      const { fn, inputs, part } = call;
       const known = compiled.get(fn);
       if (known) return known;
       const pure = program.functions[fn];
       if (!pure) throw new DimoError('internal', `training step calls "${fn}", which the program does not define`);
+      const names = namesOf(call, state.specs);
       const bound = names && Object.fromEntries(Object.entries(names).map(([own, name]) => [own, specs[name]!]));
-      const made = await engine.compile(pure, { state: bound ?? specs, inputs: specsOf(inputs) });
+      const signature = { state: bound ?? specs, inputs: specsOf(inputs) };
+      // Those of the engine, shared among the parts.
+      const threads = part && { threads: Math.max(1, Math.floor(parallelRuns / part.of)) };
+      const made = await engine.compile(pure, signature, threads);
       compiled.set(fn, made);
       return made;
     };
@@ -217,7 +233,8 @@ export async function withTraining<Draws, T>(
       const calls = program.calls(step, counters, draws as Draws);
       // All of them before the first runs: a function that cannot be compiled leaves the state as it was.
       for (const call of calls) await functionOf(call);
-      const pending = runCalls(calls, { functionOf, state, exchange, onChange: () => (isWholeStep = false) });
+      const onChange = () => void (isWholeStep = false);
+      const pending = runCalls(calls, { functionOf, state, exchange, parallelRuns, onChange });
       // The next draws are made while the device works.
       const following = step + 1;
       const next = following < until ? settled(() => program.draw(following, engine.makesRandomNumbers)) : undefined;
@@ -312,17 +329,29 @@ interface RunningCalls {
   functionOf(call: StepCall): Promise<CompiledFunction>;
   readonly state: DeviceTree;
   readonly exchange: RankExchange | undefined;
+  /** Parts of a batch that are under way at the same time. */
+  readonly parallelRuns: number;
   onChange(): void;
 }
 
 async function runCalls(
   calls: readonly StepCall[],
-  { functionOf, state, exchange, onChange }: RunningCalls,
+  { functionOf, state, exchange, parallelRuns, onChange }: RunningCalls,
 ): Promise<HostTree[]> {
   const outputs: HostTree[] = [];
-  for (const call of calls) {
+  const run = async (call: StepCall): Promise<HostTree> => {
     const fn = await functionOf(call);
-    const made = await fn.run(state, call.inputs, call.state);
+    return fn.run(state, call.inputs, namesOf(call, state.specs));
+  };
+  for (let i = 0; i < calls.length;) {
+    const call = calls[i]!;
+    const together = calls.slice(i, i + (call.part?.of ?? 1));
+    i += together.length;
+    if (together.length > 1) {
+      outputs.push(...(await atMost(parallelRuns, together, run)));
+      continue;
+    }
+    const made = await run(call);
     onChange();
     if (!exchange || !call.contributes) outputs.push(made);
     else {
@@ -331,6 +360,27 @@ async function runCalls(
     }
   }
   return outputs;
+}
+
+/** Names in the device tree of what a call's function is given. */
+function namesOf({ state, scratch }: StepCall, specs: SpecTree): Readonly<Record<string, string>> | undefined {
+  if (!scratch) return state;
+  return { ...Object.fromEntries(Object.keys(specs).map((name) => [name, name])), ...scratch };
+}
+
+/** Results of tasks, so many at a time; where some failed, the first failure, once none is under way. */
+async function atMost<T, R>(limit: number, items: readonly T[], task: (item: T) => Promise<R>): Promise<R[]> {
+  const results: Promise<R>[] = [];
+  let hasFailed = false;
+  const worker = async (): Promise<void> => {
+    while (results.length < items.length && !hasFailed) {
+      const result = task(items[results.length]!);
+      results.push(result);
+      await result.catch(() => (hasFailed = true));
+    }
+  };
+  await Promise.all(Array.from({ length: limit }, worker));
+  return Promise.all(results);
 }
 
 /** Outputs whose scalars are the sums over all ranks. */

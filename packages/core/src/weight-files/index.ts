@@ -1,4 +1,4 @@
-/** Weight files of other programs: those of PyTorch, read without executing them, and the parts of models in them. */
+/** Weight files of other programs: those of PyTorch, read without executing them, the archives that hold them, and the parts of models in them. */
 export { openBegunTraining, type BegunTraining } from './begun-training.js';
 export {
   findCheckpoints,
@@ -26,3 +26,4 @@ export {
   type TorchWeightsOptions,
 } from './torch/state-dict.js';
 export { type TorchTensorOptions } from './torch/torch-tensor.js';
+export { readZip, type ZipEntry } from './torch/zip.js';

@@ -38,10 +38,14 @@ export function freeMemory(arrays) {
 }
 
 /**
- * onnxruntime-node (1.30) returns a copy of every output, also of those that it has written where it was told to.
+ * onnxruntime-node (1.30) returns a copy of every output, also of those that it has written where it was told to. The C API
+ * returns the tensors themselves, which may be on a device.
  * @param {Record<string, Tensor>} results @param {Record<string, Tensor>} fetches
  */
 export function freeCopies(results, fetches) {
-  const written = new Set(Object.values(fetches).map((value) => dataOf(value).buffer));
-  freeMemory(Object.values(results).flatMap((value) => (written.has(dataOf(value).buffer) ? [] : [dataOf(value)])));
+  const given = new Set(Object.values(fetches));
+  const others = Object.values(results).filter((value) => !given.has(value));
+  if (others.length === 0) return;
+  const written = new Set([...given].map((value) => dataOf(value).buffer));
+  freeMemory(others.flatMap((value) => (written.has(dataOf(value).buffer) ? [] : [dataOf(value)])));
 }

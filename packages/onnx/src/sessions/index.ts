@@ -1,6 +1,7 @@
 export { largeResults } from '../passes/recompute.js';
 export { residenceOn, webgpuLowering } from './copy-models.js';
 export { errorOf, localHost, takeTurns, type Turns } from './local-host.js';
+export { overlappingHost } from './overlapping-host.js';
 export * from './protocol.js';
 export {
   sessionEngine,

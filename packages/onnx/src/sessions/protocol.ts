@@ -76,6 +76,8 @@ export interface HostOperations {
       readonly inputs: HostTree;
       /** Name in the tree of each state tensor of the function. */
       readonly names: Readonly<Record<string, string>>;
+      /** Names in the tree of the tensors that the function returns anew. */
+      readonly written: readonly string[];
     };
     response: HostTree;
   };

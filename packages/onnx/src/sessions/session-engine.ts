@@ -11,6 +11,7 @@ import {
   DimoError,
   specsOf,
   type CompiledFunction,
+  type CompileOptions,
   type DeviceTree,
   type Engine,
   type EngineInfo,
@@ -42,7 +43,7 @@ export type ModelBytes = ((halves: Readonly<Record<string, number>>) => Uint8Arr
 /** Turns a pure function into an ONNX model. */
 export type ModelEmitter = (fn: PureFunction, signature: FunctionSignature) => ModelBytes | Promise<ModelBytes>;
 
-/** A session host within reach: requests are served one after another, in the order of the calls. */
+/** A session host within reach: requests are served as if one after another, in the order of the calls. */
 export interface SessionHostCalls {
   call<Op extends HostOperation>(
     op: Op,
@@ -58,11 +59,14 @@ export interface SessionEngineOptions {
   readonly info: EngineInfo;
   readonly host: SessionHostCalls;
   readonly emit: ModelEmitter;
-  /** Session options of onnxruntime for every graph, or for one by what its intermediate results take. */
+  /** Session options of onnxruntime for every graph, or for one by what its intermediate results take and by its options. */
   readonly sessionOptions:
-    Readonly<Record<string, unknown>> | ((intermediateBytes: number) => Readonly<Record<string, unknown>>);
+    | Readonly<Record<string, unknown>>
+    | ((intermediateBytes: number, options: CompileOptions) => Readonly<Record<string, unknown>>);
   /** Whether state is kept on another device, which computes with float32: 16 bits are then widened on the way. */
   readonly isResident: boolean;
+  /** Requests that the host serves best at a time. @default 1 */
+  readonly parallelRuns?: number;
   /** Throws if a tensor is larger than the device can take. */
   readonly checkSpecs?: (where: string, specs: SpecTree) => void;
 }
@@ -97,7 +101,7 @@ export function tracingEmitter(lowering: LoweringOptions = {}, recomputeFrom = I
 
 /** An engine over a session host. */
 export function sessionEngine(options: SessionEngineOptions): Engine {
-  const { info, host, emit, sessionOptions, isResident, checkSpecs = () => {} } = options;
+  const { info, host, emit, sessionOptions, isResident, parallelRuns = 1, checkSpecs = () => {} } = options;
   const { name } = info;
   const trees = new Map<DeviceTree, TreeState>();
   let nextTree = 0;
@@ -148,6 +152,7 @@ export function sessionEngine(options: SessionEngineOptions): Engine {
 
   return {
     info,
+    parallelRuns,
 
     async upload(values, options) {
       requireLive('upload');
@@ -167,14 +172,16 @@ export function sessionEngine(options: SessionEngineOptions): Engine {
       return makeTree({ id, halves, specs: allSpecs }, specs);
     },
 
-    async compile(fn, signature): Promise<CompiledFunction> {
+    async compile(fn, signature, compileOptions = {}): Promise<CompiledFunction> {
       requireLive('compile');
       checkSpecTree('compile: state', signature.state);
       checkSpecTree('compile: inputs', signature.inputs);
       checkSpecs('compile', { ...signature.state, ...signature.inputs });
       const bytes = await emit(fn, signature);
       const given =
-        typeof sessionOptions === 'function' ? sessionOptions(bytes.intermediateBytes ?? 0) : sessionOptions;
+        typeof sessionOptions === 'function'
+          ? sessionOptions(bytes.intermediateBytes ?? 0, compileOptions)
+          : sessionOptions;
       const ids = new Map<string, number>();
       /** Posts the model for a set of 16-bit tensors. */
       const build = (halves: Readonly<Record<string, number>>) => {
@@ -200,7 +207,8 @@ export function sessionEngine(options: SessionEngineOptions): Engine {
           const names = boundNames(signature, boundTo);
           checkTree('run: state', signature.state, pick(tree.specs, names));
           const heldBy = (name: string) => names[name]!;
-          widen(tree, Object.keys(newState).map(heldBy)); // what changes is float32 from now on
+          const written = Object.keys(newState).map(heldBy);
+          widen(tree, written); // what changes is float32 from now on
           const held = readState.filter((name) => tree.halves.has(heldBy(name)));
           const halves = Object.fromEntries(
             held.map((name) => [prefixes.state + name, tree.halves.get(heldBy(name))!]),
@@ -211,7 +219,8 @@ export function sessionEngine(options: SessionEngineOptions): Engine {
           const { tensors, transfer } = detachedCopy(inputs);
           const sent = Object.fromEntries(usedState.map((name) => [name, heldBy(name)]));
           // Posted before anything is awaited, so that runs keep the order of their calls.
-          const result = host.call('run', { fn: ids.get(key)!, tree: tree.id, inputs: tensors, names: sent }, transfer);
+          const request = { fn: ids.get(key)!, tree: tree.id, inputs: tensors, names: sent, written };
+          const result = host.call('run', request, transfer);
           result.catch(() => {});
           await building;
           return result;

@@ -33,6 +33,8 @@ export interface RuntimeSession {
     feeds: Readonly<Record<string, RuntimeTensor>>,
     fetches?: Readonly<Record<string, RuntimeTensor>>,
   ): Promise<Record<string, RuntimeTensor>>;
+  /** A tensor with anything in it, in the memory where outputs with the location `gpu-buffer` are left. */
+  allocate?(type: DType, dims: readonly number[]): RuntimeTensor;
   release(): Promise<void>;
 }
 
@@ -46,7 +48,10 @@ export interface RuntimeMetadata {
 
 /** What a session host holds, and how. */
 export interface SessionHostOptions {
-  /** Whether sessions write into tensors that were made before; onnxruntime-web does not. @default false */
+  /**
+   * Whether sessions write into tensors that were made before; onnxruntime-web does not. Where state resides on a device,
+   * they must allocate. @default false
+   */
   readonly inPlace?: boolean;
   /** Called when a run has succeeded, before its state replaces the old. If it throws, the state stays as it was. */
   readonly beforeCommit?: () => void;

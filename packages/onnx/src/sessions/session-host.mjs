@@ -9,13 +9,14 @@
  * as it was, nothing is allocated per step, and functions that change the state in parts need spare buffers for one part.
  * Otherwise a run returns new tensors, which replace the old ones when it has succeeded.
  *
- * With a residence (WebGPU), state lives in buffers of the provider. `getData` of such a tensor ends the process
- * (onnxruntime-node 1.30), and so may disposing it after the session is gone that made it: values are copied by sessions,
- * tensors go first, and what a session made that is to be released is copied by one that stays.
+ * With a residence (WebGPU, CUDA), state lives in buffers of the provider; in place where sessions can allocate them (CUDA).
+ * `getData` of such a tensor ends the process (onnxruntime-node 1.30), and so may disposing it after the session is gone
+ * that made it: values are copied by sessions, tensors go first, and what a session made that is to be released is copied by
+ * one that stays.
  */
 
 /** @import { DType, HostTensor } from '@dimo/core' */
-/** @import { HalfWire, HostOperation, HostOperations, Residence, SessionPort, HostFailure } from './protocol.js' */
+/** @import { HalfWire, HostOperation, HostOperations, SessionPort, HostFailure } from './protocol.js' */
 /** @import { RuntimeMetadata, RuntimeSession as InferenceSession, RuntimeTensor as Tensor, SessionHost, SessionHostOptions, SessionRuntime } from './session-host.mjs' */
 /**
  * `current` is float32 times 2^-exponent where it is float16; a scratch tensor has none until it is written. Memory that is
@@ -24,12 +25,10 @@
  */
 /** @typedef {Record<string, Tensor>} Tensors */
 
+import { copyingSessions, isResident, sizeOf } from './copying-sessions.mjs';
 import { dataOf, freeCopies, freeMemory, sharedBuffers } from './host-memory.mjs';
 
 const arrays = { float32: Float32Array, int32: Int32Array, bool: Uint8Array };
-
-/** @param {readonly number[]} shape */
-const sizeOf = (shape) => shape.reduce((product, length) => product * length, 1);
 
 /** @param {readonly RuntimeMetadata[]} metadata @returns {SessionPort[]} */
 function describe(metadata) {
@@ -38,9 +37,6 @@ function describe(metadata) {
     return { name: port.name, dtype: /** @type {DType} */ (port.type), shape: /** @type {number[]} */ (port.shape) };
   });
 }
-
-/** @param {Tensor} tensor */
-const isResident = (tensor) => tensor.location === 'gpu-buffer';
 
 /**
  * Copies out of memory that onnxruntime may write again.
@@ -83,26 +79,40 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
   const trees = new Map();
   /** @type {Map<number, InferenceSession>} */
   const sessions = new Map();
-  /** @type {Residence | undefined} */
-  let residence;
-  /** Copying sessions by direction, type and rank. @type {Map<string, InferenceSession>} */
-  const copiers = new Map();
+  let copying = copyingSessions(ort, undefined);
+  /** A copying session, through which memory of the device is allocated. @type {InferenceSession | undefined} */
+  let allocating;
 
-  /** Memory that holds no state now, by type and number of elements. @type {Map<string, HostTensor['data'][]>} */
+  /** Tensors that hold no state now, by place, type and number of elements. @type {Map<string, Tensor[]>} */
   const spares = new Map();
 
-  /** @param {DType} dtype @param {readonly number[]} shape */
-  const spareKey = (dtype, shape) => `${dtype} ${sizeOf(shape)}`;
+  /** On the device a tensor has one shape for all its life. @param {StateTensor} slot @param {boolean} resident */
+  const spareKey = ({ dtype, shape }, resident) =>
+    resident ? `${dtype} ${shape.join()} on the device` : `${dtype} ${sizeOf(shape)}`;
 
-  /** A tensor to write into. @param {StateTensor} slot */
-  const takeSpare = ({ dtype, shape }) => tensor(dtype, shape, spares.get(spareKey(dtype, shape))?.pop());
+  /** A tensor to write into. @param {StateTensor} slot @returns {Tensor} */
+  function takeSpare(slot) {
+    const { dtype, shape } = slot;
+    const resident = staysOnDevice(slot);
+    const spare = spares.get(spareKey(slot, resident))?.pop();
+    if (!resident) return tensor(dtype, shape, spare && dataOf(spare));
+    return spare ?? /** @type {Required<InferenceSession>} */ (allocating).allocate(dtype, shape);
+  }
 
   /** @param {StateTensor} slot @param {Tensor} value */
-  function giveSpare({ dtype, shape }, value) {
-    const key = spareKey(dtype, shape);
+  function giveSpare(slot, value) {
+    const key = spareKey(slot, isResident(value));
     const known = spares.get(key);
-    if (known) known.push(dataOf(value));
-    else spares.set(key, [dataOf(value)]);
+    if (known) known.push(value);
+    else spares.set(key, [value]);
+  }
+
+  /** Forgets the spare tensors; returns those on the host. */
+  function releaseSpares() {
+    const all = [...spares.values()].flat();
+    spares.clear();
+    for (const spare of all) if (isResident(spare)) spare.dispose();
+    return all.filter((spare) => !isResident(spare));
   }
 
   /** @param {DType} dtype @param {readonly number[]} shape @param {HostTensor['data']} [data] @returns {Tensor} */
@@ -118,28 +128,8 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
     return { dtype, shape, current, exponent, isScratch: false, isShared };
   }
 
-  /**
-   * A tensor's values in a new tensor at another place; the same tensor where nothing is resident.
-   * @param {Tensor} source @param {'gpu-buffer' | 'cpu'} location @returns {Promise<Tensor>}
-   */
-  async function copyTo(source, location) {
-    return isResident(source) === (location === 'gpu-buffer') ? source : copied(source, location);
-  }
-
-  /** A copy, or the same tensor where none can be made. @param {Tensor} source @param {'gpu-buffer' | 'cpu'} location */
-  async function copied(source, location) {
-    const [dtype, rank] = [source.type, source.dims.length];
-    const copy = residence?.copies.find((model) => model.dtype === dtype && model.rank === rank);
-    // Without elements there is nothing to keep on the device; the types and ranks left out do not occur as weights.
-    if (!copy || sizeOf(source.dims) === 0) return source;
-    const key = `${location} ${dtype} ${rank}`;
-    let session = copiers.get(key);
-    if (!session) {
-      const options = { ...residence?.sessionOptions, preferredOutputLocation: { 'o:x': location } };
-      copiers.set(key, (session = await ort.InferenceSession.create(copy.model, options)));
-    }
-    return /** @type {Tensor} */ ((await session.run({ 's:x': source }))['o:x']);
-  }
+  /** @param {StateTensor} slot */
+  const staysOnDevice = ({ dtype, shape }) => copying.modelOf(dtype, shape) !== undefined;
 
   /**
    * New state stays on the device, if it can be copied from there; outputs come to the host, which is the default. Names
@@ -152,8 +142,7 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
     const ports = describe(session.outputMetadata);
     await session.release();
     const resident = ports.filter(
-      ({ name, dtype, shape }) =>
-        name.startsWith('n:') && residence?.copies.some((copy) => copy.dtype === dtype && copy.rank === shape.length),
+      ({ name, dtype, shape }) => name.startsWith('n:') && copying.modelOf(dtype, shape) !== undefined,
     );
     return Object.fromEntries(resident.map(({ name }) => [name, /** @type {const} */ ('gpu-buffer')]));
   }
@@ -207,6 +196,7 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
     }
     for (const { slot, written } of replaced) {
       if (slot.current && !slot.isShared) giveSpare(slot, slot.current);
+      slot.current = undefined; // not to be disposed
       replace(slot, written);
     }
     return fetches;
@@ -233,13 +223,14 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
 
   /** @type {SessionHost} */
   const operations = {
-    async reside({ residence: given }) {
-      residence = given;
+    async reside({ residence }) {
+      copying = copyingSessions(ort, residence);
       // The only sure answer to "does the provider run here?" is to run something on it.
-      const probe = await copyTo(tensor('float32', [1], new Float32Array([1])), 'gpu-buffer');
-      const isWorking = isResident(probe) && (await copyTo(probe, 'cpu')).data[0] === 1;
+      const probe = await copying.copyTo(tensor('float32', [1], new Float32Array([1])), 'gpu-buffer');
+      const isWorking = isResident(probe) && (await copying.copyTo(probe, 'cpu')).data[0] === 1;
       if (isResident(probe)) probe.dispose();
       if (!isWorking) throw new Error('the provider returns something else than it was given');
+      if (inPlace) allocating = await copying.anySession();
       return undefined;
     },
 
@@ -253,7 +244,8 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
       try {
         for (const [name, wired] of Object.entries(tensors)) {
           const slot = stateTensor(wired, shared.has(('bits' in wired ? wired.bits : wired.data).buffer));
-          slot.current = await copyTo(/** @type {Tensor} */ (slot.current), 'gpu-buffer');
+          slot.current = await copying.copyTo(/** @type {Tensor} */ (slot.current), 'gpu-buffer');
+          if (isResident(slot.current)) slot.isShared = false;
           state.set(name, slot);
         }
       } catch (error) {
@@ -267,7 +259,7 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
       const state = treeOf(tree);
       for (const [name, { dtype, shape, data }] of Object.entries(tensors)) {
         const slot = /** @type {StateTensor} */ (state.get(name));
-        if (residence) replace(slot, await copyTo(tensor(dtype, shape, data), 'gpu-buffer'));
+        if (copying.isResident) replace(slot, await copying.copyTo(tensor(dtype, shape, data), 'gpu-buffer'));
         else if (slot.isShared || !slot.current) replace(slot, tensor(dtype, shape, data));
         else /** @type {any} */ (slot.current.data).set(data);
       }
@@ -283,7 +275,7 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
         const current = valueOf(state, name);
         if (current.type === 'float16') {
           entries.push([name, { dtype: 'float32', shape, bits: bitsOf(current).slice(), exponent }]);
-        } else entries.push([name, toHost(await copyTo(current, 'cpu'))]);
+        } else entries.push([name, toHost(await copying.copyTo(current, 'cpu'))]);
       }
       return Object.fromEntries(entries);
     },
@@ -308,14 +300,13 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
       trees.delete(tree);
       disposeTree(state);
       if (!inPlace) return undefined;
-      const held = [...state.values()].flatMap(({ current }) => (current ? [dataOf(current)] : []));
-      freeMemory([...held, ...[...spares.values()].flat()]);
-      spares.clear();
+      const held = [...state.values()].flatMap(({ current }) => (current && !isResident(current) ? [current] : []));
+      freeMemory([...held, ...releaseSpares()].map(dataOf));
       return undefined;
     },
 
     async compile({ fn, model, sessionOptions }) {
-      const placement = residence ? { preferredOutputLocation: await stateLocations(model) } : {};
+      const placement = copying.isResident && !inPlace ? { preferredOutputLocation: await stateLocations(model) } : {};
       const session = await ort.InferenceSession.create(model, { ...sessionOptions, ...placement });
       sessions.set(fn, session);
       return { inputs: describe(session.inputMetadata), outputs: describe(session.outputMetadata) };
@@ -353,7 +344,7 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
       if (!session) return undefined;
       for (const slot of [...trees.values()].flatMap((state) => [...state.values()]))
         if (slot.maker === session && slot.current && isResident(slot.current)) {
-          const copy = await copied(slot.current, 'gpu-buffer');
+          const copy = await copying.copied(slot.current, 'gpu-buffer');
           if (copy !== slot.current) replace(slot, copy);
         }
       sessions.delete(fn);
@@ -364,9 +355,9 @@ export function createSessionHost(ort, { inPlace = false, beforeCommit = () => {
     async close() {
       for (const state of trees.values()) disposeTree(state);
       trees.clear();
-      for (const session of [...sessions.values(), ...copiers.values()]) await session.release();
+      releaseSpares();
+      for (const session of [...sessions.values(), ...(await copying.sessions())]) await session.release();
       sessions.clear();
-      copiers.clear();
       return undefined;
     },
   };

@@ -1,6 +1,6 @@
 /** What a host (Node, a browser) brings, and what it is told: the options of `pipeline` and how loading goes. */
 import type { Engine, EngineOptions, Sampler, TeacherPlugin, WeightSource } from '@dimo/core';
-import type { TeacherPlugins } from '../model/read-model.js';
+import type { ModelFolder, TeacherPlugins } from '../model/read-model.js';
 import type { ReadImageFile } from '../given/pixels.js';
 import type { SaveFile } from '../pictures/picture.js';
 
@@ -62,6 +62,8 @@ export interface PipelineHost<Options extends EngineOptions> {
   openPreset(name: string, context: OpeningContext): Promise<WeightSource> | WeightSource;
   /** The files at a place that is no preset. @throws OptionError if it can be none */
   openPlace(place: string, context: OpeningContext): Promise<WeightSource> | WeightSource;
+  /** The model that a folder at a place only names; undefined where there is none. */
+  openImport?(place: string, context: OpeningContext): Promise<ModelFolder | undefined>;
   /** What a place can be, for messages. */
   readonly places: string;
   readonly saveFile: SaveFile;

@@ -16,6 +16,7 @@ import { basename, dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readModelFolder } from '../model/read-model.js';
 import type { OpeningContext } from './host.js';
+import { openImport } from './open-import.js';
 import { definePipeline, type Pipeline } from './pipeline.js';
 
 /** Makes a model of a preset, folder, file, address or hub callable. See `Generate`. */
@@ -31,8 +32,9 @@ export const pipeline: Pipeline<EngineOptions> = definePipeline<EngineOptions>({
     }),
   openPreset: (name) => folderWeightSource(fileURLToPath(presetFolder(findPreset(name)!))),
   openPlace,
+  openImport: (place, { teachers }) => openImport(localPath(place), teachers),
   places:
-    'the name of a preset, a folder or a .safetensors file, the address of a folder, hf:owner/repository, or a WeightSource',
+    'the name of a preset, a folder (of a model, or written by `dimo import`) or a .safetensors file, the address of a folder, hf:owner/repository, or a WeightSource',
   async saveFile(path, bytes) {
     await writeFileAtomically(path, bytes);
   },
@@ -53,7 +55,7 @@ async function openPlace(place: string, context: OpeningContext): Promise<Weight
         onProgress({ stage: 'files', file, loadedBytes: loaded, totalBytes: total }),
     });
   }
-  const path = /^file:/i.test(place) ? pathOf(place) : place;
+  const path = localPath(place);
   const found = await stat(path).catch(() => undefined);
   if (found?.isDirectory()) return folderWeightSource(path);
   if (found && path.endsWith('.safetensors')) return singleFile(path);
@@ -64,6 +66,10 @@ async function openPlace(place: string, context: OpeningContext): Promise<Weight
       hint: `presets are ${presetNames}; else name the generator/ folder of a run, the address of a folder (https://...), or hf:owner/repository`,
     },
   );
+}
+
+function localPath(place: string): string {
+  return /^file:/i.test(place) ? pathOf(place) : place;
 }
 
 /** The path of a `file:` address. @throws OptionError if it has none on this system */

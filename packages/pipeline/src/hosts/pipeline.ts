@@ -33,14 +33,16 @@ export function definePipeline<Options extends EngineOptions>(host: PipelineHost
     const { signal } = context;
     try {
       const preset = typeof model === 'string' ? findPreset(model) : undefined;
-      const source =
+      const isPlace = !preset && (typeof model === 'string' || model instanceof URL);
+      const imported = isPlace ? await host.openImport?.(String(model), context) : undefined;
+      const sourceOf = () =>
         typeof model === 'object' && !(model instanceof URL)
           ? model
           : preset
-            ? await host.openPreset(preset.name, context)
-            : await host.openPlace(String(model), context);
+            ? host.openPreset(preset.name, context)
+            : host.openPlace(String(model), context);
       // Read before an engine is made: a model that does not fit is refused sooner.
-      const folder = await networksOf(await readModelFolder(source, teachers, preset?.teacher));
+      const folder = await networksOf(imported ?? (await readModelFolder(await sourceOf(), teachers, preset?.teacher)));
       throwIfAborted(signal);
       const opened =
         typeof engine === 'string'

@@ -126,7 +126,7 @@ function folderInside(source: WeightSource, files: readonly string[], folder: st
 }
 
 /** Reads once, and again only after a failure. */
-function once<T>(read: () => Promise<T>): () => Promise<T> {
+export function once<T>(read: () => Promise<T>): () => Promise<T> {
   let reading: Promise<T> | undefined;
   return () => {
     reading ??= read().catch((error: unknown) => {
@@ -146,7 +146,12 @@ async function readGeneratorOf(source: WeightSource, plugins: TeacherPlugins): P
   return readGenerator(source, known);
 }
 
-async function pluginFor(name: string, plugins: TeacherPlugins, { location }: WeightSource): Promise<TeacherPlugin> {
+/** @throws OptionError if there is no such plugin */
+export async function pluginFor(
+  name: string,
+  plugins: TeacherPlugins,
+  { location }: WeightSource,
+): Promise<TeacherPlugin> {
   const load = Object.hasOwn(plugins, name) ? plugins[name] : undefined;
   if (load) return load();
   throw new OptionError(

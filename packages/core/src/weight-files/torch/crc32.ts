@@ -15,8 +15,18 @@ function crcTable(): Uint32Array {
   return table;
 }
 
+type Checksum = (bytes: Uint8Array, before?: number) => number;
+
+/** Node's own, ten times as fast. */
+const native = (
+  globalThis as { process?: { getBuiltinModule?: (name: string) => { readonly crc32?: Checksum } | undefined } }
+).process?.getBuiltinModule?.('zlib')?.crc32;
+
 /** CRC-32 (IEEE 802.3), uint32. @param before - that of the bytes before these, where they come in pieces. */
-export function crc32(bytes: Uint8Array, before = 0): number {
+export const crc32: Checksum = native ?? portableCrc32;
+
+/** The same where there is no Node. */
+export function portableCrc32(bytes: Uint8Array, before = 0): number {
   const t = crcTable();
   let crc = ~before;
   let i = 0;

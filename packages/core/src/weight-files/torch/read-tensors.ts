@@ -36,7 +36,7 @@ export async function readTensors(
       const at = ranges.findIndex((range) => range.begin <= begin && end <= range.end);
       const part = begin === end ? new Uint8Array() : parts[at]!;
       const start = begin === end ? 0 : ranges[at]!.begin;
-      tensors.set(key, decodeTorchTensor(key, reference, part, start, options));
+      tensors.set(key, decodeTorchTensor(key, reference, part, start, { ...options, takesBytes: group.length === 1 }));
     }
   }
   // In the order that was asked for; without a prototype, any name is a plain name.

@@ -2,6 +2,7 @@
 import { NonFiniteError, WeightError } from '../../errors.js';
 import { sizeOf, type DType, type HostTensor } from '../../tensors/tensors.js';
 import { escapeText } from '../../text/escape-text.js';
+import { findNonFinite } from '../../storage/safetensors.js';
 import { elementSizes, isReadable, type TensorReference, type TorchDType } from './pickle-values.js';
 import type { ByteRange } from './zip.js';
 
@@ -11,6 +12,8 @@ export interface TorchTensorOptions {
   readonly path?: string | undefined;
   /** Accept NaN and infinity, to inspect a damaged model. @default false */
   readonly allowNonFinite?: boolean;
+  /** The tensor may keep the memory of the bytes. @default it gets its own */
+  readonly takesBytes?: boolean;
 }
 
 /** Type of a torch tensor here: floating-point numbers become float32 (rounding float64), integers int32. */
@@ -31,7 +34,7 @@ export function bytesOfView({ dtype, offset, shape, strides }: TensorReference):
  * Decodes one tensor, contiguous and row-major.
  *
  * @param name - for messages.
- * @param bytes - a part of its storage. Borrowed.
+ * @param bytes - a part of its storage; borrowed, see `takesBytes`.
  * @param begin - where that part begins in the storage.
  * @throws WeightError if an element does not fit into the type here; NonFiniteError for NaN, infinity and numbers that
  *   are too large for float32.
@@ -58,10 +61,13 @@ export function decodeTorchTensor(
   if (stored === 'float32' && isContiguous(reference)) {
     // Most weights are so, and copying their bytes takes a third of the time.
     const from = 4 * reference.offset - begin;
-    const data = new Float32Array(size);
-    new Uint8Array(data.buffer).set(bytes.subarray(from, from + 4 * size));
-    for (let i = 0; i < size && options.allowNonFinite !== true; i++)
-      if (data[i]! - data[i]! !== 0) throw notFinite(data[i]!, i);
+    const own = bytes.subarray(from, from + 4 * size);
+    const isAll = own.byteLength === own.buffer.byteLength;
+    const data = new Float32Array(
+      isAll && options.takesBytes === true ? (own.buffer as ArrayBuffer) : own.slice().buffer,
+    );
+    const wrong = options.allowNonFinite === true ? -1 : findNonFinite(data);
+    if (wrong >= 0) throw notFinite(data[wrong]!, wrong);
     return { dtype: 'float32', shape: [...shape], data };
   }
   const element = elementReader(stored, bytes);

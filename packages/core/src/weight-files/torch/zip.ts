@@ -1,7 +1,7 @@
 /**
- * Reads the zip archives that `torch.save` writes, part by part: the directory first, then each entry that is wanted.
- * Stored entries only, so that nothing can expand. Everything that a well-made archive of this kind never has
- * (compression, encryption, overlaps, links, doubled or climbing names, headers that disagree) is refused: what the
+ * Reads the zip archives that `torch.save` and NumPy write, part by part: the directory first, then each entry that is
+ * wanted. Stored entries only, so that nothing can expand, unless the caller can take what is expanded in pieces.
+ * Everything that a well-made archive of this kind never has (other compression, encryption, overlaps, links, doubled or climbing names, headers that disagree) is refused: what the
  * directory shows before any entry is read, what an entry's own header shows before its content is used.
  */
 import { WeightError } from '../../errors.js';
@@ -27,6 +27,19 @@ export interface ZipEntry {
    * @throws WeightError if its header contradicts the directory or its checksum is wrong.
    */
   read(ranges?: readonly ByteRange[]): Promise<Uint8Array[]>;
+  /**
+   * The content from its beginning, piece by piece. Its checksum is known with the last piece; whoever stops before has
+   * unchecked bytes.
+   *
+   * @throws WeightError as `read`, and for compressed bytes that are damaged or longer than the directory says.
+   */
+  pieces(): AsyncGenerator<Uint8Array, void>;
+}
+
+/** Options of `readZip`. */
+export interface ZipOptions {
+  /** Entries may be compressed (deflate). @default false */
+  readonly compressed?: boolean;
 }
 
 const maximumEntries = 100_000;
@@ -34,6 +47,8 @@ const maximumEntries = 100_000;
 const maximumDirectoryBytes = 2 ** 25;
 /** Content is read and its checksum computed in pieces of this length. */
 const pieceBytes = 2 ** 23;
+/** An entry up to this length that is wanted whole is read at once. */
+const wholeBytes = 2 ** 30;
 const endSize = 22;
 const end64Size = 56;
 const locatorSize = 20;
@@ -55,7 +70,10 @@ interface Record {
   readonly nameLength: number;
   readonly flags: number;
   readonly checksum: number;
+  readonly isCompressed: boolean;
   readonly length: number;
+  /** Bytes in the archive. */
+  readonly stored: number;
   readonly header: number;
 }
 
@@ -69,20 +87,24 @@ export function isZip(bytes: Uint8Array): boolean {
  *
  * @param file - used as long as entries are read.
  * @param path - for messages.
- * @throws WeightError if the archive is damaged or not of the kind that `torch.save` writes.
+ * @throws WeightError if the archive is damaged or not of the kind that `torch.save` or NumPy write.
  */
-export async function readZip(file: WeightFile, path?: string): Promise<Map<string, ZipEntry>> {
+export async function readZip(
+  file: WeightFile,
+  path?: string,
+  { compressed = false }: ZipOptions = {},
+): Promise<Map<string, ZipEntry>> {
   const fail: Fail = (message, hint) => new WeightError(`zip archive: ${message}`, { path, hint });
   const directory = await findDirectory(file, fail);
   const bytes = await file.read(directory.start, directory.end);
-  const records = readRecords(bytes, directory, file.length, fail);
+  const records = readRecords(bytes, directory, { fileLength: file.length, compressed, fail });
   const entries = new Map<string, ZipEntry>();
   let free = 0;
   for (const record of [...records].sort((a, b) => a.header - b.header)) {
     const label = `entry "${escapeText(record.name)}"`;
     if (record.header < free) throw fail(`${label} overlaps another one`);
     // The extra field of the entry's own header is not known yet; it is checked when the entry is read.
-    free = record.header + localHeaderSize + record.nameLength + record.length;
+    free = record.header + localHeaderSize + record.nameLength + record.stored;
     if (free > directory.start) throw fail(`${label} reaches into the directory`);
     if (entries.has(record.name)) throw fail(`${label} is there twice`);
     entries.set(record.name, zipEntry(file, record, directory.start, fail));
@@ -94,27 +116,103 @@ type Fail = (message: string, hint?: string) => WeightError;
 
 function zipEntry(file: WeightFile, record: Record, limit: number, fail: Fail): ZipEntry {
   const { name, length } = record;
+  const checkChecksum = (checksum: number): void => {
+    if (checksum !== record.checksum)
+      throw fail(`entry "${escapeText(name)}" has a wrong checksum; the file is damaged`, damagedHint);
+  };
+  const wrongLength = () =>
+    fail(
+      `entry "${escapeText(name)}" does not have the length that the directory says; the file is damaged`,
+      damagedHint,
+    );
+  async function* pieces(): AsyncGenerator<Uint8Array, void> {
+    const start = await checkLocalHeader(file, record, limit, fail);
+    const stored = storedPieces(file, start, record.stored);
+    let checksum = 0;
+    let seen = 0;
+    let last: Uint8Array | undefined;
+    // One piece behind: the last one is given once the whole is known to be right.
+    for await (const piece of record.isCompressed ? inflated(stored, name, fail) : stored) {
+      if (last) yield last;
+      last = piece;
+      seen += piece.length;
+      if (seen > length) throw wrongLength();
+      checksum = crc32(piece, checksum);
+    }
+    if (seen !== length) throw wrongLength();
+    checkChecksum(checksum);
+    if (last) yield last;
+  }
   return {
     name,
     length,
+    pieces,
     async read(ranges = [{ begin: 0, end: length }]) {
-      const start = await checkLocalHeader(file, record, limit, fail);
+      const [first, second] = ranges;
+      const isWhole = first && !second && first.begin === 0 && first.end === length;
+      if (isWhole && !record.isCompressed && length <= wholeBytes) {
+        const start = await checkLocalHeader(file, record, limit, fail);
+        const whole = await file.read(start, start + length);
+        checkChecksum(crc32(whole));
+        return [whole];
+      }
       const parts = ranges.map(({ begin, end }) => new Uint8Array(end - begin));
-      let checksum = 0;
-      for (let at = 0; at < length; at += pieceBytes) {
-        const next = Math.min(length, at + pieceBytes);
-        const piece = await file.read(start + at, start + next);
-        checksum = crc32(piece, checksum);
+      let at = 0;
+      for await (const piece of pieces()) {
+        const next = at + piece.length;
         for (const [i, { begin, end }] of ranges.entries()) {
           const [from, to] = [Math.max(at, begin), Math.min(next, end)];
           if (from < to) parts[i]!.set(piece.subarray(from - at, to - at), from - begin);
         }
+        at = next;
       }
-      if (checksum !== record.checksum)
-        throw fail(`entry "${escapeText(name)}" has a wrong checksum; the file is damaged`, damagedHint);
       return parts;
     },
   };
+}
+
+async function* storedPieces(file: WeightFile, start: number, length: number): AsyncGenerator<Uint8Array, void> {
+  for (let at = 0; at < length; at += pieceBytes)
+    yield await file.read(start + at, start + Math.min(length, at + pieceBytes));
+}
+
+/** What the platform's own decompression makes of the pieces. */
+async function* inflated(
+  pieces: AsyncGenerator<Uint8Array, void>,
+  name: string,
+  fail: Fail,
+): AsyncGenerator<Uint8Array, void> {
+  let failure: unknown;
+  const source = new ReadableStream<Uint8Array<ArrayBuffer>>({
+    async pull(controller) {
+      try {
+        const { done, value } = await pieces.next();
+        if (done) controller.close();
+        else controller.enqueue(value as Uint8Array<ArrayBuffer>);
+      } catch (error) {
+        failure = error;
+        controller.error(error);
+      }
+    },
+    async cancel() {
+      await pieces.return();
+    },
+  });
+  const reader = source.pipeThrough(new DecompressionStream('deflate-raw')).getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield value;
+    }
+  } catch (error) {
+    if (failure !== undefined) throw failure;
+    if (error instanceof TypeError)
+      throw fail(`entry "${escapeText(name)}" has compressed bytes that are damaged`, damagedHint);
+    throw error;
+  } finally {
+    await reader.cancel().catch(() => undefined);
+  }
 }
 
 const damagedHint = 'fetch the file again';
@@ -177,7 +275,11 @@ async function findDirectory(file: WeightFile, fail: Fail): Promise<Directory> {
   return { start, end: limit, count };
 }
 
-function readRecords(bytes: Uint8Array, directory: Directory, fileLength: number, fail: Fail): Record[] {
+function readRecords(
+  bytes: Uint8Array,
+  directory: Directory,
+  { fileLength, compressed, fail }: { fileLength: number; compressed: boolean; fail: Fail },
+): Record[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const records: Record[] = [];
   let offset = 0;
@@ -192,7 +294,10 @@ function readRecords(bytes: Uint8Array, directory: Directory, fileLength: number
     const label = `entry "${escapeText(name)}"`;
     const flags = view.getUint16(offset + 8, true);
     if ((flags & ~allowedFlags) !== 0) throw fail(`${label} is encrypted or has flags that are not supported`);
-    if (view.getUint16(offset + 10, true) !== 0) throw fail(`${label} is compressed; only stored entries are read`);
+    const method = view.getUint16(offset + 10, true);
+    const isCompressed = method === 8 && compressed;
+    if (method !== 0 && !isCompressed)
+      throw fail(`${label} is compressed; only ${compressed ? 'deflated and ' : ''}stored entries are read`);
     if (view.getUint16(offset + 34, true) !== 0) throw fail(`${label} is in another part of the archive`);
     if (((view.getUint32(offset + 38, true) >>> 16) & 0xf000) === linkType) throw fail(`${label} is a symbolic link`);
     const extra = { start: offset + 46 + nameLength, length: extraLength };
@@ -205,8 +310,9 @@ function readRecords(bytes: Uint8Array, directory: Directory, fileLength: number
     const length = field(offset + 24);
     const stored = field(offset + 20);
     const header = field(offset + 42);
-    if (stored !== length) throw fail(`${label} has two lengths, ${stored} and ${length}`);
-    records.push({ name, nameLength, flags, checksum: view.getUint32(offset + 16, true), length, header });
+    if (stored !== length && !isCompressed) throw fail(`${label} has two lengths, ${stored} and ${length}`);
+    const checksum = view.getUint32(offset + 16, true);
+    records.push({ name, nameLength, flags, checksum, isCompressed, length, stored, header });
     offset = next;
   }
   if (offset !== bytes.length) throw fail('the directory holds more than its entries');
@@ -237,22 +343,27 @@ function wideFields(
 
 /** Checks that the header before the content says what the directory says; returns where the content begins. */
 async function checkLocalHeader(file: WeightFile, record: Record, limit: number, fail: Fail): Promise<number> {
-  const { header, flags, length, checksum } = record;
+  const { header, flags, length, stored, checksum } = record;
   const label = `entry "${escapeText(record.name)}"`;
   const bytes = await file.read(header, header + localHeaderSize + record.nameLength);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getUint32(0, true) !== 0x04034b50) throw fail(`${label} does not begin where the directory says`);
   const nameLength = view.getUint16(26, true);
-  const start = header + localHeaderSize + nameLength + view.getUint16(28, true);
-  if (start + length > limit) throw fail(`${label} reaches into the directory`);
+  const extra = { start: localHeaderSize + nameLength, length: view.getUint16(28, true) };
+  const start = header + extra.start + extra.length;
+  if (start + stored > limit) throw fail(`${label} reaches into the directory`);
   const name = nameLength === record.nameLength ? entryName(bytes.subarray(localHeaderSize), fail) : undefined;
+  const whole = await file.read(header, start);
+  const wide = wideFields(new DataView(whole.buffer, whole.byteOffset, whole.byteLength), extra, file.length, fail);
+  const given = [14, 22, 18].map((at) => view.getUint32(at, true)) as [number, number, number];
   // With bit 3 the values come after the data, and stand as 0 here.
   const isDeferred = (flags & 8) !== 0;
-  const given = [14, 18, 22].map((at) => view.getUint32(at, true)) as [number, number, number];
-  const agrees = (value: number, expected: number) =>
-    value === expected || (isDeferred && value === 0) || (value === saturated32 && expected >= saturated32);
-  const sameSizes = agrees(given[0], checksum) && agrees(given[1], length) && agrees(given[2], length);
-  const sameKind = view.getUint16(6, true) === flags && view.getUint16(8, true) === 0;
+  const isRight = (value: number, expected: number) => value === expected || (isDeferred && value === 0);
+  // NumPy keeps the lengths in 64 bits however short an entry is.
+  const isRightLength = (value: number, expected: number) =>
+    value === saturated32 ? isRight(wide(), expected) : isRight(value, expected);
+  const sameSizes = isRight(given[0], checksum) && isRightLength(given[1], length) && isRightLength(given[2], stored);
+  const sameKind = view.getUint16(6, true) === flags && view.getUint16(8, true) === (record.isCompressed ? 8 : 0);
   if (name !== record.name || !sameKind || !sameSizes)
     throw fail(`${label} has a header that contradicts the directory`);
   return start;
