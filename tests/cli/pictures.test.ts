@@ -48,7 +48,7 @@ describe('a folder of pictures', () => {
     expect(teacher.code, teacher.stderr).toBe(0);
     expect(teacher.stderr).toContain('tokenizer: runs/tokenizer-pictures, the newest of ./pictures');
     const description = await readFile(join(now.place, 'runs/teacher-pictures/teacher/teacher.json'), 'utf8');
-    expect(JSON.parse(description)).toMatchObject({ config: { classNames: ['left-blue', 'left-red'] } });
+    expect(JSON.parse(description)).toMatchObject({ teacher: { config: { classNames: ['left-blue', 'left-red'] } } });
     // Whoever is sent the teacher is not told where the pictures are.
     expect(description).not.toContain('./pictures');
 
