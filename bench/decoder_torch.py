@@ -4,14 +4,13 @@ decoder.mjs: float32, channels first, as the public code runs them, one no_grad 
     python decoder_torch.py serve     JSON requests on stdin, JSON answers on stdout, one a line
 """
 
-import json
-import resource
 import sys
-import time
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
+
+from torch_serve import serve
 
 
 class Decoder:
@@ -65,31 +64,28 @@ class Decoder:
         return self.conv(upsample, F.interpolate(x, scale_factor=2.0, mode="nearest")) if upsample + ".weight" in self.w else x
 
 
-def serve():
-    decoder = tokens = images = None
-    for line in sys.stdin:
-        request = json.loads(line)
-        answer = {}
-        with torch.no_grad():
-            begin, cpu = time.perf_counter(), time.process_time()
-            if request["command"] == "start":
-                torch.set_num_threads(request["threads"])
-                weights = load_file(request["file"])
-                tokens = weights.pop("tokens").long()
-                decoder = Decoder(request["decoder"], weights, request["pixels"] // 16)
-                answer = {"versions": torch.__version__}
-            elif request["command"] == "decode":
-                images = decoder.decode(tokens)
-            elif request["command"] == "compare":
-                found = load_file(request["file"])["images"].permute(0, 3, 1, 2)
-                answer = {"largestDifference": float((images - found).abs().max())}
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        answer |= {"seconds": time.perf_counter() - begin, "cpuSeconds": time.process_time() - cpu, "peakRss": peak}
-        print(json.dumps(answer), flush=True)
+def main():
+    run = {}
+
+    def start(request):
+        torch.set_num_threads(request["threads"])
+        weights = load_file(request["file"])
+        run["tokens"] = weights.pop("tokens").long()
+        run["decoder"] = Decoder(request["decoder"], weights, request["pixels"] // 16)
+        return {"versions": torch.__version__}
+
+    def decode(_):
+        run["images"] = run["decoder"].decode(run["tokens"])
+
+    def compare(request):
+        found = load_file(request["file"])["images"].permute(0, 3, 1, 2)
+        return {"largestDifference": float((run["images"] - found).abs().max())}
+
+    serve({"start": start, "decode": decode, "compare": compare})
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["serve"]:
-        serve()
+        main()
     else:
         sys.exit(__doc__)

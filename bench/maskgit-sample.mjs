@@ -95,7 +95,7 @@ async function run() {
     [`${given.steps} guided steps`, given.steps],
   ])
     for (const batch of batches) {
-      const request = { command: 'sample', batch, steps, decode: true };
+      const request = { command: 'sample', batch, steps };
       const measured = [];
       // The first round warms up.
       for (let round = -1; round < (steps > 0 ? Math.min(given.rounds, 3) : given.rounds); round++) {

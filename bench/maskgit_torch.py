@@ -5,24 +5,22 @@ layout with random weights, and sampling as the public code does it: `nn.Module`
     python maskgit_torch.py serve                      JSON requests on stdin, JSON answers on stdout, one a line
 """
 
-import json
 import math
 import os
-import resource
 import sys
-import time
 from types import SimpleNamespace
 
 import torch
 
 from decoder_torch import Decoder
+from torch_serve import serve
 from train_step_torch_plain import MaskTransformer
 
 SIZES = {
     "public": dict(hidden=768, depth=24, heads=16, mlp=3072, grid=16, codes=1024, classes=1000, channels=128, multipliers=[1, 1, 2, 2, 4], blocks=2, latent=256),
     "tiny": dict(hidden=32, depth=2, heads=2, mlp=64, grid=4, codes=32, classes=1000, channels=32, multipliers=[1, 2], blocks=1, latent=32),
 }
-MASK_RATIO, NOISE, TEMPERATURE = 0.6, 0.0, 1.0
+MASK_RATIO = 0.6
 
 
 def facts(size):
@@ -127,7 +125,7 @@ class Sampler:
         n, codes = self.size.length, self.size.codes
         tokens = torch.randint(0, codes, (len(labels), n))
         tokens = torch.where(torch.rand(len(labels), n) < MASK_RATIO, torch.full_like(tokens, codes), tokens)
-        logits = self.model(tokens, labels)[..., :codes] / TEMPERATURE
+        logits = self.model(tokens, labels)[..., :codes]
         return torch.distributions.Categorical(logits=logits).sample()
 
     def many_steps(self, labels, steps, guidance=4.0, choice_temperature=4.5):
@@ -151,31 +149,27 @@ class Sampler:
         return torch.where(tokens == codes, torch.zeros_like(tokens), tokens)
 
 
-def serve():
-    sampler = None
-    for line in sys.stdin:
-        request = json.loads(line)
-        answer = {}
-        with torch.no_grad():
-            begin, cpu = time.perf_counter(), time.process_time()
-            if request["command"] == "start":
-                torch.set_num_threads(request["threads"])
-                torch.manual_seed(0)
-                sampler = Sampler(request["folder"], request["size"])
-                answer = {"versions": torch.__version__}
-            elif request["command"] == "sample":
-                labels = torch.arange(request["batch"]) % sampler.size.classes
-                tokens = sampler.one_step(labels) if request["steps"] == 0 else sampler.many_steps(labels, request["steps"])
-                if request["decode"]:
-                    sampler.decoder.decode(tokens)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        answer |= {"seconds": time.perf_counter() - begin, "cpuSeconds": time.process_time() - cpu, "peakRss": peak}
-        print(json.dumps(answer), flush=True)
+def main():
+    run = {}
+
+    def start(request):
+        torch.set_num_threads(request["threads"])
+        torch.manual_seed(0)
+        run["sampler"] = Sampler(request["folder"], request["size"])
+        return {"versions": torch.__version__}
+
+    def sample(request):
+        sampler = run["sampler"]
+        labels = torch.arange(request["batch"]) % sampler.size.classes
+        tokens = sampler.one_step(labels) if request["steps"] == 0 else sampler.many_steps(labels, request["steps"])
+        sampler.decoder.decode(tokens)
+
+    serve({"start": start, "sample": sample})
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["serve"]:
-        serve()
+        main()
     elif len(sys.argv) == 4 and sys.argv[1] == "write" and sys.argv[3] in SIZES:
         write(sys.argv[2], sys.argv[3])
     else:

@@ -10,18 +10,14 @@ import glob
 import json
 import math
 import os
-import resource
 import sys
-import time
 
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-
-def peak_rss():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+from torch_serve import serve
 
 
 def load(folder, dtype):
@@ -122,37 +118,33 @@ class Transformer:
         return x + gate * self.linear(f"{name}.proj_out", torch.cat([mixed, inner], -1))
 
 
-def serve():
-    model = inputs = logits = None
-    for line in sys.stdin:
-        request = json.loads(line)
-        command = request["command"]
-        begin, cpu = time.perf_counter(), time.process_time()
-        answer = {}
-        with torch.no_grad():
-            if command == "start":
-                torch.set_num_threads(request["threads"])
-                with open(os.path.join(request["folder"], "transformer", "config.json")) as file:
-                    config = json.load(file)
-                model = Transformer(config, load(request["folder"], torch.float32), request["grid"])
-                given = load_file(request["inputFile"])
-                inputs = [given[name] for name in ["tokens", "condition/textStates", "condition/pooledText", "condition/microConditions", "time/timestep"]]
-                inputs[0] = inputs[0].long()
-                answer = {"versions": torch.__version__}
-            elif command == "forward":
-                logits = model.forward(*inputs)
-            elif command == "compare":
-                expected = logits[0, request["rows"]]
-                found = load_file(request["file"])["logits"]
-                answer = {"largestDifference": float((expected - found).abs().max()), "largestLogit": float(expected.abs().max())}
-            else:
-                answer = {"error": f"unknown command {command}"}
-        answer |= {"seconds": time.perf_counter() - begin, "cpuSeconds": time.process_time() - cpu, "peakRss": peak_rss()}
-        print(json.dumps(answer), flush=True)
+def main():
+    run = {}
+
+    def start(request):
+        torch.set_num_threads(request["threads"])
+        with open(os.path.join(request["folder"], "transformer", "config.json")) as file:
+            config = json.load(file)
+        run["model"] = Transformer(config, load(request["folder"], torch.float32), request["grid"])
+        given = load_file(request["inputFile"])
+        names = ["tokens", "condition/textStates", "condition/pooledText", "condition/microConditions", "time/timestep"]
+        tokens, *others = (given[name] for name in names)
+        run["inputs"] = [tokens.long(), *others]
+        return {"versions": torch.__version__}
+
+    def forward(_):
+        run["logits"] = run["model"].forward(*run["inputs"])
+
+    def compare(request):
+        expected = run["logits"][0, request["rows"]]
+        found = load_file(request["file"])["logits"]
+        return {"largestDifference": float((expected - found).abs().max()), "largestLogit": float(expected.abs().max())}
+
+    serve({"start": start, "forward": forward, "compare": compare})
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["serve"]:
-        serve()
+        main()
     else:
         sys.exit(__doc__)

@@ -10,13 +10,14 @@ straight to `backward`, only the needed rows and columns of the output projectio
 
 import json
 import os
-import resource
 import sys
 import time
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
+
+from torch_serve import peak_rss
 
 FROZEN = ("tok_emb.weight", "pos_emb", "bias")
 
@@ -187,10 +188,6 @@ class Distillation:
         self.auxiliary_adam.step()
         self.auxiliary_adam.zero_grad(set_to_none=True)
         return loss.detach()
-
-
-def peak_rss():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def synchronize():

@@ -28,6 +28,9 @@ if (!fast) {
   checkNodeVersions(check);
 }
 
+// What was just built is what the tests of the command line start.
+process.env.DIMO_TEST_PROGRAM = 'build';
+
 const results = path.join(root, 'node_modules', '.cache', 'dimo', 'test-results.json');
 mkdirSync(path.dirname(results), { recursive: true });
 let skipped = 0;

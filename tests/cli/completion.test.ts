@@ -3,24 +3,21 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { dimoProgram } from '../support/dimo-program.js';
 import { runDimo } from '../support/run-dimo.js';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
 const has = (shell: string): boolean => spawnSync(shell, ['-c', 'true']).status === 0;
 let folder: string;
 let environment: NodeJS.ProcessEnv;
 
 beforeAll(async () => {
-  // A `dimo` on the PATH that runs the sources.
+  // A `dimo` on the PATH.
   folder = mkdtempSync(path.join(tmpdir(), 'dimo-completion-'));
-  const loader = path.join(root, 'tests/support/source-loader.mjs');
-  const main = path.join(root, 'packages/cli/src/main.ts');
   const command = path.join(folder, 'dimo');
   writeFileSync(
     command,
-    `#!/bin/sh\nexec '${process.execPath}' --conditions=@dimo/source --import '${loader}' '${main}' "$@"\n`,
+    `#!/bin/sh\nexec ${[process.execPath, ...dimoProgram].map((word) => `'${word}'`).join(' ')} "$@"\n`,
   );
   chmodSync(command, 0o755);
   environment = { ...process.env, PATH: `${folder}:${process.env['PATH']}` };

@@ -2,6 +2,7 @@
 import { appendFile, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { acquireRunLock } from '@dimo/backend-node';
 import { findChromium, startChromium, type TestBrowser } from '../browser/chromium.js';
@@ -76,6 +77,15 @@ describe.skipIf(!found.path)(
     beforeAll(async () => void (browser = await startChromium()));
     afterAll(() => browser?.close());
 
+    /** Listeners of the window that are told of its size. */
+    async function resizeListeners(page: Page): Promise<number> {
+      const session = await page.context().newCDPSession(page);
+      const { result } = await session.send('Runtime.evaluate', { expression: 'window' });
+      const { listeners } = await session.send('DOMDebugger.getEventListeners', { objectId: result.objectId! });
+      await session.detach();
+      return listeners.filter(({ type }) => type === 'resize').length;
+    }
+
     async function watch(run: string): Promise<{ server: RunningDimo; address: string }> {
       const server = startDimo(['watch', run, '--json', '--port', '0']);
       await server.printed('}');
@@ -94,10 +104,13 @@ describe.skipIf(!found.path)(
       expect(await page.textContent('#live')).toBe('running: step 3 of 3');
       expect(await page.textContent('main')).toContain('3 steps');
       const before = await page.locator('canvas').count();
+      const listeners = await resizeListeners(page);
       await appendFile(path.join(run, 'metrics.jsonl'), '{"step":4,"loss":1,"maskedNll":1,"learningRate":0.1}\n');
       await page.waitForFunction(() => document.querySelector('main')!.textContent.includes('4 steps'));
       expect(await page.textContent('#live')).toMatch(/^running: step 4 of 3, [\d.]+ steps\/s/);
       expect(await page.locator('canvas').count()).toBe(before);
+      // What was drawn before is let go: a page may be open for days.
+      expect(await resizeListeners(page)).toBe(listeners);
       await lock.release();
       await page.waitForFunction(() => document.getElementById('live')!.textContent.startsWith('finished: step 4'));
       server.process.kill('SIGINT');

@@ -116,7 +116,7 @@ describe('the clock', { timeout: 300_000 }, () => {
     'core/src/engine/engine-choice.ts': /answer\.time|time: Date\.now\(\)/,
     'cli/src/run/tensorboard.ts': /Date\.now\(\) \/ 1000/,
     // One day for all files.
-    'cli/src/export/torch-file.ts': /new Date\(1980, 0, 1\)/,
+    'cli/src/run/stored-zip.ts': /new Date\(1980, 0, 1\)/,
   };
 
   it('is read for stamps alone', () => {

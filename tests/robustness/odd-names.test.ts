@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { dimoProgram } from '../support/dimo-program.js';
 import { post, send } from './hostile-requests.js';
 
 const toy = ['--plugin', './support/toy-plugin.mjs'];
@@ -85,9 +86,7 @@ describe.skipIf(process.platform === 'win32')('folders with odd names', { timeou
     const odd = path.join(folder, 'no-utf8');
     await mkdir(odd);
     // Bytes that Node hands on as U+FFFD: another folder than the one that was meant.
-    const program = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta.url));
-    const loader = fileURLToPath(new URL('../support/source-loader.mjs', import.meta.url));
-    const command = `exec ${process.execPath} --conditions=@dimo/source --import ${loader} ${program} ${distill().join(' ')} --runs ${odd}/$(printf 'caf\\xe9') 2>&1`;
+    const command = `exec ${process.execPath} ${dimoProgram.join(' ')} ${distill().join(' ')} --runs ${odd}/$(printf 'caf\\xe9') 2>&1`;
     let output = '';
     try {
       output = execFileSync('bash', ['-c', command], { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C.UTF-8' } });

@@ -1,10 +1,8 @@
-/** Runs the command line from its sources in a process of its own. */
+/** Runs the command line in a process of its own. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { dimoProgram } from './dimo-program.js';
 
-const main = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta.url));
-const loader = fileURLToPath(new URL('./source-loader.mjs', import.meta.url));
-const counter = fileURLToPath(new URL('./import-counter.mjs', import.meta.url));
+const counter = new URL('./import-counter.mjs', import.meta.url).href;
 
 /** How a process is started. */
 export interface RunDimoOptions {
@@ -34,11 +32,7 @@ export interface RunningDimo {
 
 /** The program and the arguments of a command. */
 export function dimoCommand(args: readonly string[], importCounter = false): [string, ...string[]] {
-  const imports = [loader, ...(importCounter ? [counter] : [])].flatMap((path) => [
-    '--import',
-    pathToFileURL(path).href,
-  ]);
-  return [process.execPath, '--conditions=@dimo/source', ...imports, main, ...args];
+  return [process.execPath, ...(importCounter ? ['--import', counter] : []), ...dimoProgram, ...args];
 }
 
 /** Starts a command. */

@@ -4,6 +4,7 @@
  */
 import { BackendUnavailableError, type CompileOptions, type Engine, type EngineOptions } from '@dimo/core';
 import type { ModelEmitter, Residence } from '@dimo/onnx/sessions';
+import { firstLine } from './first-line.js';
 import { onnxProviders, type OnnxProvider, type ProviderDescription } from './onnx-providers.js';
 import { graphSessionOptions } from './onnx-session-options.js';
 import { hasOnnxruntime, installCommand } from './onnxruntime-package.js';
@@ -104,10 +105,4 @@ async function loadRuntime(
       return fail(`onnxruntime's ${backend} provider does not start: ${firstLine(cause)}`, { cause, hint });
     }
   return loaded;
-}
-
-/** The first line, without the place in onnxruntime's sources and the condition that did not hold there. */
-function firstLine(cause: unknown): string {
-  const line = (cause instanceof Error ? cause.message : String(cause)).split('\n')[0]!;
-  return line.replace(/^\S*onnxruntime_src\S* .* was false\. /, '');
 }

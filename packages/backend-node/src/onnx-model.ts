@@ -1,6 +1,7 @@
 /** ONNX files of others, run as they are by onnxruntime. */
 import { DimoError, OptionError, WeightError } from '@dimo/core';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { firstLine } from './first-line.js';
 import { installCommand } from './onnxruntime-package.js';
 import { requireOptional } from './optional-package.js';
 import { openFileChecked } from './storage/index.js';
@@ -105,7 +106,3 @@ const shapesOf = (inputs: Readonly<Record<string, OnnxTensor>>): string =>
   Object.entries(inputs)
     .map(([name, { type, shape }]) => `${name}: ${type} [${shape.join(', ')}]`)
     .join('; ');
-
-function firstLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split('\n')[0]!;
-}

@@ -23,7 +23,10 @@ img { image-rendering: pixelated; max-width: 100%; border: 1px solid var(--line)
 
 /** Draws the curves with uPlot; labels go in as text, never as markup. */
 export const reportScript = `
+let plots = [];
 function drawCurves() {
+plots.forEach(({ plot }) => plot.destroy());
+plots = [];
 const data = JSON.parse(document.getElementById('curves-data')?.textContent ?? '[]');
 const colors = ['#3b82f6', '#f97316', '#22a06b', '#a855f7', '#e11d48', '#0891b2'];
 const text = getComputedStyle(document.body).getPropertyValue('--text');
@@ -39,9 +42,12 @@ data.forEach((curve, index) => {
       label: series.label, stroke: colors[i % colors.length], width: 1.5, points: { show: false }, spanGaps: true,
     }))),
   }, [curve.x].concat(curve.series.map((series) => series.values)), target);
-  window.addEventListener('resize', () => plot.setSize({ width: Math.min(900, target.clientWidth), height: 280 }));
+  plots.push({ plot, target });
 });
 }
+window.addEventListener('resize', () => {
+  for (const { plot, target } of plots) plot.setSize({ width: Math.min(900, target.clientWidth), height: 280 });
+});
 drawCurves();
 `;
 

@@ -8,4 +8,5 @@ export {
   type ImportedModel,
 } from './hosts/imported-model.js';
 export { pipeline } from './hosts/node.js';
+export { teacherFilesOf } from './hosts/open-import.js';
 export * from './shared.js';

@@ -1,9 +1,10 @@
 /**
- * The engines `onnx-native` and `onnx-cuda`: traced graphs on the library of onnxruntime itself, through its C API. Nothing
- * is copied on the way, JavaScript goes on while it computes, and runs overlap.
+ * The engines `onnx-native` and `onnx-cuda`: traced graphs on the library of onnxruntime itself, through its C API. State
+ * is not copied on the way, JavaScript goes on while it computes, and runs overlap.
  */
 import { BackendUnavailableError, type CompileOptions, type Engine, type EngineOptions } from '@dimo/core';
 import type { ModelEmitter } from '@dimo/onnx/sessions';
+import { firstLine } from '../first-line.js';
 import { graphSessionOptions } from '../onnx-session-options.js';
 import { installCommand } from '../onnxruntime-package.js';
 import { importOptional } from '../optional-package.js';
@@ -156,11 +157,6 @@ function terminatedAtExit(runtime: NativeRuntime): () => void {
 /** Why the provider does not start; where libraries are missing, all of them by name. */
 function reasonOf(cause: unknown, { koffi }: OrtApi, { provider }: OrtFiles): string {
   const missing = provider === undefined ? [] : missingLibraries(provider, (library) => koffi.load(library));
-  if (missing.length === 0) return withoutPlace(firstLine(cause));
+  if (missing.length === 0) return firstLine(cause);
   return `${provider} needs ${missing.join(', ')}, which the loader does not find`;
 }
-
-/** A message of onnxruntime without the place in its sources that it begins with. */
-const withoutPlace = (message: string) => message.replace(/^\S*onnxruntime_src.*? \[ONNXRuntimeError\] : /, '');
-
-const firstLine = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause)).split('\n')[0]!;

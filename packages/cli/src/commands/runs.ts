@@ -48,7 +48,7 @@ function rowOf({ name, command, condition, step, numSteps, last, health }: RunSu
     cleanText(name),
     command ?? '-',
     condition,
-    `${step}/${numSteps ?? '?'}`,
+    numSteps === undefined ? String(step) : `${step}/${numSteps}`,
     metric === undefined ? '-' : `${metric} ${formatNumber(last![metric]!)}`,
     health ?? '-',
   ];

@@ -1,7 +1,6 @@
 /** Writes state dicts as `torch.save` does: `torch.load(path, weights_only=True)` reads them, PyTorch 1.6 and later. */
 import { float16BitsOf, sizeOf, type HostTensor, type HostTree } from '@dimo/core';
-import { ZipFile } from 'yazl';
-import { writeFileAtomically } from '../run/folder.js';
+import { writeStoredZip } from '../run/stored-zip.js';
 
 /** Type of float32 tensors in the file. */
 export type StoredFloat = 'F32' | 'F16';
@@ -16,24 +15,18 @@ const folder = 'archive';
  * @throws NonFiniteError naming the weight that is too large for F16; DimoError with code `io`.
  */
 export async function writeTorchFile(path: string, weights: HostTree, float: StoredFloat = 'F32'): Promise<void> {
-  const zip = new ZipFile();
-  // No byte depends on when or in which time zone a file is written: the first day that an archive can tell.
-  const date = { mtime: new Date(1980, 0, 1), forceDosTimestamp: true };
-  const add = (name: string, bytes: Uint8Array): void =>
-    zip.addBuffer(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), `${folder}/${name}`, {
-      compress: false,
-      ...date,
-    });
   const names = Object.keys(weights);
-  add('data.pkl', pickledStateDict(names.map((name) => [name, weights[name]!, storageOf(weights[name]!, float)])));
-  add('byteorder', new TextEncoder().encode('little'));
-  for (const [index, name] of names.entries()) add(`data/${index}`, elementsOf(name, weights[name]!, float));
-  add('version', new TextEncoder().encode('3\n'));
-  const length = await new Promise<number>((resolve) =>
-    zip.end({ forceZip64Format: false, comment: '' }, (...[size]: number[]) => resolve(size!)),
+  const pickle = pickledStateDict(names.map((name) => [name, weights[name]!, storageOf(weights[name]!, float)]));
+  const contents: readonly (readonly [name: string, bytes: Uint8Array])[] = [
+    ['data.pkl', pickle],
+    ['byteorder', new TextEncoder().encode('little')],
+    ...names.map((name, index) => [`data/${index}`, elementsOf(name, weights[name]!, float)] as const),
+    ['version', new TextEncoder().encode('3\n')],
+  ];
+  await writeStoredZip(
+    path,
+    contents.map(([name, bytes]) => ({ name: `${folder}/${name}`, parts: [bytes] })),
   );
-  // Read once.
-  await writeFileAtomically(path, { length, parts: () => zip.outputStream as AsyncIterable<Uint8Array> });
 }
 
 type Storage = 'FloatStorage' | 'HalfStorage' | 'IntStorage' | 'BoolStorage';

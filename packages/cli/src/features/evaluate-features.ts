@@ -21,7 +21,7 @@ import { generatorMethod, teacherMethods, type EvaluationMethod } from '../evalu
 import type { CaptionNetwork } from './caption-features.js';
 import { extractPictures, type ExtractContext } from './extract.js';
 import { openPictures, type PictureSource } from './pictures.js';
-import { hashOfModel, openSampled } from './sampled-pictures.js';
+import { identityOfModel, openSampled } from './sampled-pictures.js';
 
 /** What is measured, and how. */
 export interface FeatureEvaluation {
@@ -65,13 +65,15 @@ export async function evaluateFeatures(evaluation: FeatureEvaluation): Promise<E
     }
   };
   if (teacher)
-    await add(teacher.teacher, hashOfModel(teacher.teacher, teacher.teacher), ({ nullCondition }) =>
+    await add(teacher.teacher, await identityOfModel(teacher.teacher, teacher.teacher), ({ nullCondition }) =>
       teacherMethods({ ...teacher.teacher, nullCondition }, { engine, config, registry }),
     );
   for (const { generator, name } of generators)
-    await add(generator.definition, [generator.description, hashOfModel(generator, generator.definition)], () => [
-      generatorMethod(generator, generators.length > 1 ? name : undefined, { engine, config, registry }),
-    ]);
+    await add(
+      generator.definition,
+      [generator.description, await identityOfModel(generator, generator.definition)],
+      () => [generatorMethod(generator, generators.length > 1 ? name : undefined, { engine, config, registry })],
+    );
   return rows;
 }
 

@@ -1,14 +1,16 @@
 /** Samples of a model as pictures: drawn a few at a time, the same ones whenever they are drawn. */
+import { sha256OfContent } from '@dimo/backend-node';
 import {
   DimoError,
   OptionError,
+  sha256Hex,
+  streamSafetensors,
   type ConditionSource,
   type HostTensor,
   type HostTree,
   type TeacherDefinition,
 } from '@dimo/core';
 import { conditionsFor } from '@dimo/pipeline';
-import { createHash } from 'node:crypto';
 import type { EvaluationMethod } from '../evaluation/methods.js';
 import type { PictureSource } from './pictures.js';
 
@@ -83,17 +85,12 @@ function toBytes({ shape, data }: HostTensor<'float32'>): { shape: readonly numb
   return { shape, data: bytes };
 }
 
-/** A hash of what a model is made of, 64 hexadecimal digits. */
-export function hashOfModel(
-  { weights, decoderWeights }: { readonly weights: HostTree; readonly decoderWeights?: HostTree },
+/** What a model is made of, as JSON: its configuration, and hashes of its weights and of what its conditions read. */
+export async function identityOfModel(
+  { weights, decoderWeights = {} }: { readonly weights: HostTree; readonly decoderWeights?: HostTree },
   { config, conditionFiles }: Pick<TeacherDefinition, 'config' | 'conditionFiles'>,
-): string {
-  const hash = createHash('sha256');
-  const add = (name: unknown, { buffer, byteOffset, byteLength }: HostTensor['data'] | Uint8Array): void =>
-    void hash.update(JSON.stringify(name)).update(new Uint8Array(buffer, byteOffset, byteLength));
-  hash.update(JSON.stringify(config));
-  for (const tree of [weights, decoderWeights ?? {}])
-    for (const name of Object.keys(tree).sort()) add([name, tree[name]!.dtype, tree[name]!.shape], tree[name]!.data);
-  for (const [name, bytes] of Object.entries(conditionFiles?.() ?? {})) add(name, bytes);
-  return hash.digest('hex');
+): Promise<unknown> {
+  const hashes = [weights, decoderWeights].map((tree) => sha256OfContent(streamSafetensors(tree)));
+  const files = Object.entries(conditionFiles?.() ?? {}).map(async ([name, bytes]) => [name, await sha256Hex(bytes)]);
+  return [config, await Promise.all(hashes), await Promise.all(files)];
 }

@@ -1,5 +1,5 @@
 /** Reference statistics as files: written so that pytorch-fid, clean-fid and ADM's evaluation read them too. */
-import { openFileChecked, withIoError, writeFileAtomically } from '@dimo/backend-node';
+import { openFileChecked, withIoError } from '@dimo/backend-node';
 import {
   featureReferenceEntries,
   featureStatistics,
@@ -10,8 +10,7 @@ import {
   type NetworkFeatures,
 } from '@dimo/eval';
 import { stat } from 'node:fs/promises';
-import { Readable } from 'node:stream';
-import { ZipFile } from 'yazl';
+import { writeStoredZip } from '../run/stored-zip.js';
 import { extractPictures, type ExtractContext } from './extract.js';
 import { openPictures } from './pictures.js';
 
@@ -27,23 +26,7 @@ export function referenceOf(name: string, extracted: NetworkFeatures, keepsFeatu
 
 /** Writes an archive; it is there whole or not at all. */
 export async function writeReferenceFile(path: string, reference: FeatureReference): Promise<void> {
-  const zip = new ZipFile();
-  for (const { name, parts } of featureReferenceEntries(reference))
-    zip.addReadStream(
-      Readable.from(parts.map((part) => Buffer.from(part.buffer, part.byteOffset, part.byteLength))),
-      name,
-      {
-        compress: false,
-        // No byte depends on when a file is written: the first day that an archive can tell.
-        mtime: new Date(1980, 0, 1),
-        forceDosTimestamp: true,
-        size: parts.reduce((sum, part) => sum + part.byteLength, 0),
-      },
-    );
-  const length = await new Promise<number>((resolve) =>
-    zip.end({ forceZip64Format: false, comment: '' }, (...[size]: number[]) => resolve(size!)),
-  );
-  await writeFileAtomically(path, { length, parts: () => zip.outputStream as AsyncIterable<Uint8Array> });
+  await writeStoredZip(path, featureReferenceEntries(reference));
 }
 
 /** What a reference has to have. */

@@ -24,7 +24,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { didYouMean, didYouMeanPath } from '../config/nearest.js';
 import type { DimoConfig } from '../config/schema.js';
-import { modelFolder, openSource, readImport, type ImportedModel } from '@dimo/pipeline';
+import { modelFolder, openSource, readImport, teacherFilesOf, type ImportedModel } from '@dimo/pipeline';
 import { recognizeModel } from './model-layout.js';
 import { loadRegistry } from '../project/plugins.js';
 import { isRunFolder, partOfRun, withoutPart } from '../run/parts.js';
@@ -176,26 +176,15 @@ export async function locateModel(name: string, registry: PluginRegistry): Promi
 }
 
 async function followImport(imported: ImportedModel, registry: PluginRegistry): Promise<LocatedModel> {
-  const { kind, source, teacher, teacherSource, teacherConfig } = imported;
+  const { kind, source, teacher, teacherSource } = imported;
   return {
     kind,
     source: await openSource(source),
     ...(teacher ? { teacher } : {}),
-    ...(teacherSource === undefined ? {} : { ofTeacher: await teacherFilesAt(teacherSource, teacherConfig, registry) }),
+    ...(teacher && teacherSource !== undefined
+      ? { ofTeacher: await teacherFilesOf(imported, teacherSource, requireTeacherPlugin(teacher.name, registry)) }
+      : {}),
   };
-}
-
-/** Where the teacher of a released generator is; where the import does not say its configuration, its files do. */
-async function teacherFilesAt(
-  place: string,
-  config: ImportedModel['teacherConfig'],
-  registry: PluginRegistry,
-): Promise<TeacherFiles> {
-  const source = await openSource(place);
-  if (config) return { source, config };
-  if ((await source.list()).includes(teacherDescriptionName))
-    return { source, config: (await readTeacherDescription(source)).config };
-  return { source, config: (await recognizeModel(source, registry, {}, 'teacher'))?.teacher?.config ?? {} };
 }
 
 /** A generator, or a teacher that is sampled in several steps. */

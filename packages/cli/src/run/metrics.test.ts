@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { openMetricsLog, readMetrics } from './metrics.js';
+import { lastMetrics, openMetricsLog, readMetrics } from './metrics.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'dimo-metrics-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -22,5 +22,23 @@ describe('metrics.jsonl', () => {
   it('is empty where there is none, and must be a file', async () => {
     expect(await readMetrics(join(folder, 'none'))).toEqual([]);
     await expect(readMetrics(folder)).rejects.toMatchObject({ code: 'io' });
+    expect(await lastMetrics(join(folder, 'none'))).toBeUndefined();
+    await expect(lastMetrics(folder)).rejects.toMatchObject({ code: 'io' });
+  });
+
+  it('ends with the last whole line, which is found without reading the rest', async () => {
+    const path = join(folder, 'long.jsonl');
+    const lines = Array.from({ length: 20_000 }, (_, step) => `{"step":${step},"loss":1}\n`).join('');
+    for (const [end, last] of [
+      ['', 19_999],
+      ['{"step":20000,"lo', 19_999],
+      ['{"step":20000}', 20_000],
+    ] as const) {
+      writeFileSync(path, lines + end);
+      expect(await lastMetrics(path)).toEqual((await readMetrics(path)).at(-1));
+      expect((await lastMetrics(path))?.step).toBe(last);
+    }
+    writeFileSync(path, '');
+    expect(await lastMetrics(path)).toBeUndefined();
   });
 });

@@ -1,5 +1,5 @@
 /** `metrics.jsonl`: one JSON object per line, `{"step": 12, "generator/loss": 3.1, ...}`. */
-import { appendText, isAbsentFile, readFileChecked, writeFileAtomically } from '@dimo/backend-node';
+import { appendText, isAbsentFile, openFileChecked, readFileChecked, writeFileAtomically } from '@dimo/backend-node';
 import { DimoError, escapeText } from '@dimo/core';
 import { dirname } from 'node:path';
 
@@ -69,6 +69,25 @@ export async function readMetrics(path: string): Promise<MetricsLine[]> {
     start = end + 1;
   }
   return lines;
+}
+
+/** The last line of a log; undefined if it has none. Reads the end of the file alone. @throws DimoError as `readMetrics` */
+export async function lastMetrics(path: string): Promise<MetricsLine | undefined> {
+  let file;
+  try {
+    file = await openFileChecked(path, dirname(path));
+  } catch (error) {
+    if (isAbsentFile(error)) return undefined;
+    throw error;
+  }
+  try {
+    // Two lines: the last may have been cut by a kill.
+    const bytes = await file.read(Math.max(0, file.length - 2 * maximumLineBytes), file.length);
+    const lines = new TextDecoder().decode(bytes).split('\n');
+    return lines.map(parseLine).findLast((line) => line !== undefined);
+  } finally {
+    await file.close().catch(() => undefined); // a run that goes on has written more meanwhile
+  }
 }
 
 /** Several million steps. */

@@ -4,7 +4,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { readHealth } from './health-file.js';
 import type { HealthVerdict } from './health.js';
-import { readMetrics, type MetricsLine } from './metrics.js';
+import { lastMetrics, type MetricsLine } from './metrics.js';
 import { isRunFolder, runState } from './parts.js';
 
 /** `running`: a process has it; `finished`: all steps are saved; `stopped`: some are, and it can be resumed. */
@@ -33,7 +33,7 @@ export interface RunSummary {
 export async function summarizeRun(path: string): Promise<RunSummary> {
   const metricsPath = join(path, 'metrics.jsonl');
   const { command, newestCheckpoint, numSteps } = await runState(path);
-  const last = (await readMetrics(metricsPath)).at(-1);
+  const last = await lastMetrics(metricsPath);
   const changed = await stat(metricsPath).then(
     ({ mtimeMs }) => mtimeMs,
     () => undefined,

@@ -19,18 +19,17 @@ interface Observation {
 
 /** Answers `/` with the page; everything else is not there. */
 export function livePage(run: string): PageHandler {
-  const seen: Observation[] = [];
+  let first: Observation | undefined;
   let made: { readonly html: string; readonly until: number } | undefined;
   let making: Promise<string> | undefined;
   const make = async (): Promise<string> => {
     const begun = performance.now();
     const summary = await summarizeRun(run);
-    if (seen.at(-1)?.step !== summary.step) seen.push({ step: summary.step, milliseconds: begun });
-    if (seen.length > 64) seen.splice(1, 1); // the first stays
+    first ??= { step: summary.step, milliseconds: begun };
     const html = renderReport({
       ...(await reportOf(run)),
       live: {
-        state: stateLine(summary, seen, begun),
+        state: stateLine(summary, first, begun),
         version: `${summary.changed ?? 0} ${summary.condition}`,
         seconds,
       },
@@ -59,17 +58,11 @@ export function livePage(run: string): PageHandler {
 }
 
 /** `running: step 120 of 400, 3.1 steps/s, 1:30 min left`. */
-export function stateLine(
-  { condition, step, numSteps, health }: RunSummary,
-  seen: readonly Observation[],
-  now: number,
-): string {
+function stateLine({ condition, step, numSteps, health }: RunSummary, first: Observation, now: number): string {
   const place = `step ${step}${numSteps === undefined ? '' : ` of ${numSteps}`}`;
   if (condition !== 'running') return `${condition}: ${place}${health === undefined ? '' : `, health ${health}`}`;
-  const first = seen[0];
-  const elapsed = first ? (now - first.milliseconds) / 1000 : 0;
-  const rate = first && step > first.step && elapsed > 0 ? (step - first.step) / elapsed : undefined;
-  if (rate === undefined) return `running: ${place}`;
+  if (step <= first.step) return `running: ${place}`;
+  const rate = (1000 * (step - first.step)) / (now - first.milliseconds);
   const left = numSteps === undefined ? '' : `, ${formatDuration((numSteps - step) / rate)} left`;
   return `running: ${place}, ${rate.toPrecision(2)} steps/s${left}`;
 }

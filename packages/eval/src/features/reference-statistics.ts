@@ -100,12 +100,13 @@ async function readStatistics(
 
 async function readFeatures(array: NpzArray | undefined, path: string): Promise<Matrix | undefined> {
   if (!array) return undefined;
-  const [count = 0, width = 0] = array.shape;
-  if (array.shape.length !== 2 || count < 1 || width < 1 || array.type !== 'f4')
+  const { shape } = array;
+  const [rowCount, width] = [shape[0]!, shape[1]!];
+  if (shape.length !== 2 || rowCount < 1 || width < 1 || array.type !== 'f4')
     throw new ShapeError(
       `${path}: "${featuresName}" must be float32 (count, D), got ${array.type} (${array.shape.join(', ')})`,
     );
-  const data = new Float32Array(count * width);
+  const data = new Float32Array(rowCount * width);
   const bytes = new Uint8Array(data.buffer);
   let at = 0;
   for await (const rows of array.rows(1024)) {

@@ -35,9 +35,13 @@ export async function openImport(folder: string, plugins: TeacherPlugins): Promi
   return { generator: once(() => load(teacher.config, { generator: source, teacher: ofTeacher })) };
 }
 
-/** Where the import does not say the configuration of the teacher, its files do. */
-async function teacherFilesOf(
-  { teacherConfig }: ImportedModel,
+/**
+ * Where the teacher of a released generator is; where the import does not say its configuration, its files do.
+ *
+ * @param place - `teacherSource` of the import.
+ */
+export async function teacherFilesOf(
+  { teacherConfig }: Pick<ImportedModel, 'teacherConfig'>,
   place: string,
   plugin: TeacherPlugin,
 ): Promise<TeacherFiles> {
@@ -45,5 +49,5 @@ async function teacherFilesOf(
   if (teacherConfig) return { source, config: teacherConfig };
   if ((await source.list()).includes(teacherDescriptionName))
     return { source, config: (await readTeacherDescription(source)).config };
-  return { source, config: (await plugin.recognize?.(source))?.config ?? {} };
+  return { source, config: (await plugin.recognize?.(source, {}, 'teacher'))?.config ?? {} };
 }

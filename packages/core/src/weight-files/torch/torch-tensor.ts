@@ -64,7 +64,7 @@ export function decodeTorchTensor(
     const own = bytes.subarray(from, from + 4 * size);
     const isAll = own.byteLength === own.buffer.byteLength;
     const data = new Float32Array(
-      isAll && options.takesBytes === true ? (own.buffer as ArrayBuffer) : own.slice().buffer,
+      isAll && options.takesBytes === true ? (own.buffer as ArrayBuffer) : new Uint8Array(own).buffer,
     );
     const wrong = options.allowNonFinite === true ? -1 : findNonFinite(data);
     if (wrong >= 0) throw notFinite(data[wrong]!, wrong);

@@ -1,8 +1,9 @@
 /**
  * Reads the zip archives that `torch.save` and NumPy write, part by part: the directory first, then each entry that is
  * wanted. Stored entries only, so that nothing can expand, unless the caller can take what is expanded in pieces.
- * Everything that a well-made archive of this kind never has (other compression, encryption, overlaps, links, doubled or climbing names, headers that disagree) is refused: what the
- * directory shows before any entry is read, what an entry's own header shows before its content is used.
+ * Everything that a well-made archive of this kind never has (other compression, encryption, overlaps, links, doubled or
+ * climbing names, headers that disagree) is refused: what the directory shows before any entry is read, what an entry's
+ * own header shows before its content is used.
  */
 import { WeightError } from '../../errors.js';
 import type { WeightFile } from '../../storage/weight-source.js';
