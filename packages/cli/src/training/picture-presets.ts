@@ -8,6 +8,9 @@ import type { DimoConfig } from '../config/schema.js';
 /** Name of a preset. */
 export type PresetName = NonNullable<DimoConfig['train']['tokenizer']['preset']>;
 
+/** Names of all presets. */
+export const presetNames: readonly PresetName[] = ['tiny', 'small', 'base'];
+
 type Settings = Readonly<Record<string, unknown>>;
 
 /** Patches that patch-VQ can have. */
@@ -29,7 +32,7 @@ export function tokenizerPreset(
         encoderWidth: 96,
         decoderWidth: 64,
       },
-      numSteps: 800,
+      numSteps: 300,
       batchSize,
     };
   if (name === 'small')
@@ -63,7 +66,7 @@ export function tokenizerPreset(
 /** Settings under `train.teacher` of a MaskGIT teacher of a dataset. */
 export function teacherPreset(name: PresetName, { train }: Pick<Dataset, 'train'>): Settings {
   const batchSize = Math.min(64, train.count);
-  if (name === 'tiny') return { numSteps: 1500, batchSize };
+  if (name === 'tiny') return { numSteps: 800, batchSize };
   if (name === 'small')
     return {
       config: { transformer: { hidden: 256, depth: 6, heads: 8, mlp: 1024 } },
@@ -78,6 +81,12 @@ export function teacherPreset(name: PresetName, { train }: Pick<Dataset, 'train'
     learningRate: 3e-4,
     averageDecay: 0.9995,
   };
+}
+
+/** Settings under `distill` for a teacher that was trained with a preset: of what is trained in minutes, minutes. */
+export function distillationPreset(name: PresetName): Settings {
+  if (name === 'tiny') return { numSteps: 500, sampleEvery: 100 };
+  return { numSteps: name === 'small' ? 4000 : 20_000 };
 }
 
 /** The smallest patch that gives at most so many tokens along a side; of those that fit into the images without rest. */

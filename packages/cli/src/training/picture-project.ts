@@ -11,7 +11,7 @@ import { printError } from '../output/terminal.js';
 import { isPictureFolder, requireDataset } from '../project/datasets.js';
 import { readRunConfig } from '../run/folder.js';
 import { partOfRun, resolvePart, type RunPart } from '../run/parts.js';
-import { teacherPreset, tokenizerPreset } from './picture-presets.js';
+import { distillationPreset, presetNames, teacherPreset, tokenizerPreset, type PresetName } from './picture-presets.js';
 
 type Complete = (loaded: LoadedConfig, registry: PluginRegistry) => Promise<LoadedConfig>;
 
@@ -47,7 +47,10 @@ export function withTeacherPreset(quiet: boolean): Complete {
   };
 }
 
-/** The teacher of `dimo distill`: where a dataset is named and no teacher, the newest one that was trained on it. */
+/**
+ * The teacher of `dimo distill`: where a dataset is named and no teacher, the newest one that was trained on it; steps by the
+ * preset that the teacher was trained with.
+ */
 export function withTeacherOfDataset(quiet: boolean): Complete {
   return async (loaded, registry) => {
     const { config, given, typed } = loaded;
@@ -57,8 +60,16 @@ export function withTeacherOfDataset(quiet: boolean): Complete {
       throw new OptionError(`${where} has no effect: the teacher is named`, { hint: 'leave it out' });
     const isAsked = where !== undefined || (given.has('dataset') && isPictureFolder({ config, registry }));
     if (namesTeacher || !isAsked) return loaded;
-    return underGiven(loaded, { teacher: { source: await newestRunOf(loaded, 'teacher', quiet) } });
+    const source = await newestRunOf(loaded, 'teacher', quiet);
+    const preset = presetOf(await readRunConfig(source));
+    return underGiven(loaded, { teacher: { source }, ...(preset ? { distill: distillationPreset(preset) } : {}) });
   };
+}
+
+/** The preset in the configuration of a run that trained a teacher. */
+function presetOf({ train }: Readonly<Record<string, unknown>>): PresetName | undefined {
+  const { teacher } = Object(train) as { readonly teacher?: { readonly preset?: unknown } | null };
+  return presetNames.find((name) => name === teacher?.preset);
 }
 
 /** The configuration with settings under those that a person gives. */
