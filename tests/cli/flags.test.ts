@@ -187,6 +187,11 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
     ),
     ...allSeen('../eval/features', '--threads', '--json', '--quiet'),
   },
+  'dataset info': {
+    '--config': { asIn: 'info' },
+    '--plugin': { asIn: 'info' },
+    ...allSeen('dataset-info', '--out', '--json', '--quiet', '--set'),
+  },
   runs: allSeen('watch', '--json'),
   watch: allSeen('watch', '--port', '--json'),
   report: { '--out': { with: ['--out', '{own}/x.html'] }, '--json': seen('run-folders') },

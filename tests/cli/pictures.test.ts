@@ -30,7 +30,7 @@ const dimo = (...args: string[]) => runDimo(args, { cwd: now.place, env: { DIMO_
 const quick = ['--engine', 'wasm', '--steps', '2'];
 
 describe('a folder of pictures', () => {
-  it('becomes tokenizer, teacher, generator and figures; sizes and classes are those of the pictures', async () => {
+  it('becomes tokenizer, teacher, generator and figures', { timeout: 300_000 }, async () => {
     await fill(8);
     const dataset = ['--dataset', './pictures'];
     const tokenizer = await dimo('train', 'tokenizer', ...dataset, ...quick);
@@ -55,6 +55,8 @@ describe('a folder of pictures', () => {
     const distilled = await dimo('distill', ...dataset, ...quick, '--batch', '4');
     expect(distilled.code, distilled.stderr).toBe(0);
     expect(existsSync(join(now.place, 'runs/distill-teacher-pictures/samples/step-000002.png'))).toBe(true);
+    // That of the teacher's preset.
+    expect(await config('distill-teacher-pictures')).toMatchObject({ distill: { numSteps: 2, sampleEvery: 100 } });
 
     const measured = await dimo(
       ...['eval', ...dataset, '--model', 'runs/distill-teacher-pictures', '--count', '12', '--engine', 'wasm'],
@@ -67,7 +69,7 @@ describe('a folder of pictures', () => {
     expect(classNames).toEqual(['left-blue', 'left-red']);
   });
 
-  it('refuses with code 2 what cannot be used, and makes nothing', async () => {
+  it('refuses with code 2 what cannot be used, and makes nothing', { timeout: 300_000 }, async () => {
     const refused = async (message: RegExp, ...args: string[]) => {
       const { code, stderr } = await dimo(...args);
       expect(stderr).toMatch(message);

@@ -8,7 +8,8 @@ export * from './idx.js';
 export * from './mnist.js';
 export { pictureOptions, type PictureOptions } from './pictures/options.js';
 export { openPictureFolder, type OpenPictureFolderOptions, type PictureDataset } from './pictures/picture-folder.js';
-export type { BadPictureReport, PictureProgress } from './pictures/picture-cache.js';
+export { readPicture, type ReadPictureOptions } from './pictures/read-picture.js';
+export type { BadPictureReport, PictureFileFacts, PictureProgress } from './pictures/picture-cache.js';
 
 /** The datasets of this package. */
 export const datasetsPlugin: DimoPlugin = definePlugin({

@@ -19,6 +19,7 @@ const keysOf: Readonly<Record<ConfiguredCommand, readonly string[]>> = {
   eval: ['plugins', 'engine', 'dataset', 'pictures', 'teacher', 'eval', 'sampler', ...generatorSampling],
   serve: ['plugins', 'engine', 'sample.steps', 'sampler'],
   demo: [...everyRun, 'teacher', 'dataset', 'pictures', 'distill', 'eval', 'sampler', ...generatorSampling],
+  'dataset info': ['plugins', 'dataset', 'pictures', 'train.tokenizer.preset', 'train.teacher.preset'],
 };
 
 type Settings = Pick<DimoConfig, 'distill' | 'train' | 'teacher'>;

@@ -164,6 +164,7 @@ export const configFlags = {
     threads,
   ],
   demo: [engine, threads, seed, runs, name],
+  'dataset info': [],
 } as const satisfies Readonly<Record<string, readonly ConfigFlag[]>>;
 
 /** A command that has configuration flags. */

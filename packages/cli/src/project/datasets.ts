@@ -85,14 +85,14 @@ async function decodePictures(folder: string, settings: DimoConfig['pictures'], 
       },
     });
     progress?.finish();
-    const { train, test, classNames, imageShape, bad } = dataset;
+    const { train, test, classNames, imageShape, bad, numBad } = dataset;
     if (quiet) return dataset;
-    if (bad.length > 0)
+    if (numBad > 0)
       printError(
-        `warning: ${bad.length} pictures of ${folder} are left out (pictures.onBadPicture): ${bad
+        `warning: ${numBad} pictures of ${folder} are left out (pictures.onBadPicture): ${bad
           .slice(0, 3)
           .map(({ name, reason }) => `${name}: ${reason}`)
-          .join('; ')}${bad.length > 3 ? '; ...' : ''}`,
+          .join('; ')}${numBad > 3 ? '; ...' : ''}`,
       );
     const classes = classNames.length === 1 ? 'without classes' : `of ${classNames.length} classes`;
     printError(

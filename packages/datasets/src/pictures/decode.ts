@@ -100,6 +100,31 @@ export async function decodePicture(
   });
 }
 
+/**
+ * Pixels of a picture at its own size, uint8 [height, width, 3] in sRGB: turned as its file says, the first frame of several,
+ * opacity left out.
+ *
+ * @throws BadPicture if the file is damaged or cut, or takes too long.
+ */
+export async function decodeWhole(
+  sharp: Sharp,
+  bytes: Uint8Array,
+  { maximumPixels, secondsPerPicture }: Limits,
+): Promise<{ readonly height: number; readonly width: number; readonly data: Uint8Array }> {
+  return reading(async () => {
+    const { data, info } = await sharp(bytes, { limitInputPixels: maximumPixels, failOn: 'warning' })
+      .timeout({ seconds: secondsPerPicture })
+      .autoOrient()
+      .removeAlpha()
+      .toColourspace('srgb')
+      .raw({ depth: 'uchar' })
+      .toBuffer({ resolveWithObject: true });
+    const { width, height, channels } = info;
+    if (channels === 3) return { height, width, data };
+    throw new BadPicture(`decoded to ${width} x ${height} with ${channels} channels`);
+  });
+}
+
 async function reading<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();

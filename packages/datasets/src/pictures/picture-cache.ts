@@ -26,7 +26,20 @@ export interface DecodedPictures {
   readonly isGray: boolean;
   /** The picture of each record, as its number in the folder. */
   readonly pictures: readonly number[];
+  /** At most the first 1000 of them. */
   readonly bad: readonly BadPictureReport[];
+  readonly numBad: number;
+  readonly files: PictureFileFacts;
+}
+
+/** What the files of pictures are like; bad ones do not count. */
+export interface PictureFileFacts {
+  /** Number of files by format: `png`, `jpeg`, `gif`, `webp`. */
+  readonly formats: Readonly<Record<string, number>>;
+  /** [width, height] of the picture with the fewest pixels. */
+  readonly smallest: readonly [width: number, height: number];
+  /** [width, height] of the picture with the most pixels. */
+  readonly largest: readonly [width: number, height: number];
 }
 
 /** What making the cache is told. */
@@ -40,6 +53,8 @@ export interface PictureProgress {
 const formatVersion = 1;
 /** Pictures that are read and decoded at once. */
 const atOnce = 16;
+/** Bad pictures whose reasons are kept. */
+const keptBad = 1000;
 /** Bad pictures that an error names, and how many pictures are looked at after the first for more of them. */
 const namedBad = 5;
 const lookedAtMore = 256;
@@ -63,18 +78,22 @@ export async function decodedPictures(
   const { onBadPicture, maximumPixels, maximumBytes } = options;
   const recordBytes = target.height * target.width * target.channels;
   const hash = createHash('sha256');
-  hash.update(JSON.stringify([formatVersion, target, onBadPicture, maximumPixels, maximumBytes]));
+  hash.update(JSON.stringify([formatVersion, target, maximumPixels, maximumBytes]));
   for (const { name, bytes, modified } of folder.pictures) hash.update(JSON.stringify([name, bytes, modified]));
   const path = join(options.cacheFolder ?? defaultCacheFolder(), 'pictures', hash.digest('hex').slice(0, 32));
   const found = (await readIndex(path)) ?? (await make(path));
   const bad = found['bad'] as BadPictureReport[];
   const skipped = new Set(found['skipped'] as number[]);
+  // Made by a command that skips them.
+  if (bad.length > 0 && onBadPicture === 'fail') throw badPictures(folder, bad, skipped.size);
   return {
     records: { path, recordBytes, numRecords: found['numRecords'] as number },
     key: found['sha256'] as string,
     isGray: found['isGray'] as boolean,
     pictures: folder.pictures.flatMap((_, i) => (skipped.has(i) ? [] : [i])),
     bad,
+    numBad: skipped.size,
+    files: found['files'] as PictureFileFacts,
   };
 
   async function make(place: string): Promise<Readonly<Record<string, unknown>>> {
@@ -82,9 +101,11 @@ export async function decodedPictures(
       const problems: BadPictureReport[] = [];
       const left: number[] = [];
       let isGray = true;
+      const files = countFiles();
       for await (const batch of decodeAll(folder, target, options)) {
-        for (const { index, pixels, reason } of batch) {
+        for (const { index, pixels, facts, reason } of batch) {
           if (pixels) {
+            files.add(facts!);
             isGray &&= target.channels === 1 || hasOnlyGray(pixels);
             await append(pixels);
           } else {
@@ -93,11 +114,11 @@ export async function decodedPictures(
           }
         }
         const isEnough = problems.length > namedBad || batch.at(-1)!.index - left[0]! >= lookedAtMore;
-        if (onBadPicture === 'fail' && isEnough) throw badPictures(folder, problems);
+        if (onBadPicture === 'fail' && isEnough) throw badPictures(folder, problems, problems.length);
       }
       if (left.length === folder.pictures.length || (left.length > 0 && onBadPicture === 'fail'))
-        throw badPictures(folder, problems);
-      return { isGray, skipped: left, bad: problems.slice(0, 1000) };
+        throw badPictures(folder, problems, problems.length);
+      return { isGray, skipped: left, bad: problems.slice(0, keptBad), files: files.facts() };
     });
     const index = await readIndex(place);
     if (!index) throw new DimoError('io', 'the cache of decoded pictures cannot be read back', { path: place });
@@ -108,7 +129,28 @@ export async function decodedPictures(
 interface Decoded {
   readonly index: number;
   readonly pixels?: Uint8Array;
+  readonly facts?: PictureFacts;
   readonly reason?: string;
+}
+
+/** Gathers what files are like. */
+function countFiles(): { add(facts: PictureFacts): void; facts(): PictureFileFacts } {
+  const formats: Record<string, number> = {};
+  let smallest: PictureFacts | undefined;
+  let largest: PictureFacts | undefined;
+  const area = (facts: PictureFacts | undefined): number | undefined => facts && facts.width * facts.height;
+  return {
+    add(facts) {
+      formats[facts.format] = (formats[facts.format] ?? 0) + 1;
+      if (area(facts)! < (area(smallest) ?? Infinity)) smallest = facts;
+      if (area(facts)! > (area(largest) ?? 0)) largest = facts;
+    },
+    facts: () => ({
+      formats,
+      smallest: [smallest?.width ?? 0, smallest?.height ?? 0],
+      largest: [largest?.width ?? 0, largest?.height ?? 0],
+    }),
+  };
 }
 
 /** All pictures of a folder in order, some at once. */
@@ -126,8 +168,8 @@ async function* decodeAll(
       batch.map(async (picture, i): Promise<Decoded> => {
         const index = first + i;
         try {
-          const { bytes } = await openPicture(folder, picture, options);
-          return { index, pixels: await decodePicture(sharp, bytes, { ...options, ...target }) };
+          const { bytes, facts } = await openPicture(folder, picture, options);
+          return { index, facts, pixels: await decodePicture(sharp, bytes, { ...options, ...target }) };
         } catch (error) {
           if (error instanceof BadPicture) return { index, reason: error.message };
           throw error;
@@ -158,11 +200,15 @@ function hasOnlyGray(pixels: Uint8Array): boolean {
   return true;
 }
 
-function badPictures({ path }: Pick<PictureFolder, 'path'>, bad: readonly BadPictureReport[]): OptionError {
+function badPictures(
+  { path }: Pick<PictureFolder, 'path'>,
+  bad: readonly BadPictureReport[],
+  count: number,
+): OptionError {
   const named = bad.slice(0, namedBad).map(({ name, reason }) => `${shown(name)}: ${reason}`);
-  const more = bad.length > namedBad ? `; and ${bad.length - namedBad} more` : '';
+  const more = count > namedBad ? `; and ${count - namedBad} more` : '';
   return new OptionError(
-    `${shown(path)}: ${bad.length === 1 ? 'a picture' : 'pictures'} cannot be used: ${named.join('; ')}${more}`,
+    `${shown(path)}: ${count === 1 ? 'a picture' : 'pictures'} cannot be used: ${named.join('; ')}${more}`,
     {
       path,
       hint: 'mend or remove them, or leave them out with --set pictures.onBadPicture=skip; `dimo dataset info` lists all of them',

@@ -105,8 +105,7 @@ describe('pictures of every kind', () => {
   });
 
   it('gray ones have one channel where all are gray, and three among coloured ones', async () => {
-    const gray = (value: number) =>
-      sharp(Buffer.alloc(1024, value), { raw: { width: 32, height: 32, channels: 1 } });
+    const gray = (value: number) => sharp(Buffer.alloc(1024, value), { raw: { width: 32, height: 32, channels: 1 } });
     await put('8.png', await gray(100).png().toBuffer());
     await put('16.png', await gray(100).toColourspace('grey16').png().toBuffer());
     await put('rgb.png', await halves([100, 100, 100], [100, 100, 100]).png().toBuffer());

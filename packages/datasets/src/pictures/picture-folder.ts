@@ -8,6 +8,7 @@ import {
   openPicture,
   type BadPictureReport,
   type DecodedPictures,
+  type PictureFileFacts,
   type PictureProgress,
 } from './picture-cache.js';
 import { readRecords } from './record-file.js';
@@ -23,6 +24,9 @@ export interface OpenPictureFolderOptions extends PictureOptions, PictureProgres
 export interface PictureDataset extends Dataset<PixelSource> {
   /** Pictures that were left out, at most the first 1000 of them. */
   readonly bad: readonly BadPictureReport[];
+  /** How many were left out. */
+  readonly numBad: number;
+  readonly files: PictureFileFacts;
   /** Half of the pictures have a shorter side of at least so many pixels; of some hundred of them. */
   readonly medianSide: number;
 }
@@ -65,6 +69,8 @@ export async function openPictureFolder(
     train: split(train, settings.flips),
     test: split(test, false),
     bad: decoded.bad,
+    numBad: decoded.numBad,
+    files: decoded.files,
     medianSide,
   };
 }
