@@ -175,16 +175,8 @@ const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
     '--quiet': { with: ['--quiet'] },
   },
   features: {
-    ...allSeen(
-      '../eval/features',
-      '--features',
-      '--network',
-      '--work',
-      '--out',
-      '--count',
-      '--batch',
-      '--keep-features',
-    ),
+    ...allSeen('../eval/features', '--features', '--network', '--work', '--out', '--count', '--batch'),
+    ...allSeen('../eval/features', '--keep-features'),
     ...allSeen('../eval/features', '--threads', '--json', '--quiet'),
   },
   'dataset info': {
