@@ -41,6 +41,7 @@ import { trainRun, type TrainRunResult } from '../run/train-run.js';
 import type { Project } from '../project/session.js';
 import { teacherFolderFiles } from '../models/teacher-folder.js';
 import { shellQuoted } from '../flags/resume-command.js';
+import { datasetFlag } from '../training/dataset-facts.js';
 import { openInitialState, tellInitialState, type Told } from '../training/initial-state.js';
 import { withTeacherPreset } from '../training/picture-project.js';
 import { runTrainingCommand, type TrainingSession } from '../training/train-command.js';
@@ -89,7 +90,10 @@ export function trainTeacher(flags: TrainingFlags): Promise<number> {
     },
     train: (session, data) => train(session, data, flags),
     health: ({ health }) => health,
-    describe: ({ folder }) => [`teacher ${folder}; next: dimo distill --teacher ${shellQuoted(folder)}`],
+    // Of a folder of pictures the distillation finds its teacher, and takes the length that goes with its preset.
+    describe: ({ folder }, session) => [
+      `teacher ${folder}; next: dimo distill${datasetFlag(session) || ` --teacher ${shellQuoted(folder)}`}`,
+    ],
     facts: ({ folder, counters }) => ({ teacher: folder, counters }),
   });
 }
