@@ -46,9 +46,11 @@ describe('a folder of pictures', () => {
 
     const teacher = await dimo('train', 'teacher', ...dataset, ...quick);
     expect(teacher.code, teacher.stderr).toBe(0);
+    expect(teacher.stdout + teacher.stderr).toMatch(/next: dimo distill --dataset .\/pictures/);
     expect(teacher.stderr).toContain('tokenizer: runs/tokenizer-pictures, the newest of ./pictures');
     const description = await readFile(join(now.place, 'runs/teacher-pictures/teacher/teacher.json'), 'utf8');
     expect(JSON.parse(description)).toMatchObject({ teacher: { config: { classNames: ['left-blue', 'left-red'] } } });
+    expect(existsSync(join(now.place, 'runs/teacher-pictures/samples/step-000002.png'))).toBe(true);
     // Whoever is sent the teacher is not told where the pictures are.
     expect(description).not.toContain('./pictures');
 

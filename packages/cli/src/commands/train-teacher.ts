@@ -43,6 +43,7 @@ import { teacherFolderFiles } from '../models/teacher-folder.js';
 import { shellQuoted } from '../flags/resume-command.js';
 import { datasetFlag } from '../training/dataset-facts.js';
 import { openInitialState, tellInitialState, type Told } from '../training/initial-state.js';
+import { teacherSamples } from '../training/teacher-samples.js';
 import { withTeacherPreset } from '../training/picture-project.js';
 import { runTrainingCommand, type TrainingSession } from '../training/train-command.js';
 import { printError } from '../output/terminal.js';
@@ -102,9 +103,16 @@ async function train(session: TrainingSession, data: TeacherData, flags: Trainin
   const { config, engine, run } = session;
   const { plugin, definition } = data;
   const training = teacherTrainingProgram(definition, data, teacherTrainingOptions(config));
-  const { recompute, init, initWith, preset: _preset, ...settings } = config.train.teacher;
+  const { recompute, init, initWith, preset: _preset, sampleEvery, ...settings } = config.train.teacher;
   const program = recompute === 'blocks' ? recomputeBlocks(training) : training;
   const losses: number[] = [];
+  const samples = teacherSamples(
+    {
+      ...{ engine, run: run.path, samplers: session.project.registry.samplers },
+      ...{ batchSize: settings.batchSize, seed: config.seed },
+    },
+    data,
+  );
   const result = await trainRun({
     label: 'train teacher',
     unit: definition.decoder ? 'images/s' : 'sequences/s',
@@ -141,8 +149,13 @@ async function train(session: TrainingSession, data: TeacherData, flags: Trainin
       losses.push(metrics['maskedNll'] ?? NaN);
       return [];
     },
+    async onStep(report, tools) {
+      const { step } = report;
+      if ((sampleEvery > 0 && step % sampleEvery === 0) || step === settings.numSteps)
+        await samples.write(report, tools);
+    },
     finish: (end) => writeTeacher(session, data, end),
-  });
+  }).finally(() => samples.dispose());
   const { codebookSize } = definition.model.tokenSpace;
   const health = teacherHealth(runEndOf(result), {
     first: meanOf(losses.slice(0, 10)),

@@ -97,6 +97,7 @@ const trainTeacher = section({
     ),
   ...unseeded(teacherTrainingOptions),
   recompute: z.enum(['none', 'blocks']).default('none').describe('As `distill.recompute`.'),
+  sampleEvery: whole(0).default(200).describe('As `distill.sampleEvery`; of teachers that make images.'),
 });
 
 /** The whole configuration. */

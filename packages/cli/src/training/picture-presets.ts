@@ -85,7 +85,7 @@ export function teacherPreset(name: PresetName, { train }: Pick<Dataset, 'train'
 
 /** Settings under `distill` for a teacher that was trained with a preset: of what is trained in minutes, minutes. */
 export function distillationPreset(name: PresetName): Settings {
-  if (name === 'tiny') return { numSteps: 500, sampleEvery: 100 };
+  if (name === 'tiny') return { numSteps: 300, sampleEvery: 100 };
   return { numSteps: name === 'small' ? 4000 : 20_000 };
 }
 
