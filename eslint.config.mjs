@@ -106,7 +106,15 @@ const browserSources = [
 
 export default tseslint.config(
   {
-    ignores: ['**/dist/**', '**/node_modules/**', '.nx/**', 'tests/fixtures/**', '**/*.py', 'apps/*/public/**'],
+    ignores: [
+      '**/dist/**',
+      '**/node_modules/**',
+      '.nx/**',
+      'tests/fixtures/**',
+      '**/*.py',
+      'apps/*/public/**',
+      'packages/core/assembly/**', // AssemblyScript
+    ],
   },
   ...tseslint.configs.recommended,
   {

@@ -3,6 +3,7 @@
  * leaves the last bits of Math.log, sin and cos to each engine, and these also cost half as much.
  */
 import { OptionError } from '../errors.js';
+import { compiledNormals } from './compiled-random.js';
 
 /**
  * sqrt(-2 ln x) (cos a, sin a) with x = (first word + 1) 2^-32 in (0, 1] and a = 2 pi (second word) 2^-32, rounded to
@@ -16,6 +17,7 @@ export function normalsFromWords(words: Uint32Array, count: number): Float32Arra
   if (!Number.isInteger(count) || count < 0 || count + (count % 2) > words.length)
     throw new OptionError(`normalsFromWords: ${words.length} words do not make ${count} numbers`);
   const values = new Float32Array(count);
+  if (compiledNormals(words, values)) return values;
   for (let i = 0; i < count; i += 2) {
     const radius = Math.sqrt(-2 * logarithm(words[i]!));
     const angle = words[i + 1]!;

@@ -5,6 +5,7 @@
  */
 import { requireInteger } from '../options/check-options.js';
 import { OptionError } from '../errors.js';
+import { compiledPhilox } from './compiled-random.js';
 import { normalsFromWords } from './random-normal.js';
 
 /** What a stream's words follow from: block b of four words has the counter {b low, b high, step, stream} and the seed as key. */
@@ -51,12 +52,12 @@ export function philox4x32(
   key: readonly [number, number],
   out: Uint32Array,
 ): void {
+  if (compiledPhilox(counter, key, out)) return;
   const high = counter[1] | 0;
   const step = counter[2] | 0;
   const stream = counter[3] | 0;
   const key0 = key[0] | 0;
   const key1 = key[1] | 0;
-  // Local int32 variables from the start: this loop makes every random number of a training step.
   for (let i = 0; i + 4 <= out.length; i += 4) {
     let c0 = (counter[0] + (i >>> 2)) | 0;
     let c1 = high;
