@@ -97,6 +97,8 @@ describe('bad pictures', () => {
       for (const { label, pixels } of await imagesOf(dataset))
         expectColour(at(pixels, 8, 8), label === 'a' ? red : blue);
     }
+    // What another command has skipped and kept is still refused by one that does not skip.
+    await expect(open()).rejects.toThrow(/a\/bad\.png/);
     await rm(join(now.folder, 'a/good.png'));
     await rm(join(now.folder, 'b'), { recursive: true });
     await expect(open({ onBadPicture: 'skip' })).rejects.toThrow(/a\/bad\.png/);
