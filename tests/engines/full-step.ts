@@ -22,6 +22,8 @@ export interface FullStepOptions {
   readonly batchSize: number;
   /** Steps in all; what is compared are the outputs of the last. @default 1 */
   readonly numSteps?: number;
+  /** Whether the results of the phases are handed out, which leaves batches whole. @default true */
+  readonly trace?: boolean;
 }
 
 /** Outputs of the two calls, and the state after them. */
@@ -51,7 +53,7 @@ export interface StepDifference {
 
 /** Adam, clipping, guidance and embedding noise as in the official run. */
 export function fullStepDistillation(options: FullStepOptions): Distillation {
-  const { hidden, depth, grid, codebookSize, batchSize, numSteps = 1 } = options;
+  const { hidden, depth, grid, codebookSize, batchSize, numSteps = 1, trace = true } = options;
   const numClasses = 4;
   const definition = defineMaskgit({
     transformer: { hidden, depth, heads: 4, mlp: 4 * hidden, codebookSize, grid: [grid, grid], numClasses },
@@ -75,7 +77,7 @@ export function fullStepDistillation(options: FullStepOptions): Distillation {
       conditionDrop: 0.1,
     },
     // An auxiliary model unlike the teacher, so that the divergence has something to say.
-    { models: { auxiliary: { weights: definition.model.initialize(randomStream(6, 0, 'auxiliary')) } }, trace: true },
+    { models: { auxiliary: { weights: definition.model.initialize(randomStream(6, 0, 'auxiliary')) } }, trace },
   );
 }
 

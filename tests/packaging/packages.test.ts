@@ -183,7 +183,7 @@ describe('the dimo command', () => {
       ]);
       execFileSync(command, { cwd: folder, env: environment, stdio: 'pipe', shell: true });
       const withIt = sample('with.png');
-      expect(withIt.stderr).toContain('engine onnx on CPU');
+      expect(withIt.stderr).toMatch(/engine onnx(-native)? on CPU/);
       expect(withIt.stderr).not.toContain('warning:');
       // One picture, whichever engine computes it.
       expect(readFileSync(path.join(folder, 'with.png'))).toEqual(readFileSync(path.join(folder, 'without.png')));

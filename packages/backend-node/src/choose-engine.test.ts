@@ -8,6 +8,9 @@ import { chooseEngine, type ChooseEngineOptions } from './choose-engine.js';
 import { fileEngineMemory } from './engine-memory.js';
 import { createOnnxEngine } from './onnx-engine.js';
 
+/** The engine of a processor that is measured beside those of GPUs. */
+const processor = process.platform === 'linux' ? 'onnx-native' : 'onnx';
+
 /** An engine whose steps take some milliseconds. */
 function factory(name: string, outcome: number | 'software' | 'missing' = 1): EngineFactory {
   const create = async (): Promise<Engine> => {
@@ -43,27 +46,35 @@ const automatic = (engines: EngineFactory[], options: ChooseEngineOptions = {}) 
 
 describe('chooseEngine auto', () => {
   it('takes the fastest and says so', async () => {
-    const engines = [factory('wasm'), factory('onnx', 60), factory('webgpu', 30), factory('cuda', 5)];
+    const engines = [factory('wasm'), factory(processor, 60), factory('webgpu', 30), factory('cuda', 5)];
     const { engine, explanation } = await automatic(engines);
     expect(engine.info.name).toBe('cuda');
     expect(explanation).toMatch(
-      /^engine cuda on cuda device, the fastest that runs here by measurement \(cuda .* ms, webgpu .* ms, onnx .* ms a step\)$/,
+      /^engine cuda on cuda device, the fastest that runs here by measurement \(cuda .* a step\)$/,
     );
+    expect(explanation.replace(/ [\d.]+ ms/g, '')).toContain(`(cuda, webgpu, ${processor} a step)`);
   });
 
   it('passes over a software GPU and says so', async () => {
-    const engines = [factory('cuda', 'missing'), factory('webgpu', 'software'), factory('onnx')];
+    const engines = [factory('cuda', 'missing'), factory('webgpu', 'software'), factory(processor)];
     const { engine, explanation, measurements } = await automatic(engines);
-    expect(engine.info.name).toBe('onnx');
+    expect(engine.info.name).toBe(processor);
     expect(measurements).toEqual([]);
     expect(explanation).toBe(
-      'engine onnx on onnx device, the fastest that runs here; passed over: ' +
+      `engine ${processor} on ${processor} device, the fastest that runs here; passed over: ` +
         'cuda (the package cuda-package is not installed); webgpu (webgpu device only emulates a GPU)',
     );
   });
 
+  it('takes onnx where the library of onnxruntime cannot be called, and measures nothing', async () => {
+    const engines = [factory('onnx-native', 'missing'), factory('onnx'), factory('wasm')];
+    const { engine, measurements } = await automatic(engines);
+    expect([engine.info.name, measurements]).toEqual(['onnx', []]);
+  });
+
   it('falls back to wasm where onnxruntime is missing', async () => {
-    const engines = [factory('cuda', 'missing'), factory('onnx', 'missing'), factory('wasm')];
+    const engines = ['cuda', 'onnx-native', 'onnx'].map((name) => factory(name, 'missing'));
+    engines.push(factory('wasm'));
     expect((await automatic(engines)).engine.info.name).toBe('wasm');
   });
 
@@ -83,10 +94,10 @@ describe('the answer of auto', () => {
   it('is kept in a file, which may be damaged', async () => {
     const file = join(folder, 'cache', 'engines.json');
     const memory = fileEngineMemory(file);
-    const engines = [factory('webgpu', 40), factory('onnx')];
+    const engines = [factory('webgpu', 40), factory(processor)];
     expect((await automatic(engines, { memory })).isRemembered).toBe(false);
     const again = await automatic(engines, { memory });
-    expect(again).toMatchObject({ isRemembered: true, engine: { info: { name: 'onnx' } } });
+    expect(again).toMatchObject({ isRemembered: true, engine: { info: { name: processor } } });
     expect((await automatic(engines, { memory, remeasure: true })).isRemembered).toBe(false);
     expect((await automatic(engines, { memory, threads: 3 })).isRemembered).toBe(false);
     for (const text of ['{', '[]', '{"a":1}', '']) {

@@ -2,7 +2,7 @@
  * The engines `onnx` and `onnx-webgpu`: a pure function is traced once into a graph, which onnxruntime-node runs in a worker
  * thread, on the CPU or on its WebGPU provider. Emitting happens here, sessions and state live there.
  */
-import { BackendUnavailableError, type CompileOptions, type Engine, type EngineOptions } from '@dimo/core';
+import { BackendUnavailableError, type Engine, type EngineOptions } from '@dimo/core';
 import type { ModelEmitter, Residence } from '@dimo/onnx/sessions';
 import { firstLine } from './first-line.js';
 import { onnxProviders, type OnnxProvider, type ProviderDescription } from './onnx-providers.js';
@@ -48,8 +48,8 @@ export async function createOnnxEngine(options: OnnxEngineOptions = {}): Promise
   const { largeResults, sessionEngine, tracingEmitter, webgpuLowering } = await loading;
   const recomputesFrom = provider.backend === 'cpu' ? largeResults : Infinity;
   const { executionProviders } = provider;
-  const sessionOptions = (intermediateBytes: number, { threads: own = threads }: CompileOptions) => ({
-    ...graphSessionOptions({ executionProviders, threads: own, intermediateBytes, recomputesFrom }),
+  const sessionOptions = (intermediateBytes: number) => ({
+    ...graphSessionOptions({ executionProviders, threads, intermediateBytes, recomputesFrom }),
     ...options.sessionOptions,
   });
 

@@ -116,8 +116,8 @@ describe.each([
     const scratch = { long: matrix, short: matrix };
     const state = await engine.upload({ matrix }, { scratch: specsOf(scratch) });
     const signature = { state: specsOf({ matrix, product: matrix }), inputs: {} };
-    const long = await engine.compile(products(3000), signature, { threads: 1 });
-    const short = await engine.compile(products(3), signature, { threads: 1 });
+    const long = await engine.compile(products(3000), signature, { overlapping: 2 });
+    const short = await engine.compile(products(3), signature, { overlapping: 2 });
     return { state, long, short };
   }
   const into = (product: string) => ({ matrix: 'matrix', product });

@@ -85,12 +85,19 @@ export async function createNativeEngine(options: NativeEngineOptions = {}): Pro
     },
     host: { call: host.call, close },
     emit: options.emit ?? tracingEmitter({}, recomputesFrom),
-    sessionOptions: (intermediateBytes, { threads = engineThreads }: CompileOptions) => ({
-      ...graphSessionOptions({ executionProviders, threads, intermediateBytes, recomputesFrom, sharesArena: true }),
+    sessionOptions: (intermediateBytes, { overlapping = 1 }: CompileOptions) => ({
+      ...graphSessionOptions({
+        executionProviders,
+        // A session's threads work for all of its runs; the thread of each run is one more.
+        threads: Math.max(1, engineThreads - overlapping + 1),
+        intermediateBytes,
+        recomputesFrom,
+        sharesArena: true,
+      }),
       ...options.sessionOptions,
     }),
     isResident,
-    parallelRuns: provider === 'cpu' && engineThreads <= poolSize() ? engineThreads : 1,
+    ...(provider === 'cpu' ? { parallelRuns: Math.min(engineThreads, poolSize()) } : {}),
   });
 }
 
@@ -132,10 +139,7 @@ async function openLibrary(engine: string, { library }: OrtFiles): Promise<OrtAp
   }
 }
 
-/**
- * Calls that libuv makes at the same time. Where they are fewer than the processor has threads, a run on all threads is worth
- * more than runs on one each.
- */
+/** Calls that libuv makes at the same time. */
 const poolSize = () => Number(process.env['UV_THREADPOOL_SIZE']) || 4;
 
 const runtimes = new Set<NativeRuntime>();

@@ -82,11 +82,10 @@ export interface UploadOptions {
 /** Options of `Engine.compile`. */
 export interface CompileOptions {
   /**
-   * Threads that a run of this function computes with, on engines that can tell; others ignore it. With 1, runs that
-   * overlap (see `CompiledFunction.run`) take a processor core each, which costs less than one run on all of them.
-   * @default those of the engine
+   * Runs of this function that will be under way at the same time (see `CompiledFunction.run`), among which an engine with
+   * `parallelRuns` shares its threads; others ignore it. @default 1
    */
-  readonly threads?: number;
+  readonly overlapping?: number;
 }
 
 /** Something that runs pure functions. */
@@ -95,8 +94,9 @@ export interface Engine {
   /** True if inputs made by `drawnTensor` are drawn on the device: then nobody need draw them ahead of time. @default false */
   readonly makesRandomNumbers?: boolean;
   /**
-   * Runs that are best under way at the same time, where they can: as many as it has threads, if threads that share a run
-   * wait for each other at every operation. See `CompiledFunction.run`. @default 1: one after another
+   * Runs that are best under way at the same time, because threads that share a run wait for each other at every operation.
+   * Where it is given, 1 included, training divides its batches (`TrainingProgram.divided`). See `CompiledFunction.run`.
+   * @default one run after another, of whole batches
    */
   readonly parallelRuns?: number;
   upload(tree: HostTree, options?: UploadOptions): Promise<DeviceTree>;

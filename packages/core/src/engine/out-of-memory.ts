@@ -28,14 +28,12 @@ export function explainMemory(engine: Engine, program: TrainedProgram): Engine {
     }
   };
   return {
+    ...(engine.parallelRuns === undefined ? {} : { parallelRuns: engine.parallelRuns }),
     get info() {
       return engine.info;
     },
     get makesRandomNumbers() {
       return engine.makesRandomNumbers ?? false;
-    },
-    get parallelRuns() {
-      return engine.parallelRuns ?? 1;
     },
     upload: (tree, options) => {
       const scratch = options?.scratch ?? {};

@@ -89,10 +89,10 @@ const groupedFrom = 2 ** 26;
  * @throws OptionError for a batch that the ranks cannot share, or more samples than random numbers can be keyed by (2^32).
  */
 export function phaseProgram(options: PhaseProgramOptions): TrainingProgram<PhaseInputs> {
-  return programInParts(options, 1);
+  return programInParts(options, false);
 }
 
-function programInParts(options: PhaseProgramOptions, parallel: number): TrainingProgram<PhaseInputs> {
+function programInParts(options: PhaseProgramOptions, isDivided: boolean): TrainingProgram<PhaseInputs> {
   const { name, numSteps, batchSize, accumulation = 1, phases, shard = { rank: 0, ranks: 1 } } = options;
   const { trace = false, separateCalls = false, onNonFinite } = options;
   requireInteger(numSteps, `${name}: numSteps`, 0);
@@ -116,7 +116,7 @@ function programInParts(options: PhaseProgramOptions, parallel: number): Trainin
   const count = batchSize / shard.ranks;
   const isDivisible =
     !isApart && !isGrouped && !separateCalls && !trace && !phases.some(({ needsWholeBatch }) => needsWholeBatch);
-  const parts = isDivisible ? partsOf(count, parallel) : 1;
+  const parts = isDivisible && isDivided ? partsOf(count) : 1;
   const isMerged =
     !isApart &&
     !isGrouped &&
@@ -132,7 +132,7 @@ function programInParts(options: PhaseProgramOptions, parallel: number): Trainin
     batchSize: samplesPerStep,
     ranks: shard.ranks,
     functions: programFunctions(context),
-    ...(isDivisible ? { divided: (runs: number) => programInParts(options, runs) } : {}),
+    ...(isDivisible ? { divided: () => programInParts(options, true) } : {}),
     ...(isGrouped
       ? { scratch: Object.assign({}, ...phases.map((phase) => scratchSpecs(groupedUpdate(context, phase)))) }
       : {}),
@@ -177,16 +177,20 @@ function programInParts(options: PhaseProgramOptions, parallel: number): Trainin
   };
 }
 
-/** Samples of a part of a batch, enough to keep a processor core busy; more need more memory and are not faster. */
-const samplesOfPart = 16;
+/** Samples that keep a processor core busy; more in a part need more memory and are not faster. */
+const [fewestInPart, mostInPart] = [8, 16];
 
-/** Parts that `count` samples are computed in, so many of them at a time. */
-function partsOf(count: number, parallel: number): number {
-  if (parallel <= 1) return 1;
-  const most = Math.max(parallel, Math.floor(count / samplesOfPart));
-  const divisors = Array.from({ length: Math.min(most, count) }, (_, i) => i + 1).filter((d) => count % d === 0);
-  // No thread without a part while others have one left.
-  return divisors.filter((d) => d % parallel === 0).at(-1) ?? divisors.at(-1)!;
+/**
+ * Parts that `count` samples are computed in: few and small, four or two or a multiple of them where it can be, so that cores
+ * end together. The machine has no say: a run has the same numbers on any.
+ */
+function partsOf(count: number): number {
+  const possible = Array.from({ length: count }, (_, i) => i + 1)
+    .filter((parts) => count % parts === 0)
+    .filter((parts) => parts <= 2 || count / parts >= fewestInPart);
+  const small = possible.filter((parts) => count / parts <= mostInPart);
+  const multipleOf = (factor: number) => small.find((parts) => parts % factor === 0);
+  return multipleOf(4) ?? multipleOf(2) ?? small[0] ?? possible.at(-1)!;
 }
 
 function bytesTrained(phases: readonly Phase[]): number {

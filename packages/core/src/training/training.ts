@@ -72,10 +72,11 @@ export interface TrainingProgram<Draws = unknown> {
   /** Compiled for the shapes of the first inputs that each is called with. */
   readonly functions: Readonly<Record<string, PureFunction>>;
   /**
-   * The same training with every batch computed in parts, for an engine that makes so many runs at the same time. The
-   * state, the counters and the draws are the same; sums are in another order. @default batches are not divided
+   * The same training with every batch computed in parts, which can run at the same time. The state, the counters and the
+   * draws are the same; sums are in another order, that of the parts, which follow from the batch alone. @default batches are
+   * not divided
    */
-  divided?(parallelRuns: number): TrainingProgram<Draws>;
+  divided?(): TrainingProgram<Draws>;
   /** Everything on the device: weights, moments. */
   initialState(): HostTree;
   /** What the calls of a step hand each other on the device beside the state; holds nothing between steps. @default none */
@@ -189,8 +190,8 @@ export async function withTraining<Draws, T>(
   checkOptions(whole, options);
   const maxSkippedInARow = maxSkipped.parse(options.maxSkippedInARow);
   const engine = explainMemory(options.engine, whole);
-  const { parallelRuns = 1 } = engine;
-  const program = (parallelRuns > 1 && whole.divided?.(parallelRuns)) || whole;
+  const { parallelRuns } = engine;
+  const program = (parallelRuns !== undefined && whole.divided?.()) || whole;
   const until = Math.min(options.until ?? program.numSteps, program.numSteps);
   let { step, counters } = options.from ?? { step: 0, counters: program.initialCounters };
   const compiled = new Map<string, CompiledFunction>();
@@ -210,6 +211,7 @@ export async function withTraining<Draws, T>(
   });
   const train = async (): Promise<void> => {
     const specs = { ...state.specs, ...scratch };
+    const atOnce = ({ of }: { of: number }): number => Math.min(of, parallelRuns ?? 1);
     /** What a call runs, compiled for the inputs of the first call of its function. */
     const functionOf = async (call: StepCall): Promise<CompiledFunction> => {
       const { fn, inputs, part } = call;
@@ -220,9 +222,7 @@ export async function withTraining<Draws, T>(
       const names = namesOf(call, state.specs);
       const bound = names && Object.fromEntries(Object.entries(names).map(([own, name]) => [own, specs[name]!]));
       const signature = { state: bound ?? specs, inputs: specsOf(inputs) };
-      // Those of the engine, shared among the parts.
-      const threads = part && { threads: Math.max(1, Math.floor(parallelRuns / part.of)) };
-      const made = await engine.compile(pure, signature, threads);
+      const made = await engine.compile(pure, signature, part && { overlapping: atOnce(part) });
       compiled.set(fn, made);
       return made;
     };
@@ -234,7 +234,7 @@ export async function withTraining<Draws, T>(
       // All of them before the first runs: a function that cannot be compiled leaves the state as it was.
       for (const call of calls) await functionOf(call);
       const onChange = () => void (isWholeStep = false);
-      const pending = runCalls(calls, { functionOf, state, exchange, parallelRuns, onChange });
+      const pending = runCalls(calls, { functionOf, state, exchange, atOnce, onChange });
       // The next draws are made while the device works.
       const following = step + 1;
       const next = following < until ? settled(() => program.draw(following, engine.makesRandomNumbers)) : undefined;
@@ -329,14 +329,14 @@ interface RunningCalls {
   functionOf(call: StepCall): Promise<CompiledFunction>;
   readonly state: DeviceTree;
   readonly exchange: RankExchange | undefined;
-  /** Parts of a batch that are under way at the same time. */
-  readonly parallelRuns: number;
+  /** Parts of a batch that are under way at the same time, of so many. */
+  atOnce(part: { of: number }): number;
   onChange(): void;
 }
 
 async function runCalls(
   calls: readonly StepCall[],
-  { functionOf, state, exchange, parallelRuns, onChange }: RunningCalls,
+  { functionOf, state, exchange, atOnce, onChange }: RunningCalls,
 ): Promise<HostTree[]> {
   const outputs: HostTree[] = [];
   const run = async (call: StepCall): Promise<HostTree> => {
@@ -348,7 +348,7 @@ async function runCalls(
     const together = calls.slice(i, i + (call.part?.of ?? 1));
     i += together.length;
     if (together.length > 1) {
-      outputs.push(...(await atMost(parallelRuns, together, run)));
+      outputs.push(...(await atMost(atOnce({ of: together.length }), together, run)));
       continue;
     }
     const made = await run(call);

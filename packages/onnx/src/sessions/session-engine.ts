@@ -65,7 +65,7 @@ export interface SessionEngineOptions {
     | ((intermediateBytes: number, options: CompileOptions) => Readonly<Record<string, unknown>>);
   /** Whether state is kept on another device, which computes with float32: 16 bits are then widened on the way. */
   readonly isResident: boolean;
-  /** Requests that the host serves best at a time. @default 1 */
+  /** Requests that the host serves best at a time. @default one after another */
   readonly parallelRuns?: number;
   /** Throws if a tensor is larger than the device can take. */
   readonly checkSpecs?: (where: string, specs: SpecTree) => void;
@@ -101,7 +101,7 @@ export function tracingEmitter(lowering: LoweringOptions = {}, recomputeFrom = I
 
 /** An engine over a session host. */
 export function sessionEngine(options: SessionEngineOptions): Engine {
-  const { info, host, emit, sessionOptions, isResident, parallelRuns = 1, checkSpecs = () => {} } = options;
+  const { info, host, emit, sessionOptions, isResident, parallelRuns, checkSpecs = () => {} } = options;
   const { name } = info;
   const trees = new Map<DeviceTree, TreeState>();
   let nextTree = 0;
@@ -152,7 +152,7 @@ export function sessionEngine(options: SessionEngineOptions): Engine {
 
   return {
     info,
-    parallelRuns,
+    ...(parallelRuns === undefined ? {} : { parallelRuns }),
 
     async upload(values, options) {
       requireLive('upload');
