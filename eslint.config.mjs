@@ -37,6 +37,8 @@ const depConstraints = [
     sourceTag: 'type:page',
     onlyDependOnLibsWithTags: ['type:core', 'type:onnx', 'type:backend', 'type:pipeline', ...models],
   },
+  // Shows the page, and reads the definition of the command line.
+  { sourceTag: 'type:site', onlyDependOnLibsWithTags: ['type:app', 'type:page'] },
   { sourceTag: 'type:test', onlyDependOnLibsWithTags: ['*'] },
 ];
 
@@ -113,6 +115,7 @@ export default tseslint.config(
       'tests/fixtures/**',
       '**/*.py',
       'apps/*/public/**',
+      'apps/site/generated/**',
       'packages/core/assembly/**', // AssemblyScript
     ],
   },

@@ -3,24 +3,13 @@
  * separate programs; a block that is only a fragment is fenced as `text`. The compiler resolves workspace packages to
  * their sources.
  */
-import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
+import { fencedBlocks, markdownFiles } from './fenced-blocks.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const skipped = new Set(['node_modules', 'dist', 'fixtures', '.git', '.nx', 'runs', 'coverage']);
-
-function* markdownFiles(folder: string): Generator<string> {
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    if (skipped.has(entry.name)) continue;
-    const location = path.join(folder, entry.name);
-    if (entry.isDirectory()) yield* markdownFiles(location);
-    else if (entry.name.endsWith('.md')) yield location;
-  }
-}
-
 interface CodeBlock {
   /** `docs/x.md:12`. */
   readonly place: string;
@@ -31,25 +20,14 @@ interface CodeBlock {
 }
 
 /** The `ts` blocks of a document. */
-function codeBlocks(document: string): CodeBlock[] {
-  const lines = readFileSync(document, 'utf8').split('\n');
-  const blocks: CodeBlock[] = [];
-  for (let start = 0; start < lines.length; start++) {
-    const fence = /^(\s*)(`{3,})(ts|typescript)\b/.exec(lines[start]!);
-    if (!fence) continue;
-    const end = lines.findIndex((line, i) => i > start && line.trim() === fence[2]);
-    if (end < 0) throw new Error(`${document}:${start + 1}: the code block has no end`);
-    blocks.push({
-      place: `${path.relative(root, document)}:${start + 1}`,
-      firstLine: start + 2,
-      // Blocks without imports would be scripts that share one scope.
-      code: `${lines.slice(start + 1, end).join('\n')}\nexport {};\n`,
-      fileName: path.join(path.dirname(document), `.block-${start + 1}-${path.basename(document, '.md')}.ts`),
-    });
-    start = end;
-  }
-  return blocks;
-}
+const codeBlocks = (document: string): CodeBlock[] =>
+  fencedBlocks(document, /^(ts|typescript)$/).map(({ place, line, code }) => ({
+    place,
+    firstLine: line + 1,
+    // Blocks without imports would be scripts that share one scope.
+    code: `${code}\nexport {};\n`,
+    fileName: path.join(path.dirname(document), `.block-${line}-${path.basename(document, '.md')}.ts`),
+  }));
 
 const blocks = [...markdownFiles(root)].flatMap(codeBlocks);
 

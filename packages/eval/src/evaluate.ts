@@ -73,7 +73,7 @@ function resolveMetrics(options: MetricOptions): ResolvedOptions<typeof metricOp
 /**
  * Metrics from features and logits.
  *
- * @param labels - class that each image was asked for.
+ * @param options.labels - class that each image was asked for.
  * @throws OptionError if the number of images is not that of the reference's subset.
  */
 export function imageMetrics(

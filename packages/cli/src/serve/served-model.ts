@@ -58,10 +58,9 @@ export interface ServedModel {
 }
 
 /**
- * Puts a model on an engine.
+ * Puts a model on an engine. For teachers, `sampler` has the sampler and options that go before the teacher's own, and
+ * `samplers` those that can be named, by default those of core.
  *
- * @param sampler - for teachers: sampler and options that go before the teacher's own.
- * @param samplers - by name. @default those of core
  * @throws OptionError if the model makes no images.
  */
 export async function serveModel(

@@ -9,7 +9,7 @@ export interface SamplingPlan {
   /** L. */
   readonly length: number;
   readonly grid: readonly [rows: number, columns: number];
-  /** [batch * L]: the mask id where nothing is decided. */
+  /** [batch * L], the mask id where nothing is decided. */
   readonly tokens: Int32Array;
   /** [batch * L], 1 where a token is still wanted. */
   readonly isMasked: Uint8Array;

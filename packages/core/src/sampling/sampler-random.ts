@@ -12,9 +12,9 @@ import { sequenceLength, type TokenSpace } from '../model/token-space.js';
 export interface SamplerDraws {
   /** Of a forward pass, as `tokenDrawSpec` says, with a leading batch axis. */
   tokenDraws(pass: number): Float32Array;
-  /** [batch * L]: uniform in [0, 1). */
+  /** [batch * L], uniform in [0, 1). */
   uniform(purpose: string, step: number): ArrayLike<number>;
-  /** [batch * L]: standard Gumbel. */
+  /** [batch * L], standard Gumbel. */
   gumbel(step: number): ArrayLike<number>;
 }
 

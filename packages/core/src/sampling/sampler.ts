@@ -40,7 +40,7 @@ export interface Pass {
   readonly logProbabilities: Float32Array;
   readonly entropies: Float32Array;
   readonly largestProbabilities: Float32Array;
-  /** [batch * L * K]: ids that are excluded by top-k, top-p or the decoder have 0. */
+  /** [batch * L * K], 0 for ids that are excluded by top-k, top-p or the decoder. */
   readonly probabilities: Float32Array;
 }
 

@@ -42,10 +42,9 @@ export type WeightPlace = (
 };
 
 /**
- * Finds where the weights of each part are.
+ * Finds where the weights of each part are. `given` has checkpoints that go before the folder's own files; `hint` says what
+ * to do where there are none.
  *
- * @param given - checkpoints that go before the folder's own files.
- * @param hint - what to do where there are none.
  * @throws WeightError if a part has no weights; OptionError if it has several.
  */
 export async function findWeights(
