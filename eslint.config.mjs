@@ -50,6 +50,7 @@ const coreFolders = [
   'text',
   'options',
   'tensors',
+  'compiled',
   'random',
   'ops',
   'storage',

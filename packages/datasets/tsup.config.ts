@@ -1,3 +1,4 @@
 import { packageConfig } from '../../tsup.base.js';
 
-export default packageConfig();
+// The options apart: the command line reads them before it knows whether it needs the rest.
+export default packageConfig({ entry: { index: 'src/index.ts', options: 'src/pictures/options.ts' } });

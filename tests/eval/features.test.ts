@@ -5,10 +5,11 @@
 import { openFileChecked } from '@dimo/backend-node';
 import { readNpz, type EvaluationRow } from '@dimo/eval';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { dimoTrial } from '../support/in-process-dimo.js';
 import { startDimo } from '../support/run-dimo.js';
@@ -67,6 +68,16 @@ const all = ['--feature-metrics', 'fid,is,neighbors,sfid,cmmd'];
 describe('metrics in the features of an ONNX network', () => {
   it('are those of NumPy and SciPy, against a folder', async () => {
     expectAll(await rowsOf('--images', generated, '--reference', real, ...all), '5');
+  });
+
+  it('are the same of pictures in other formats', async () => {
+    const converted = inFolder('converted');
+    await mkdir(converted);
+    for (const name of readdirSync(generated)) {
+      const picture = sharp(path.join(generated, name)).ensureAlpha(0.5);
+      await picture.webp({ lossless: true, exact: true }).toFile(path.join(converted, `${path.parse(name).name}.webp`));
+    }
+    expectAll(await rowsOf('--images', converted, '--reference', real, ...all), '5');
   });
 
   it('are the same against a file of dimo features, with other neighbours', async () => {

@@ -201,8 +201,13 @@ describe('pictures are refused', () => {
 
   it('that are not read, or damaged', async () => {
     await writePictures(inFolder('mixed'), 2, { size: [8, 8], kind: 0 });
+    await writeFile(inFolder('mixed', 'b.tif'), '');
+    expect(await features(inFolder('mixed'))).toMatch(
+      /b\.tif is no PNG, JPEG, WebP or GIF; leaving it out would change/,
+    );
+    await rm(inFolder('mixed', 'b.tif'));
     await writeFile(inFolder('mixed', 'b.jpg'), '');
-    expect(await features(inFolder('mixed'))).toMatch(/b\.jpg is no PNG; leaving it out would change the numbers/);
+    expect(await features(inFolder('mixed'))).toMatch(/b\.jpg: the file is empty/);
     await rm(inFolder('mixed', 'b.jpg'));
     const png = await readFile(inFolder('mixed', '0001.png'));
     await writeFile(inFolder('mixed', '0001.png'), png.subarray(0, 60));

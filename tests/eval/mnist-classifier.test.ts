@@ -1,7 +1,7 @@
 /** The bundled classifier on the whole MNIST test split, and real images judged by it as real. */
 import { createOnnxEngine } from '@dimo/backend-node';
-import type { Dataset, Engine } from '@dimo/core';
-import { imagesAt, labelsAt, mnistDataset, shuffledSubset } from '@dimo/datasets';
+import { readImages, readPixels, type Dataset, type Engine } from '@dimo/core';
+import { labelsAt, mnistDataset, shuffledSubset } from '@dimo/datasets';
 import {
   classifierAccuracy,
   createReference,
@@ -30,14 +30,14 @@ describe('the bundled MNIST classifier', () => {
     const extractor = await load();
     // A part of the training split keeps this short; it is drawn, because files may be sorted.
     const rows = shuffledSubset(dataset.train.count, 4000, 1);
-    const pixels = Uint8Array.from(imagesAt(dataset, dataset.train, rows).data, (value) => Math.round(value * 255));
+    const pixels = await readPixels(dataset.imageShape, dataset.train, rows);
     const part: Dataset = {
       ...dataset,
       train: { count: rows.length, pixels, labels: labelsAt(dataset.train, rows) },
     };
     const reference = await createReference({ engine, extractor, dataset: part, sampleCount: 1000 });
     const indices = shuffledSubset(dataset.test.count, 1000, 0);
-    const images = imagesAt(dataset, dataset.test, indices);
+    const images = await readImages(dataset.imageShape, dataset.test, indices);
     const labels = labelsAt(dataset.test, indices);
     const base = { engine, extractor, reference, labels };
     const real = await evaluateSamples({ ...base, images, method: 'test images' });

@@ -83,7 +83,9 @@ for (const [i, manager] of managers.entries()) {
       };
       run(manager.install);
       const options = ['--steps', '1', '--set', 'distill.batchSize=4', '--name', 'short'];
-      expect(run([...manager.run, 'distill', '--teacher', 'mnist', ...options])).toMatch(/engine onnx(-native)? on CPU/);
+      expect(run([...manager.run, 'distill', '--teacher', 'mnist', ...options])).toMatch(
+        /engine onnx(-native)? on CPU/,
+      );
       run([...manager.run, 'sample', '--model', 'runs/short/generator', '--count', '4', '--out', 'samples.png']);
       const { width, height } = decode(readFileSync(path.join(project, 'samples.png')));
       expect(Math.min(width, height)).toBeGreaterThanOrEqual(28);

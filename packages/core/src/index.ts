@@ -207,6 +207,7 @@ export {
 } from './sampling/token-init.js';
 
 export { type Dataset, type DatasetSplit, type TokenDataset } from './training/dataset.js';
+export { checkPixels, readImages, readPixels, type Pixels, type PixelSource } from './training/pixels.js';
 export { epochRows } from './training/epoch-rows.js';
 export {
   resolveOptimizer,

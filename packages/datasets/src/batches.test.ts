@@ -1,7 +1,7 @@
-/** Laws of subsets: distinct, in range, and a matter of the seed alone; pixels and labels are those of the images. */
+/** Laws of subsets: distinct, in range, and a matter of the seed alone; labels are those of the images. */
 import { int32, OptionError, type DatasetSplit } from '@dimo/core';
 import { describe, expect, it } from 'vitest';
-import { imagesAt, labelsAt, shuffledSubset } from './batches.js';
+import { labelsAt, shuffledSubset } from './batches.js';
 
 const split: DatasetSplit = {
   count: 3,
@@ -9,19 +9,13 @@ const split: DatasetSplit = {
   labels: int32([3], [4, 5, 6]),
 };
 
-describe('images and labels', () => {
-  it('scales bytes to [0, 1] in the order of the indices', () => {
-    const images = imagesAt({ imageShape: [1, 2, 1] }, split, [2, 0]);
-    expect(images.shape).toEqual([2, 1, 2, 1]);
-    expect([...images.data]).toEqual([204 / 255, 1, 0, 51 / 255].map(Math.fround));
+describe('subsets and labels', () => {
+  it('gives labels in the order of the indices', () => {
     expect([...labelsAt(split, [2, 0]).data]).toEqual([6, 4]);
   });
 
   it('refuses indices outside the split', () => {
-    for (const index of [-1, 3, 0.5]) {
-      expect(() => imagesAt({ imageShape: [1, 2, 1] }, split, [index])).toThrow(OptionError);
-      expect(() => labelsAt(split, [index])).toThrow(OptionError);
-    }
+    for (const index of [-1, 3, 0.5]) expect(() => labelsAt(split, [index])).toThrow(OptionError);
   });
 
   it('takes distinct images for a subset and refuses more than there are', () => {

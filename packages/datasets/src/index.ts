@@ -6,6 +6,10 @@ export * from './batches.js';
 export * from './fashion-mnist.js';
 export * from './idx.js';
 export * from './mnist.js';
+export { pictureOptions, type PictureOptions } from './pictures/options.js';
+export { openPictureFolder, type OpenPictureFolderOptions, type PictureDataset } from './pictures/picture-folder.js';
+export { readPicture, type ReadPictureOptions } from './pictures/read-picture.js';
+export type { BadPictureReport, PictureFileFacts, PictureProgress } from './pictures/picture-cache.js';
 
 /** The datasets of this package. */
 export const datasetsPlugin: DimoPlugin = definePlugin({

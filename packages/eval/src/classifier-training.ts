@@ -11,6 +11,7 @@ import {
   phaseProgram,
   pickOptions,
   randomStream,
+  readImages,
   resolveOptimizer,
   runTraining,
   sampleStream,
@@ -114,11 +115,11 @@ export function classifierTrainingProgram(
     phases: [
       {
         trains: { prefix: 'classifier', parameters: classifierParametersOf(size) },
-        draw({ first, count }) {
+        async draw({ first, count }) {
           const indices = order(first, count);
           const uniforms = sampleStream(seed, first, count, 'classifier/dropout').uniform(count * featureLength);
           return {
-            images: splitSource(imageShape, train, indices).read(0, count),
+            images: await readImages(imageShape, train, indices),
             labels: int32([count], labelsOf(train, indices)),
             dropout: float32(
               [count, featureLength],

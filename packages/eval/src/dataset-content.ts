@@ -8,7 +8,7 @@ import { OptionError, sha256Hex, type Dataset, type DatasetSplit } from '@dimo/c
 export async function datasetKey({ imageShape, classNames, train }: Dataset): Promise<string> {
   const parts = [
     JSON.stringify([1, imageShape, classNames.length, train.count]),
-    await sha256Hex(train.pixels),
+    train.pixels instanceof Uint8Array ? await sha256Hex(train.pixels) : train.pixels.key,
     await sha256Hex(new Uint8Array(Int32Array.from(givenLabels(train) ?? []).buffer)),
   ];
   return sha256Hex(new TextEncoder().encode(parts.join('\n')));

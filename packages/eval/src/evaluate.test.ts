@@ -8,6 +8,7 @@ import {
   ShapeError,
   WeightError,
   type Dataset,
+  type HostTensor,
 } from '@dimo/core';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
@@ -47,13 +48,13 @@ const extractor: FeatureExtractor = {
   },
 };
 
-function split(count: number, seed: number): Dataset['train'] {
+function split(count: number, seed: number): Dataset<Uint8Array>['train'] {
   const pixels = Uint8Array.from(randomStream(seed, 0, 'pixels').integers(count * 4, 256));
   const labels = Int32Array.from({ length: count }, (_, i) => (pixels[4 * i]! >= pixels[4 * i + 3]! ? 0 : 1));
   return { count, pixels, labels: int32([count], labels) };
 }
 
-const dataset: Dataset = {
+const dataset: Dataset<Uint8Array> = {
   name: 'noise',
   imageShape: [2, 2, 1],
   classNames: ['a', 'b'],
@@ -65,10 +66,11 @@ describe('evaluation', () => {
   const engine = eagerEngine('cpu');
   const options = { engine, extractor, dataset, sampleCount: 50, seed: 3 };
   let reference: EvaluationReference;
+  let test: HostTensor<'float32'>;
   beforeAll(async () => {
     reference = await createReference(options);
+    test = await splitSource([2, 2, 1], dataset.test).read(0, 50);
   });
-  const test = splitSource([2, 2, 1], dataset.test).read(0, 50);
 
   it('has the statistics of all training images and a subset of their features', () => {
     const features = new Float32Array(900);

@@ -1,8 +1,10 @@
 /** What the metrics measure images by: a network that gives features and class logits. */
 import {
   checkHostTree,
+  checkPixels,
   checkValues,
   OptionError,
+  readImages,
   requireInteger,
   ShapeError,
   sizeOf,
@@ -39,7 +41,7 @@ export interface ImageSource {
   readonly count: number;
   readonly imageShape: readonly [height: number, width: number, channels: number];
   /** float32 [count, H, W, C] in [0, 1] of the images `first` .. `first + count - 1`. */
-  read(first: number, count: number): HostTensor<'float32'>;
+  read(first: number, count: number): HostTensor<'float32'> | Promise<HostTensor<'float32'>>;
 }
 
 /** Images in memory as a source. @throws ShapeError if they are not float32 [B, H, W, C]. */
@@ -73,11 +75,7 @@ export function splitSource(
   split: DatasetSplit,
   indices?: ArrayLike<number>,
 ): ImageSource {
-  const size = sizeOf(imageShape);
-  if (split.pixels.length !== split.count * size)
-    throw new ShapeError(
-      `a split of ${split.count} images of [${imageShape.join(', ')}] needs ${split.count * size} bytes, got ${split.pixels.length}`,
-    );
+  checkPixels(imageShape, split);
   for (const index of Array.from(indices ?? []))
     if (!Number.isInteger(index) || index < 0 || index >= split.count)
       throw new OptionError(`image index must be an integer in [0, ${split.count}), got ${index}`);
@@ -85,12 +83,8 @@ export function splitSource(
     count: indices?.length ?? split.count,
     imageShape,
     read(first, number) {
-      const data = new Float32Array(number * size);
-      for (let i = 0; i < number; i++) {
-        const source = (indices ? indices[first + i]! : first + i) * size;
-        for (let k = 0; k < size; k++) data[i * size + k] = split.pixels[source + k]! / 255;
-      }
-      return { dtype: 'float32', shape: [number, ...imageShape], data };
+      const rows = Int32Array.from({ length: number }, (_, i) => (indices ? indices[first + i]! : first + i));
+      return readImages(imageShape, split, rows);
     },
   };
 }
@@ -144,7 +138,7 @@ export async function extractFeatures(options: ExtractOptions): Promise<ImageFea
     for (let first = 0; first < count; first += batchSize) {
       signal?.throwIfAborted();
       const number = Math.min(batchSize, count - first);
-      const batch = images.read(first, number);
+      const batch = await images.read(first, number);
       checkValues(`images from ${first} on`, batch);
       const outputs = await compiled.run(state, { images: filledUp(batch, batchSize) });
       features.set(

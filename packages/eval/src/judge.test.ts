@@ -27,7 +27,7 @@ beforeAll(async () => {
 type Shape = Dataset['imageShape'];
 
 /** Images of noise, the class in their brightness. */
-function noisy(shape: Shape, labels: readonly number[], numClasses: number, seed = 0): Dataset {
+function noisy(shape: Shape, labels: readonly number[], numClasses: number, seed = 0): Dataset<Uint8Array> {
   const size = shape[0] * shape[1] * shape[2];
   const pixels = Uint8Array.from(
     randomStream(seed, 0, 'pixels').integers(labels.length * size, 100),
@@ -136,8 +136,8 @@ describe('the key of a judge', () => {
 });
 
 describe('datasets without classes', () => {
-  const unlabelled = { ...base.train, labels: undefined } as unknown as Dataset['train'];
-  it.each<[string, Dataset]>([
+  const unlabelled = { ...base.train, labels: undefined } as unknown as Dataset<Uint8Array>['train'];
+  it.each<[string, Dataset<Uint8Array>]>([
     ['one class', noisy([5, 4, 3], Array<number>(8).fill(0), 1)],
     ['no classes', noisy([5, 4, 3], Array<number>(8).fill(0), 0)],
     ['three classes of which one occurs', noisy([5, 4, 3], Array<number>(8).fill(1), 3)],

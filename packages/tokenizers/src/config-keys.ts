@@ -23,14 +23,20 @@ export const tokenizerConfigKeys: readonly ConfigKey[] = [
   },
   {
     key: 'imageShape',
-    accepts: '[height, width, channels], multiples of 4',
+    accepts: '[height, width, channels], multiples of the patch size',
     standard: 'that of the dataset',
     meaning: 'patch-vq: shape of the images.',
   },
+  { key: 'patchSize', accepts: '4, 8 or 16', standard: '4', meaning: 'patch-vq: side of the patch of a token.' },
   { key: 'codebookSize', accepts: count, standard: '64', meaning: 'patch-vq: number of codes.' },
   { key: 'codeWidth', accepts: count, standard: '8', meaning: 'patch-vq: length of a code vector.' },
   { key: 'encoderWidth', accepts: count, standard: '48', meaning: 'patch-vq: channels of the encoder.' },
-  { key: 'decoderWidth', accepts: 'a multiple of 16', standard: '64', meaning: 'patch-vq: channels of the decoder.' },
+  {
+    key: 'decoderWidth',
+    accepts: 'a multiple of 4 patch sizes',
+    standard: '64',
+    meaning: 'patch-vq: channels of the decoder.',
+  },
   { key: 'n_embed', accepts: count, meaning: 'vqgan: number of codes.' },
   { key: 'embed_dim', accepts: count, meaning: 'vqgan: length of a code vector.' },
   {

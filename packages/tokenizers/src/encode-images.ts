@@ -1,7 +1,9 @@
 /** Tokens of many images. */
 import {
+  checkPixels,
   int32,
   OptionError,
+  readImages,
   ShapeError,
   type Engine,
   type HostTensor,
@@ -9,13 +11,13 @@ import {
   type TokenDecoder,
 } from '@dimo/core';
 import type { Tensor4D } from '@tensorflow/tfjs-core';
-import { takeImages, type TrainingImages } from './training.js';
+import type { TrainingImages } from './training.js';
 
 /** Arguments of `encodeImages`. */
 export interface EncodeImagesOptions {
   readonly decoder: TokenDecoder;
   readonly weights: HostTree;
-  /** uint8 pixels, row-major [count, H, W, C]. */
+  /** uint8 pixels, row-major [count, H, W, C], in memory or read as they are needed. */
   readonly images: TrainingImages;
   /** Images at a time; does not change the result. @default 256 */
   readonly batchSize?: number;
@@ -34,10 +36,8 @@ export async function encodeImages(engine: Engine, options: EncodeImagesOptions)
   const [height, width, channels] = decoder.imageShape;
   const encode = decoder.encode?.bind(decoder);
   if (!encode) throw new OptionError(`encodeImages: the decoder "${decoder.name}" cannot encode images`);
-  if (images.count < 1 || images.pixels.length !== images.count * height * width * channels)
-    throw new ShapeError(
-      `encodeImages: ${images.count} images [${height}, ${width}, ${channels}] expected, got ${images.pixels.length} pixels`,
-    );
+  checkPixels(decoder.imageShape, images);
+  if (images.count < 1) throw new ShapeError('encodeImages: at least one image is needed, got none');
   const length = decoder.grid[0] * decoder.grid[1];
   const tokens = new Int32Array(images.count * length);
   const state = await engine.upload(weights);
@@ -52,7 +52,7 @@ export async function encodeImages(engine: Engine, options: EncodeImagesOptions)
     for (let first = 0; first < images.count; first += batchSize) {
       // The last batch is filled up with the last image.
       const rows = Array.from({ length: batchSize }, (_, i) => Math.min(first + i, images.count - 1));
-      const result = await compiled.run(state, { images: takeImages(decoder, images, rows) });
+      const result = await compiled.run(state, { images: await readImages(decoder.imageShape, images, rows) });
       const used = Math.min(batchSize, images.count - first);
       tokens.set((result['tokens']!.data as Int32Array).subarray(0, used * length), first * length);
       onProgress?.(first + used);

@@ -1,3 +1,7 @@
+import { randomStream } from '@dimo/core';
+import '@tensorflow/tfjs-backend-cpu';
+import * as tf from '@tensorflow/tfjs-core';
+import type { Tensor4D } from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { tokenizerConfigKeys } from './config-keys.js';
 import { defineTokenizer, tokenizerConfigFor } from './any-tokenizer.js';
@@ -29,6 +33,23 @@ describe('the configuration of a tokenizer', () => {
     expect(defineTokenizer(set).config).toMatchObject({ imageSize: [16, 16], ddconfig: { resolution: 64 } });
   });
 
+  it('has a token for each patch, of the size that is asked for', () => {
+    const { tokenizer, config } = defineTokenizer({ imageShape: [32, 48, 3], patchSize: 16, decoderWidth: 64 });
+    expect(tokenizer.grid).toEqual([2, 3]);
+    expect(config['patchSize']).toBe(16);
+    const weights = tokenizer.initialize(randomStream(0, 0, 'weights'));
+    const images = tf.zeros([2, 32, 48, 3]) as Tensor4D;
+    const given = Object.fromEntries(
+      Object.entries(weights).map(([name, { data, shape }]) => [name, tf.tensor(data.slice(), [...shape])]),
+    );
+    const tokens = tokenizer.encode(given, images);
+    expect(tokens.shape).toEqual([2, 6]);
+    expect(tokenizer.decode(given, tokens).shape).toEqual([2, 32, 48, 3]);
+    expect(() => defineTokenizer({ imageShape: [32, 40, 3], patchSize: 16 })).toThrow(/multiples of 16/);
+    expect(() => defineTokenizer({ imageShape: [32, 32, 3], patchSize: 6 })).toThrow(/4, 8, 16, got 6/);
+    expect(() => defineTokenizer({ imageShape: [32, 32, 3], patchSize: 8, decoderWidth: 48 })).toThrow(/of 32, got 48/);
+  });
+
   it('keeps a kind that is not known for the message', () => {
     expect(() => defineTokenizer(tokenizerConfigFor({ kind: 'vqgam' }, [8, 8, 1]))).toThrow(/got "vqgam"/);
   });
@@ -42,7 +63,7 @@ function keysOf(value: unknown, path = ''): string[] {
 
 describe('the described keys', () => {
   it('are those of the tokenizers', () => {
-    const patch = keysOf(defineTokenizer({}).config);
+    const patch = keysOf(defineTokenizer({ patchSize: 8, imageShape: [16, 16, 1] }).config);
     const full = { ...network, resolution: 8, in_channels: 1, out_ch: 1 };
     const vqgan = keysOf(defineTokenizer({ kind: 'vqgan', embed_dim: 4, n_embed: 16, ddconfig: full }).config);
     expect(tokenizerConfigKeys.map(({ key }) => key).sort()).toEqual([...new Set([...patch, ...vqgan])].sort());

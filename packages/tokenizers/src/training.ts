@@ -3,6 +3,7 @@
  * encoder to its codes, and a codebook that follows the encoder as a moving average.
  */
 import {
+  checkPixels,
   epochRows,
   float32,
   gradientThroughLogits,
@@ -11,12 +12,11 @@ import {
   OptionError,
   phaseProgram,
   randomStream,
+  readImages,
   scalar,
-  ShapeError,
   subtree,
   withPrefix,
   type DatasetSplit,
-  type HostTensor,
   type HostTree,
   type PhaseGradients,
   type PhaseInputs,
@@ -47,7 +47,7 @@ export function tokenizerTrainingResult<T>(state: Record<string, T>): Record<str
  * [0, 1]), `perplexity` (codes in use in the batch), `numReseeded`, `gradientNorm`, `learningRate`.
  *
  * @param tokenizer - what to train.
- * @param images - uint8 pixels, row-major [count, H, W, C].
+ * @param images - uint8 pixels, row-major [count, H, W, C], in memory or read as they are needed.
  * @param options - settings.
  * @param initialWeights - to continue from. @default freshly initialized
  * @throws OptionError for a wrong setting; ShapeError if the images do not fit the tokenizer.
@@ -78,8 +78,8 @@ export function tokenizerTrainingProgram(
     phases: [
       {
         trains: { prefix: 'tokenizer', parameters: trainedParameters(tokenizer) },
-        draw: ({ step, first, count }) => ({
-          images: takeImages(tokenizer, images, order(first, count)),
+        draw: async ({ step, first, count }) => ({
+          images: await readImages(tokenizer.imageShape, images, order(first, count)),
           reseedUniforms: float32([codebookSize], randomStream(seed, step, 'tokenizer/reseed').uniform(codebookSize)),
           reseedBelow: scalar(step < settings.reseedFraction * numSteps ? deadCount : 0),
         }),
@@ -174,26 +174,8 @@ function pick(weights: TensorTree, side: 'encoder' | 'decoder'): TensorTree {
   return Object.fromEntries(Object.entries(weights).filter(([name]) => isEncoder(name) === (side === 'encoder')));
 }
 
-/** Images by index, float32 [count, H, W, C] in [0, 1]. */
-export function takeImages(
-  tokenizer: Pick<Tokenizer, 'imageShape'>,
-  images: TrainingImages,
-  rows: ArrayLike<number>,
-): HostTensor<'float32'> {
-  const [height, width, channels] = tokenizer.imageShape;
-  const size = height * width * channels;
-  const data = new Float32Array(rows.length * size);
-  for (let i = 0; i < rows.length; i++)
-    for (let j = 0; j < size; j++) data[i * size + j] = images.pixels[rows[i]! * size + j]! / 255;
-  return float32([rows.length, height, width, channels], data);
-}
-
-function checkImages(tokenizer: Tokenizer, { count, pixels }: TrainingImages, batchSize: number): void {
-  const [height, width, channels] = tokenizer.imageShape;
-  if (pixels.length !== count * height * width * channels)
-    throw new ShapeError(
-      `tokenizer training: ${count} images [${height}, ${width}, ${channels}] need ${count * height * width * channels} pixels, got ${pixels.length}`,
-    );
-  if (count < batchSize)
-    throw new OptionError(`tokenizer training: batchSize must be at most the ${count} images, got ${batchSize}`);
+function checkImages({ imageShape }: Tokenizer, images: TrainingImages, batchSize: number): void {
+  checkPixels(imageShape, images);
+  if (images.count < batchSize)
+    throw new OptionError(`tokenizer training: batchSize must be at most the ${images.count} images, got ${batchSize}`);
 }

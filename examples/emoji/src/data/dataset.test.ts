@@ -4,7 +4,7 @@ import { emojiDataset } from './dataset.js';
 import { heldOutCompositions } from './described-images.js';
 
 describe('dataset emoji', () => {
-  let dataset: Dataset;
+  let dataset: Dataset<Uint8Array>;
   beforeAll(async () => {
     dataset = await emojiDataset.load();
   });

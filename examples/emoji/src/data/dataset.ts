@@ -21,7 +21,7 @@ export const categories = [
 ] as const;
 
 /** About 6,000 training images of 32 x 32 RGB pixels with several prompts each, always the same ones. */
-export const emojiDataset: DatasetPlugin = {
+export const emojiDataset: DatasetPlugin<Uint8Array> = {
   name: 'emoji',
   description: 'Noto emoji, 32 x 32 RGB on white, with prompts (npm package emoji-datasource-google)',
   async load() {
@@ -61,7 +61,7 @@ async function readText(path: string): Promise<string> {
 }
 
 /** The images in a fixed random order, so that kinds are mixed. */
-function splitOf(images: readonly DescribedImage[], name: string): DatasetSplit {
+function splitOf(images: readonly DescribedImage[], name: string): DatasetSplit<Uint8Array> {
   const order = randomStream(0, 0, `emoji/${name}`).permutation(images.length);
   const pixels = new Uint8Array(images.length * imageBytes);
   const texts: (readonly string[])[] = [];

@@ -70,7 +70,7 @@ function matcherGradients(weights: TensorTree, inputs: TensorTree): PhaseGradien
  * `matcher/<p>`, `optimizer/m/<p>`, `optimizer/v/<p>`. Metrics: `loss`, `accuracy` (of the batch), `learningRate`.
  */
 export function matcherTrainingProgram(
-  split: DatasetSplit,
+  split: DatasetSplit<Uint8Array>,
   vocabulary: Vocabulary,
   { numSteps, batchSize = 192, learningRate = 2e-3, seed = 0, wordVectors }: MatcherTrainingOptions,
 ): TrainingProgram<PhaseInputs> {

@@ -48,7 +48,7 @@ export async function demo(flags: TrainingFlags & { readonly quick: boolean }): 
   };
   const started = performance.now();
   const prepare = await checkDistillation(config, registry, { onNote: note, stepBytes });
-  const dataset = await requireDataset(config.dataset, registry);
+  const dataset = await requireDataset({ config, registry });
   const { engine, explanation } = await openEngine(config.engine, registry);
   try {
     const inputs = await prepare(engine);

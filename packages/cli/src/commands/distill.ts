@@ -8,9 +8,10 @@ import { presetSettings, withDistillPreset } from '../models/distill-preset.js';
 import { exitOk } from '../output/failure.js';
 import { print, printError, printJson } from '../output/terminal.js';
 import { planDistillation, readableDistillationPlan, stepBytes } from '../plan/distill-plan.js';
-import { openProject } from '../project/session.js';
+import { openProject, type OpenProjectOptions } from '../project/session.js';
 import { readRunConfig } from '../run/folder.js';
 import { tellUnfinished } from '../run/tell-unfinished.js';
+import { withTeacherOfDataset } from '../training/picture-project.js';
 import { runTrainingCommand } from '../training/train-command.js';
 import { stringify } from 'yaml';
 
@@ -25,9 +26,15 @@ export function distill(flags: DistillFlags): Promise<number> {
   return flags.plan ? plan(flags) : train(flags);
 }
 
-async function plan({ typed, resume, json }: DistillFlags): Promise<number> {
+/** With the teacher of the dataset that is named, and then the preset for teachers of its kind. */
+function completed(quiet: boolean): NonNullable<OpenProjectOptions['complete']> {
+  const find = withTeacherOfDataset(quiet);
+  return async (loaded, registry) => withDistillPreset(await find(loaded, registry), registry);
+}
+
+async function plan({ typed, resume, json, quiet }: DistillFlags): Promise<number> {
   const base = resume === undefined ? undefined : await readRunConfig(resume);
-  const { config, registry } = await openProject(typed, { base, complete: withDistillPreset });
+  const { config, registry } = await openProject(typed, { base, complete: completed(quiet) });
   const found = await findTeacher(config.teacher, registry);
   const planned = await planDistillation({ config, found, registry, resume });
   const settings = presetSettings(config, found.teacher.name, registry);
@@ -40,7 +47,7 @@ async function plan({ typed, resume, json }: DistillFlags): Promise<number> {
 function train(flags: TrainingFlags): Promise<number> {
   return runTrainingCommand<DistillResult, DistillInputs>({
     name: 'distill',
-    complete: withDistillPreset,
+    complete: completed(flags.quiet),
     flags,
     fallbackName: ({ config }) =>
       `distill-${(config.teacher.plugin ?? config.teacher.source ?? defaultModel).split(/[/\\]/).filter(Boolean).at(-1)}`,

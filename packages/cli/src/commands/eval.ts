@@ -67,7 +67,7 @@ export async function evaluate(args: EvalArguments): Promise<number> {
   // A dataset of tokens is named for completeness; nothing but its name fits such a teacher.
   if (definition && !definition.decoder && !registry.tokenDatasets.has(config.dataset))
     refuseTyped(project, ['dataset'], 'the teacher makes sequences, which are not compared with a dataset');
-  const dataset = await evaluationDataset(project, definition?.decoder);
+  const dataset = await evaluationDataset(project, definition?.decoder, args);
   for (const note of await checkEvaluation({ config, registry, dataset, definition }))
     if (!args.quiet) printError(note);
   const { engine, explanation } = await openEngine(config.engine, registry);

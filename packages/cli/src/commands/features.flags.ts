@@ -7,7 +7,7 @@ export function addFeatures(parent: Command, result: ProgramResult): void {
   parent
     .command('features')
     .description('Write the statistics of pictures, by a feature network of an ONNX file, to compare others with.')
-    .argument('<pictures>', 'folder of PNG files, or a NumPy archive with images')
+    .argument('<pictures>', 'folder of PNG, JPEG, WebP or GIF files, or a NumPy archive with images')
     .option('--features <file>', 'ONNX file of the feature network')
     .option('--network <name|file>', 'how images get into it: a known network, or a JSON file (default: beside it)')
     .option('-o, --out <file>', 'archive to write (.npz, as pytorch-fid and ADM have it)')

@@ -27,7 +27,7 @@ import { folderWeightSource } from '@dimo/backend-node';
 import { join } from 'node:path';
 import { mergedSections } from '../config/load.js';
 import type { DimoConfig } from '../config/schema.js';
-import { findTokenDataset, requireDataset } from '../project/datasets.js';
+import { datasetName, findTokenDataset, requireDataset } from '../project/datasets.js';
 import { teacherTrainingOptions, warmupNote } from '../training/distillation-settings.js';
 import { trainedTeacherPlugin } from '../models/models.js';
 import type { TrainingFlags } from '../flags/training-flags.js';
@@ -41,7 +41,10 @@ import { trainRun, type TrainRunResult } from '../run/train-run.js';
 import type { Project } from '../project/session.js';
 import { teacherFolderFiles } from '../models/teacher-folder.js';
 import { shellQuoted } from '../flags/resume-command.js';
+import { datasetFlag } from '../training/dataset-facts.js';
 import { openInitialState, tellInitialState, type Told } from '../training/initial-state.js';
+import { teacherSamples } from '../training/teacher-samples.js';
+import { withTeacherPreset } from '../training/picture-project.js';
 import { runTrainingCommand, type TrainingSession } from '../training/train-command.js';
 import { printError } from '../output/terminal.js';
 import { version } from '../version.js';
@@ -65,7 +68,8 @@ export function trainTeacher(flags: TrainingFlags): Promise<number> {
   return runTrainingCommand<TeacherResult, TeacherData>({
     name: 'train teacher',
     flags,
-    fallbackName: ({ config }) => `teacher-${config.dataset}`,
+    complete: withTeacherPreset(flags.quiet),
+    fallbackName: ({ config }) => `teacher-${datasetName(config.dataset)}`,
     check: async (project) => {
       const onNote = (note: string | undefined) => {
         if (!flags.quiet && note !== undefined) printError(note);
@@ -87,7 +91,10 @@ export function trainTeacher(flags: TrainingFlags): Promise<number> {
     },
     train: (session, data) => train(session, data, flags),
     health: ({ health }) => health,
-    describe: ({ folder }) => [`teacher ${folder}; next: dimo distill --teacher ${shellQuoted(folder)}`],
+    // Of a folder of pictures the distillation finds its teacher, and takes the length that goes with its preset.
+    describe: ({ folder }, session) => [
+      `teacher ${folder}; next: dimo distill${datasetFlag(session) || ` --teacher ${shellQuoted(folder)}`}`,
+    ],
     facts: ({ folder, counters }) => ({ teacher: folder, counters }),
   });
 }
@@ -96,9 +103,16 @@ async function train(session: TrainingSession, data: TeacherData, flags: Trainin
   const { config, engine, run } = session;
   const { plugin, definition } = data;
   const training = teacherTrainingProgram(definition, data, teacherTrainingOptions(config));
-  const { recompute, init, initWith, ...settings } = config.train.teacher;
+  const { recompute, init, initWith, preset: _preset, sampleEvery, ...settings } = config.train.teacher;
   const program = recompute === 'blocks' ? recomputeBlocks(training) : training;
   const losses: number[] = [];
+  const samples = teacherSamples(
+    {
+      ...{ engine, run: run.path, samplers: session.project.registry.samplers },
+      ...{ batchSize: settings.batchSize, seed: config.seed },
+    },
+    data,
+  );
   const result = await trainRun({
     label: 'train teacher',
     unit: definition.decoder ? 'images/s' : 'sequences/s',
@@ -135,8 +149,13 @@ async function train(session: TrainingSession, data: TeacherData, flags: Trainin
       losses.push(metrics['maskedNll'] ?? NaN);
       return [];
     },
+    async onStep(report, tools) {
+      const { step } = report;
+      if ((sampleEvery > 0 && step % sampleEvery === 0) || step === settings.numSteps)
+        await samples.write(report, tools);
+    },
     finish: (end) => writeTeacher(session, data, end),
-  });
+  }).finally(() => samples.dispose());
   const { codebookSize } = definition.model.tokenSpace;
   const health = teacherHealth(runEndOf(result), {
     first: meanOf(losses.slice(0, 10)),
@@ -162,7 +181,7 @@ async function writeTeacher(
   const files = teacherFolderFiles(teacher, plugin, {
     steps: step,
     seed: config.seed,
-    dataset: config.dataset,
+    dataset: datasetName(config.dataset),
     engine: engine.info.name,
     dimo: version,
   });
@@ -196,9 +215,8 @@ async function checkInputs(
   const { onNote } = told;
   const plugin = trainedTeacherPlugin(config, registry);
   const given = mergedSections(config.teacher.config, config.train.teacher.config);
-  const tokenData = await findTokenDataset(config.dataset, registry);
+  const tokenData = await findTokenDataset({ config, registry });
   if (tokenData) return checkTokenData(config, { plugin, given, tokenData, told });
-  const dataset = await requireDataset(config.dataset, registry);
   const { encodeImages, readTokenizer } = await import('@dimo/tokenizers');
   const source = config.train.teacher.tokenizer;
   if (source === undefined)
@@ -206,6 +224,8 @@ async function checkInputs(
       hint: `run \`dimo train tokenizer --dataset ${config.dataset}\` first, then give its folder with --tokenizer`,
     });
   const tokenizer = await readTokenizer(folderWeightSource(await resolvePart(source, ['tokenizer', 'teacher'])));
+  const [height, width, channels] = tokenizer.tokenizer.imageShape;
+  const dataset = await requireDataset({ config, registry }, { imageShape: [height, width, channels] });
   const { classNames } = dataset;
   const complete = plugin.completeConfig?.(given, { classNames, tokenizer: tokenizer.config }) ?? given;
   const definition = await define(config, plugin, complete);

@@ -1,5 +1,14 @@
 /** `dimo train tokenizer`: images to tokens and back, from a dataset of images. */
-import { drawsVersion, OptionError, specsOf, type Dataset, type HostTensor, type TrainingProgram } from '@dimo/core';
+import {
+  drawsVersion,
+  OptionError,
+  readImages,
+  readPixels,
+  specsOf,
+  type Dataset,
+  type HostTensor,
+  type TrainingProgram,
+} from '@dimo/core';
 import {
   defineTokenizer,
   encodeImages,
@@ -9,9 +18,8 @@ import {
   tokenizerTrainingResult,
   type DefinedTokenizer,
 } from '@dimo/tokenizers';
-import { splitSource } from '@dimo/eval';
 import { join } from 'node:path';
-import { requireDataset } from '../project/datasets.js';
+import { datasetName, requireDataset } from '../project/datasets.js';
 import { tokenizerTrainingOptions, warmupNote } from '../training/distillation-settings.js';
 import type { TrainingFlags } from '../flags/training-flags.js';
 import { tokenizerHealth, type Health } from '../run/health.js';
@@ -22,6 +30,8 @@ import { trainRun, writeResult, type TrainRunResult } from '../run/train-run.js'
 import { openDecoder } from '@dimo/pipeline';
 import type { Project } from '../project/session.js';
 import { shellQuoted } from '../flags/resume-command.js';
+import { contentOf, datasetFlag } from '../training/dataset-facts.js';
+import { withTokenizerPreset } from '../training/picture-project.js';
 import { runTrainingCommand, type TrainingSession } from '../training/train-command.js';
 import { printError } from '../output/terminal.js';
 import { version } from '../version.js';
@@ -38,9 +48,10 @@ export function trainTokenizer(flags: TrainingFlags): Promise<number> {
   return runTrainingCommand<TokenizerResult, TokenizerInputs>({
     name: 'train tokenizer',
     flags,
-    fallbackName: ({ config }) => `tokenizer-${config.dataset}`,
+    complete: withTokenizerPreset(flags.quiet),
+    fallbackName: ({ config }) => `tokenizer-${datasetName(config.dataset)}`,
     check: async (project) => {
-      const inputs = await checkInputs(project);
+      const inputs = await checkInputs(project, flags.quiet);
       const warning = warmupNote('train.tokenizer', project.config.train.tokenizer);
       if (!flags.quiet && warning !== undefined) printError(warning);
       return async (engine) => {
@@ -53,9 +64,9 @@ export function trainTokenizer(flags: TrainingFlags): Promise<number> {
     },
     train: (session, inputs) => train(session, inputs, flags),
     health: ({ health }) => health,
-    describe: ({ folder, testError }) => [
+    describe: ({ folder, testError }, session) => [
       `tokenizer ${folder}, mean squared error on test images ${testError.toFixed(5)}`,
-      `next: dimo train teacher --tokenizer ${shellQuoted(folder)}`,
+      `next: dimo train teacher${datasetFlag(session)} --tokenizer ${shellQuoted(folder)}`,
     ],
     facts: ({ folder, testError, counters }) => ({ tokenizer: folder, testError, counters }),
   });
@@ -67,8 +78,8 @@ interface TokenizerInputs extends DefinedTokenizer {
   readonly program: TrainingProgram<never>;
 }
 
-async function checkInputs({ config, registry }: Project): Promise<TokenizerInputs> {
-  const dataset = await requireDataset(config.dataset, registry);
+async function checkInputs({ config, registry }: Project, quiet: boolean): Promise<TokenizerInputs> {
+  const dataset = await requireDataset({ config, registry }, { quiet });
   const where = 'train.tokenizer.config';
   const { tokenizer, config: resolved } = defineTokenizer(
     tokenizerConfigFor(config.train.tokenizer.config, dataset.imageShape, where),
@@ -88,6 +99,7 @@ async function train(
   flags: TrainingFlags,
 ): Promise<TokenizerResult> {
   const { config, engine, run } = session;
+  const { preset: _preset, ...training } = config.train.tokenizer;
   let perplexity: number | undefined;
   const result = await trainRun({
     label: 'train tokenizer',
@@ -97,7 +109,13 @@ async function train(
     run,
     config,
     identity: {
-      config: { draws: drawsVersion, dataset: config.dataset, tokenizer: resolved, training: config.train.tokenizer },
+      config: {
+        draws: drawsVersion,
+        dataset: config.dataset,
+        ...contentOf(dataset),
+        tokenizer: resolved,
+        training,
+      },
       seed: config.seed,
       engine: engine.info.name,
       version,
@@ -143,18 +161,21 @@ async function reconstruct(
     weights,
   }: Pick<ReturnType<typeof defineTokenizer>, 'tokenizer'> & { weights: Record<string, HostTensor> },
 ): Promise<{ readonly testError: number; readonly variance: number }> {
-  const count = Math.min(1000, dataset.test.count);
+  // Of few pictures none may be kept for testing.
+  const split = dataset.test.count > 0 ? dataset.test : dataset.train;
+  const count = Math.min(1000, split.count);
   const size = dataset.imageShape.reduce((product, n) => product * n, 1);
-  const images = { count, pixels: dataset.test.pixels.subarray(0, count * size) };
+  const rows = Int32Array.from({ length: count }, (_, i) => i);
+  const images = { count, pixels: await readPixels(dataset.imageShape, split, rows) };
   const tokens = await encodeImages(engine, { decoder: tokenizer, weights, images });
   const decoder = await openDecoder(engine, { decoder: tokenizer }, weights, { batchSize: Math.min(250, count) });
   try {
     const copies = await decoder!.images(tokens);
-    const originals = splitSource(dataset.imageShape, dataset.test).read(0, count);
+    const originals = await readImages(dataset.imageShape, split, rows);
     let sum = 0;
     for (let i = 0; i < originals.data.length; i++) sum += (originals.data[i]! - copies.data[i]!) ** 2;
     const { encodeGrid } = await import('../output/images.js');
-    const shown = 32;
+    const shown = Math.min(32, count);
     const data = new Float32Array(2 * shown * size);
     for (let i = 0; i < shown; i++) {
       data.set(originals.data.subarray(i * size, (i + 1) * size), 2 * i * size);

@@ -39,7 +39,7 @@ describe('a typed setting', () => {
 
   it.each([
     ['distill', 'eval.count'],
-    ['distill', 'dataset'],
+    ['distill', 'pictures.size'],
     ['distill', 'train.teacher.numSteps'],
     ['train tokenizer', 'distill.numSteps'],
     ['train tokenizer', 'train.teacher.numSteps'],

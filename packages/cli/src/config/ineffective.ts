@@ -12,13 +12,14 @@ const generatorSampling = ['sample.temperature', 'sample.embeddingNoise', 'sampl
 
 /** Keys that a command reads, or the sections that hold them. */
 const keysOf: Readonly<Record<ConfiguredCommand, readonly string[]>> = {
-  distill: [...everyRun, 'teacher', 'distill', 'sample.temperature'],
-  'train tokenizer': [...everyRun, 'dataset', 'train.tokenizer'],
-  'train teacher': [...everyRun, 'dataset', 'train.teacher', 'teacher.plugin', 'teacher.config'],
+  distill: [...everyRun, 'teacher', 'dataset', 'distill', 'sample.temperature'],
+  'train tokenizer': [...everyRun, 'dataset', 'pictures', 'train.tokenizer'],
+  'train teacher': [...everyRun, 'dataset', 'pictures', 'train.teacher', 'teacher.plugin', 'teacher.config'],
   sample: ['seed', 'plugins', 'engine', 'teacher', 'sample', 'sampler'],
-  eval: ['plugins', 'engine', 'dataset', 'teacher', 'eval', 'sampler', ...generatorSampling],
+  eval: ['plugins', 'engine', 'dataset', 'pictures', 'teacher', 'eval', 'sampler', ...generatorSampling],
   serve: ['plugins', 'engine', 'sample.steps', 'sampler'],
-  demo: [...everyRun, 'teacher', 'dataset', 'distill', 'eval', 'sampler', ...generatorSampling],
+  demo: [...everyRun, 'teacher', 'dataset', 'pictures', 'distill', 'eval', 'sampler', ...generatorSampling],
+  'dataset info': ['plugins', 'dataset', 'pictures', 'train.tokenizer.preset', 'train.teacher.preset'],
 };
 
 type Settings = Pick<DimoConfig, 'distill' | 'train' | 'teacher'>;

@@ -12,6 +12,7 @@ import {
   tokenOptions,
   type GivenOptions,
 } from '@dimo/core';
+import { pictureOptions } from '@dimo/datasets/options';
 import { judgeOptions, manifoldOptions, referenceOptions } from '@dimo/eval/options';
 import { tokenizerTrainingOptions } from '@dimo/tokenizers/options';
 import { folderPath, text } from './fields.js';
@@ -60,7 +61,12 @@ const distill = section({
   sampleEvery: whole(0).default(200).describe('Steps between sample grids in samples/; 0: only at the end.'),
 });
 
+const presetName = z.enum(['tiny', 'small', 'base']).optional();
+
 const trainTokenizer = section({
+  preset: presetName.describe(
+    'Size and length of the training, for the pictures of the dataset: minutes, hours, or a GPU. Absent: tiny for a folder of pictures, else the defaults.',
+  ),
   config: freeForm
     .default({})
     .describe('Architecture of the tokenizer: `kind` and the keys of the kind, see below. Absent: patch-vq.'),
@@ -68,9 +74,12 @@ const trainTokenizer = section({
 });
 
 const trainTeacher = section({
+  preset: presetName.describe('As `train.tokenizer.preset`.'),
   tokenizer: text()
     .optional()
-    .describe('Folder of a trained tokenizer, for datasets of images. Absent: the one of the teacher preset.'),
+    .describe(
+      'Folder of a trained tokenizer, for datasets of images. Absent: of a folder of pictures, the newest one in `run.folder` that was trained on it.',
+    ),
   conditions: text()
     .optional()
     .describe('Folder with files that the conditions of the teacher need: vocabulary, text encoder. Absent: none.'),
@@ -88,6 +97,7 @@ const trainTeacher = section({
     ),
   ...unseeded(teacherTrainingOptions),
   recompute: z.enum(['none', 'blocks']).default('none').describe('As `distill.recompute`.'),
+  sampleEvery: whole(0).default(200).describe('As `distill.sampleEvery`; of teachers that make images.'),
 });
 
 /** The whole configuration. */
@@ -100,7 +110,12 @@ export const configSchema = z.strictObject({
     .describe(
       'Packages, or paths inside the project, that add teachers, datasets, samplers, algorithms, engines or metrics.',
     ),
-  dataset: text().default('mnist').describe('Dataset for training and evaluation, by the name a plugin gives it.'),
+  dataset: folderPath()
+    .default('mnist')
+    .describe('Dataset for training and evaluation: the name a plugin gives it, or a folder of pictures.'),
+  pictures: section(pictureOptions).describe(
+    'How the pictures of a folder become images. Of a model that exists, images have the size of its own.',
+  ),
   run: section({
     folder: folderPath().default('runs').describe('Folder that holds the runs.'),
     name: text()

@@ -4,6 +4,8 @@ import {
   float32,
   numRows,
   OptionError,
+  readImages,
+  readPixels,
   resolveSampler,
   sequenceLength,
   type Dataset,
@@ -17,7 +19,6 @@ import {
   type TeacherDefinition,
 } from '@dimo/core';
 import { encodeImages } from '@dimo/tokenizers';
-import { splitSource } from '@dimo/eval';
 import type { DimoConfig } from '../config/schema.js';
 import { generatorSettings } from '../models/sampler-asked.js';
 import { openDecoder, residentModel, samplingOf, type ModelParts, type NetworkSettings } from '@dimo/pipeline';
@@ -123,15 +124,14 @@ export function realMethods(
   { engine, config }: MethodContext,
 ): EvaluationMethod[] {
   const { decoder } = definition;
-  const source = splitSource(dataset.imageShape, dataset.train, images);
-  const real = source.read(0, images.length);
+  const real = () => readImages(dataset.imageShape, dataset.train, images);
   const noTokens: HostTensor<'int32'> = { dtype: 'int32', shape: [images.length, 0], data: new Int32Array() };
   const plain: EvaluationMethod = {
     name: 'training images',
     open: () =>
       Promise.resolve({
         tokens: () => Promise.resolve(noTokens),
-        images: () => Promise.resolve(real),
+        images: real,
         dispose: () => Promise.resolve(),
       }),
   };
@@ -142,7 +142,7 @@ export function realMethods(
       name: 'training images as tokens',
       async open() {
         const open = await openDecoder(engine, { decoder }, decoderWeights, config.eval);
-        const pixels = Uint8Array.from(real.data, (value) => Math.round(value * 255));
+        const pixels = await readPixels(dataset.imageShape, dataset.train, images);
         return {
           tokens: () =>
             encodeImages(engine, { decoder, weights: decoderWeights, images: { count: images.length, pixels } }),

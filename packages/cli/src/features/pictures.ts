@@ -24,8 +24,10 @@ export interface PictureSource {
 
 /** Bytes of a file of a picture. */
 const maximumPictureBytes = 2 ** 28;
+/** Endings of the pictures that are read. */
+const endings = new Set(['.png', '.jpg', '.jpeg', '.webp', '.gif']);
 /** Files by whose names a folder holds pictures that are not read. */
-const otherPictures = new Set(['.jpg', '.jpeg', '.webp', '.gif', '.bmp', '.tif', '.tiff', '.avif', '.heic', '.jxl']);
+const otherPictures = new Set(['.bmp', '.tif', '.tiff', '.avif', '.heic', '.jxl']);
 
 /**
  * Pictures of a folder and those below it, or of an archive.
@@ -44,9 +46,16 @@ export async function openPictures(path: string, limit?: number): Promise<Pictur
   return { ...source, count: limit };
 }
 
-/** The pixels of a picture in three channels of bytes; opacity is left out, as `convert('RGB')` of Pillow leaves it out. */
+/**
+ * The pixels of a picture in three channels of bytes; opacity is left out, as `convert('RGB')` of Pillow leaves it out. PNG,
+ * in which pictures are compared, needs no other package.
+ */
 async function readPicture(path: string, boundary: string): Promise<PixelBatch> {
   const bytes = await readFileChecked(path, maximumPictureBytes, boundary);
+  if (extname(path).toLowerCase() !== '.png') {
+    const datasets = await import('@dimo/datasets');
+    return { count: 1, channels: 3, ...(await datasets.readPicture(bytes, escapeText(path))) };
+  }
   const { shape, data } = decodePixels(bytes, escapeText(path));
   const [height, width, channels] = shape as [number, number, number];
   const pixels = new Uint8Array(height * width * 3);
@@ -65,16 +74,19 @@ async function folderPictures(folder: string): Promise<PictureSource> {
     .filter((name) => !name.split(sep).some((part) => part.startsWith('.')));
   const unread = names.find((name) => otherPictures.has(extname(name).toLowerCase()));
   if (unread !== undefined)
-    throw new OptionError(`${escapeText(join(folder, unread))} is no PNG; leaving it out would change the numbers`, {
-      path: folder,
-      hint: 'convert the pictures to PNG',
-    });
+    throw new OptionError(
+      `${escapeText(join(folder, unread))} is no PNG, JPEG, WebP or GIF; leaving it out would change the numbers`,
+      {
+        path: folder,
+        hint: 'convert the pictures to PNG',
+      },
+    );
   // By code units: the same order on every machine.
-  const pictures = names.filter((name) => extname(name).toLowerCase() === '.png').sort((a, b) => (a < b ? -1 : 1));
+  const pictures = names.filter((name) => endings.has(extname(name).toLowerCase())).sort((a, b) => (a < b ? -1 : 1));
   if (pictures.length === 0)
     throw new OptionError(`${escapeText(folder)} holds no pictures`, {
       path: folder,
-      hint: 'name a folder of PNG files',
+      hint: 'name a folder of PNG, JPEG, WebP or GIF files',
     });
   const facts: unknown[] = [];
   for (const name of pictures) {

@@ -56,9 +56,9 @@ const sampler = {
   ],
 };
 const dataset = {
-  flags: '--dataset <name>',
+  flags: '--dataset <name|folder>',
   key: 'dataset',
-  description: 'dataset, by the name a plugin gives it',
+  description: 'a dataset by name, or a folder of pictures',
   suggestions: ['mnist', 'fashion-mnist'],
 };
 const runs = { flags: '--runs <folder>', key: 'run.folder', description: 'folder that holds the runs' };
@@ -81,6 +81,7 @@ const ofTheRun = [engine, threads, seed, runs, name, checkpointSteps, checkpoint
 export const configFlags = {
   distill: [
     teacher,
+    dataset,
     teacherPlugin,
     {
       flags: '--algorithm <name>',
@@ -163,6 +164,7 @@ export const configFlags = {
     threads,
   ],
   demo: [engine, threads, seed, runs, name],
+  'dataset info': [],
 } as const satisfies Readonly<Record<string, readonly ConfigFlag[]>>;
 
 /** A command that has configuration flags. */

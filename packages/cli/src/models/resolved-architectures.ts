@@ -4,6 +4,7 @@ import { DimoError, type Dataset, type PluginRegistry } from '@dimo/core';
 import { defineTokenizer, readTokenizer, tokenizerConfigFor } from '@dimo/tokenizers';
 import { mergedSections } from '../config/load.js';
 import type { DimoConfig } from '../config/schema.js';
+import { requireDataset } from '../project/datasets.js';
 import { trainedTeacherPlugin } from './models.js';
 import { resolvePart } from '../run/parts.js';
 
@@ -13,7 +14,9 @@ import { resolvePart } from '../run/parts.js';
  */
 export async function withArchitectures(config: DimoConfig, registry: PluginRegistry): Promise<DimoConfig> {
   const { train } = config;
-  const dataset = await ifPossible(async () => registry.datasets.get(config.dataset)?.load());
+  const dataset = await ifPossible(async () =>
+    registry.tokenDatasets.has(config.dataset) ? undefined : requireDataset({ config, registry }, { quiet: true }),
+  );
   const tokenizer = await ifPossible(() =>
     defineTokenizer(
       dataset ? tokenizerConfigFor(train.tokenizer.config, dataset.imageShape) : train.tokenizer.config,

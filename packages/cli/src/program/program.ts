@@ -1,5 +1,6 @@
 /** All commands as one program. Each command's flags and help stand beside it; its work is imported when it runs. */
 import { Command, Option } from 'commander';
+import { addDatasetInfo } from '../commands/dataset-info.flags.js';
 import { addDemo } from '../commands/demo.flags.js';
 import { addDistill } from '../commands/distill.flags.js';
 import { addDoctor } from '../commands/doctor.flags.js';
@@ -41,6 +42,11 @@ export function buildProgram(result: ProgramResult): Command {
   program.configureHelp({ minWidthToWrap: 10 });
 
   addDemo(program, result);
+  const dataset = program
+    .command('dataset')
+    .description('Look at what is trained on.')
+    .addHelpText('after', examples(['dimo dataset info ./pictures', 'dimo dataset info mnist']));
+  addDatasetInfo(dataset, result);
   const train = program
     .command('train')
     .description('Train a tokenizer or a teacher from scratch.')

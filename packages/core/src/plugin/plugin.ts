@@ -3,6 +3,7 @@
  * nothing that arrives with weights can.
  */
 import type { Dataset, TokenDataset } from '../training/dataset.js';
+import type { Pixels } from '../training/pixels.js';
 import type { AlgorithmRegistry, DistillationAlgorithm } from '../distillation/algorithm.js';
 import { builtInAlgorithms } from '../distillation/built-in-algorithms.js';
 import type { Engine, EngineFactory } from '../engine/engine.js';
@@ -15,11 +16,11 @@ import type { Sampler } from '../sampling/sampler.js';
 import type { TeacherPlugin } from './teacher-plugin.js';
 import type { HostTensor, HostTree } from '../tensors/tensors.js';
 
-/** Loads a dataset. */
-export interface DatasetPlugin {
+/** Loads a dataset; `P` as for `DatasetSplit`. */
+export interface DatasetPlugin<P extends Pixels = Pixels> {
   readonly name: string;
   readonly description: string;
-  load(): Promise<Dataset>;
+  load(): Promise<Dataset<P>>;
 }
 
 /** Loads or makes a token dataset. */

@@ -3,7 +3,7 @@
  * leaves the last bits of Math.log, sin and cos to each engine, and these also cost half as much.
  */
 import { OptionError } from '../errors.js';
-import { compiledNormals } from './compiled-random.js';
+import { compiledNormals } from '../compiled/compiled-loops.js';
 
 /**
  * sqrt(-2 ln x) (cos a, sin a) with x = (first word + 1) 2^-32 in (0, 1] and a = 2 pi (second word) 2^-32, rounded to

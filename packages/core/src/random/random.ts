@@ -5,7 +5,7 @@
  */
 import { requireInteger } from '../options/check-options.js';
 import { OptionError } from '../errors.js';
-import { compiledPhilox } from './compiled-random.js';
+import { compiledPhilox } from '../compiled/compiled-loops.js';
 import { normalsFromWords } from './random-normal.js';
 
 /** What a stream's words follow from: block b of four words has the counter {b low, b high, step, stream} and the seed as key. */

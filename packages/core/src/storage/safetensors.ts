@@ -1,4 +1,5 @@
 /** Reads safetensors files from byte arrays, strictly (safetensors-header.ts). */
+import { compiledNonFinite } from '../compiled/compiled-loops.js';
 import { NonFiniteError, WeightError } from '../errors.js';
 import type { HostTensor, HostTree } from '../tensors/tensors.js';
 import { escapeText } from '../text/escape-text.js';
@@ -164,20 +165,10 @@ const exponentBits = 0x7f800000;
 
 /** Index of the first NaN or infinity, or -1. */
 export function findNonFinite(data: Float32Array): number {
-  // By the bits, four at a time: three times as fast as by arithmetic, which counts for weights of a gigabyte.
+  const index = compiledNonFinite(data);
+  if (index !== undefined) return index;
   const bits = new Int32Array(data.buffer, data.byteOffset, data.length);
-  const isNonFinite = (i: number): boolean => (bits[i]! & exponentBits) === exponentBits;
-  let i = 0;
-  for (; i + 4 <= bits.length; i += 4) {
-    const largest = Math.max(
-      bits[i]! & exponentBits,
-      bits[i + 1]! & exponentBits,
-      bits[i + 2]! & exponentBits,
-      bits[i + 3]! & exponentBits,
-    );
-    if (largest === exponentBits) break;
-  }
-  for (; i < bits.length; i++) if (isNonFinite(i)) return i;
+  for (let i = 0; i < bits.length; i++) if ((bits[i]! & exponentBits) === exponentBits) return i;
   return -1;
 }
 

@@ -1,21 +1,30 @@
 /** What is trained on and compared with: images with labels, or token sequences with their conditions. */
 import type { HostTensor, HostTree } from '../tensors/tensors.js';
+import type { Pixels } from './pixels.js';
 
-/** Images with labels. */
-export interface Dataset {
+/**
+ * Images with labels.
+ *
+ * `P`: as for `DatasetSplit`.
+ */
+export interface Dataset<P extends Pixels = Pixels> {
   readonly name: string;
   /** Height, width, channels. */
   readonly imageShape: readonly [height: number, width: number, channels: number];
   readonly classNames: readonly string[];
-  readonly train: DatasetSplit;
-  readonly test: DatasetSplit;
+  readonly train: DatasetSplit<P>;
+  readonly test: DatasetSplit<P>;
 }
 
-/** One part of a dataset. */
-export interface DatasetSplit {
+/**
+ * One part of a dataset.
+ *
+ * `P`: where the pixels are, where it is known that they are in memory.
+ */
+export interface DatasetSplit<P extends Pixels = Pixels> {
   readonly count: number;
-  /** uint8 pixels, row-major [count, H, W, C]. */
-  readonly pixels: Uint8Array;
+  /** uint8 pixels, row-major [count, H, W, C]: in memory, or read as they are needed; `readPixels` reads both. */
+  readonly pixels: P;
   /** int32 [count]. */
   readonly labels: HostTensor<'int32'>;
   /**

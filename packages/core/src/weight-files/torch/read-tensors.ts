@@ -1,4 +1,4 @@
-/** Tensors of a torch file, storage by storage: what is in memory are the tensors and the parts of one storage. */
+/** Tensors of a torch file, storage by storage: what is in memory are the tensors and the parts of a few storages. */
 import { WeightError } from '../../errors.js';
 import { sizeOf, type HostTree } from '../../tensors/tensors.js';
 import type { TensorReference } from './pickle-values.js';
@@ -12,6 +12,8 @@ const maximumRepetition = 4;
 const maximumScatter = 64;
 /** ... and so many more: small files may do what they like. */
 const freeBytes = 2 ** 24;
+/** Storages that are read while tensors are made of another one. */
+const readAhead = 4;
 
 /** A tensor under the name that it gets. */
 export type NamedReference = readonly [name: string, reference: TensorReference];
@@ -28,9 +30,16 @@ export async function readTensors(
 ): Promise<HostTree> {
   checkExpansion(wanted, options.path);
   const tensors = new Map<string, HostTree[string]>();
-  for (const group of byStorage(wanted)) {
-    const ranges = joinedRanges(group);
-    const parts = ranges.length === 0 ? [] : await torch.readStorage(group[0]![1].storage, ranges);
+  const groups = byStorage(wanted).map((group) => ({ group, ranges: joinedRanges(group) }));
+  const readings: Promise<Uint8Array[]>[] = [];
+  for (const [i, { group, ranges }] of groups.entries()) {
+    for (const next of groups.slice(readings.length, i + 1 + readAhead)) {
+      const reading = readGroup(torch, next);
+      reading.catch(() => {}); // reported when its turn comes
+      readings.push(reading);
+    }
+    const parts = await readings[i]!;
+    delete readings[i];
     for (const [key, reference] of group) {
       const { begin, end } = bytesOfView(reference);
       const at = ranges.findIndex((range) => range.begin <= begin && end <= range.end);
@@ -43,6 +52,15 @@ export async function readTensors(
   const tree = Object.create(null) as HostTree;
   for (const [key] of wanted) tree[key] = tensors.get(key)!;
   return tree;
+}
+
+interface StorageGroup {
+  readonly group: readonly NamedReference[];
+  readonly ranges: readonly ByteRange[];
+}
+
+async function readGroup(torch: TorchFile, { group, ranges }: StorageGroup): Promise<Uint8Array[]> {
+  return ranges.length === 0 ? [] : torch.readStorage(group[0]![1].storage, ranges);
 }
 
 /**

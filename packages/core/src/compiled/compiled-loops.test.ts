@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { compiledNormals, compiledPhilox } from './compiled-random.js';
-import { normalsFromWords } from './random-normal.js';
-import { philox4x32 } from './random.js';
+import { normalsFromWords } from '../random/random-normal.js';
+import { philox4x32 } from '../random/random.js';
+import { compiledNonFinite, compiledNormals, compiledPhilox } from './compiled-loops.js';
 
 const word = fc.integer({ min: 0, max: 2 ** 32 - 1 });
 /** Amounts on both sides of what the buffer holds. */
@@ -10,8 +10,8 @@ const amount = fc.oneof(fc.integer({ min: 64, max: 200 }), fc.integer({ min: 2 *
 const isSame = (a: Float32Array | Uint32Array, b: Float32Array | Uint32Array) =>
   Buffer.from(a.buffer).equals(Buffer.from(b.buffer));
 
-describe('random numbers of WebAssembly', () => {
-  it('are words of Philox as JavaScript makes them, block by block', () => {
+describe('loops of WebAssembly', () => {
+  it('make words of Philox as JavaScript makes them, block by block', () => {
     fc.assert(
       fc.property(fc.tuple(word, word, word, word), fc.tuple(word, word), amount, (counter, key, count) => {
         const [low, ...rest] = counter;
@@ -25,7 +25,7 @@ describe('random numbers of WebAssembly', () => {
     );
   });
 
-  it('are normal numbers of the same bits as those of JavaScript', () => {
+  it('make normal numbers of the same bits as those of JavaScript', () => {
     const corner = fc.constantFrom(0, 1, 2 ** 29 - 1, 2 ** 29, 2 ** 30, 2 ** 31 - 1, 2 ** 31, 3 * 2 ** 30, 2 ** 32 - 1);
     fc.assert(
       fc.property(fc.array(fc.oneof(word, corner), { minLength: 130, maxLength: 130 }), amount, (some, count) => {
@@ -40,7 +40,21 @@ describe('random numbers of WebAssembly', () => {
     );
   });
 
-  it('are not made where few are asked for', () => {
+  it('find the first number that is not finite, wherever it is', () => {
+    const at = fc.oneof(fc.nat(99), fc.integer({ min: 2 ** 14 - 20, max: 2 ** 14 + 70 }));
+    const wrong = fc.constantFrom(NaN, Infinity, -Infinity);
+    fc.assert(
+      fc.property(at, at, wrong, amount, (first, second, value, more) => {
+        const values = new Float32Array(Math.max(first, second) + 1 + more).fill(3.4e38);
+        expect(compiledNonFinite(values)).toBe(-1);
+        values[first] = values[second] = value;
+        expect(compiledNonFinite(values)).toBe(Math.min(first, second));
+      }),
+    );
+  });
+
+  it('are left to others where there is little to do', () => {
+    expect(compiledNonFinite(new Float32Array(4))).toBeUndefined();
     expect(compiledPhilox([0, 0, 0, 0], [0, 0], new Uint32Array(4))).toBe(false);
     expect(compiledNormals(new Uint32Array(4), new Float32Array(4))).toBe(false);
   });

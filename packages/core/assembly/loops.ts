@@ -1,7 +1,7 @@
 /**
- * AssemblyScript, compiled by `node scripts/write-random-module.mjs` into src/random/random-module.ts: the loops that make every
- * random number of a training step, four blocks or two pairs at a time. The same numbers, to the bit, as those of
- * `philox4x32` and `normalsFromWords` in src/random, which explain what is done here.
+ * AssemblyScript, compiled by `node scripts/write-loops-module.mjs` into src/compiled/loops-module.ts: the loops that make every
+ * random number of a training step, four blocks or two pairs at a time, and the one that looks at every weight that is read.
+ * The same results, to the bit, as those of `philox4x32`, `normalsFromWords` and `findNonFinite`, which explain what is done.
  */
 
 const start: usize = memory.data(1 << 16, 16);
@@ -130,4 +130,20 @@ export function normals(count: i32): void {
       v128.shuffle<i32>(f32x4.demote_f64x2_zero(first), f32x4.demote_f64x2_zero(second), 0, 4, 1, 5),
     );
   }
+}
+
+/** Index of the first of `count` float32 numbers in the buffer that is not finite, or -1. */
+export function firstNonFinite(count: i32): i32 {
+  const exponent = i32x4.splat(0x7f800000);
+  let i = 0;
+  for (; i + 16 <= count; i += 16) {
+    const address = start + (<usize>i << 2);
+    const isWrong0 = i32x4.eq(v128.and(v128.load(address), exponent), exponent);
+    const isWrong1 = i32x4.eq(v128.and(v128.load(address, 16), exponent), exponent);
+    const isWrong2 = i32x4.eq(v128.and(v128.load(address, 32), exponent), exponent);
+    const isWrong3 = i32x4.eq(v128.and(v128.load(address, 48), exponent), exponent);
+    if (v128.any_true(v128.or(v128.or(isWrong0, isWrong1), v128.or(isWrong2, isWrong3)))) break;
+  }
+  for (; i < count; i++) if ((load<i32>(start + (<usize>i << 2)) & 0x7f800000) == 0x7f800000) return i;
+  return -1;
 }

@@ -1,2 +1,2 @@
 /** Text of the module that holds the compiled program. @throws Error if it does not compile */
-export function randomModule(): Promise<string>;
+export function loopsModule(): Promise<string>;
