@@ -5,6 +5,8 @@
 import { BackendUnavailableError, type Engine, type EngineOptions } from '@dimo/core';
 import type { ModelEmitter, Residence } from '@dimo/onnx/sessions';
 import { firstLine } from './first-line.js';
+import { neededLibraries } from './native/needed-libraries.js';
+import { findOrt } from './native/ort-files.js';
 import { onnxProviders, type OnnxProvider, type ProviderDescription } from './onnx-providers.js';
 import { graphSessionOptions } from './onnx-session-options.js';
 import { hasOnnxruntime, installCommand } from './onnxruntime-package.js';
@@ -62,9 +64,16 @@ export async function createOnnxEngine(options: OnnxEngineOptions = {}): Promise
   });
 }
 
-/** Fails early, and without a thread, when the package is not there. */
+/** Fails early, and without a thread, when the package is not there, or only a part of it. */
 function requirePackage(engine: string): void {
-  if (hasOnnxruntime()) return;
+  if (hasOnnxruntime()) {
+    const { library } = findOrt('cpu', {}) ?? {};
+    // Loading it would end the process.
+    if (library === undefined || !neededLibraries(library)?.isCut) return;
+    throw new BackendUnavailableError(`${engine} engine: ${library} is cut short`, {
+      hint: 'install onnxruntime-node again',
+    });
+  }
   throw new BackendUnavailableError(`${engine} engine: the package onnxruntime-node is not installed`, {
     hint: `run \`${installCommand()}\``,
   });

@@ -9,7 +9,7 @@ import { graphSessionOptions } from '../onnx-session-options.js';
 import { installCommand } from '../onnxruntime-package.js';
 import { importOptional } from '../optional-package.js';
 import { resolveThreads } from '../threads.js';
-import { missingLibraries } from './needed-libraries.js';
+import { missingLibraries, neededLibraries } from './needed-libraries.js';
 import { openOrt, type OrtApi } from './ort-api.js';
 import { findOrt, libraryVariable, type OrtFiles } from './ort-files.js';
 import { nativeRuntime, type NativeRuntime } from './ort-runtime.js';
@@ -128,6 +128,7 @@ async function openLibrary(engine: string, { library }: OrtFiles): Promise<OrtAp
     return loaded as unknown as typeof import('koffi');
   });
   try {
+    if (neededLibraries(library)?.isCut) throw new Error('the file is cut short');
     const api = openOrt(koffi, library);
     opened.set(library, api);
     return api;

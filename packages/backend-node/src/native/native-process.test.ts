@@ -4,7 +4,7 @@
  */
 import { build } from 'esbuild';
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -171,6 +171,10 @@ describe('where the engine onnx-native does not work', () => {
     writeFileSync(damaged, 'not a library');
     expect(run(report, { DIMO_ONNXRUNTIME: elsewhere }, elsewhere).stdout).toContain(
       `backend-unavailable|onnx-native engine: ${damaged} cannot be loaded: `,
+    );
+    writeFileSync(damaged, readFileSync(findOrt('cpu')!.library).subarray(0, 100_000));
+    expect(run(report, { DIMO_ONNXRUNTIME: elsewhere }, elsewhere).stdout).toContain(
+      `backend-unavailable|onnx-native engine: ${damaged} cannot be loaded: the file is cut short`,
     );
   });
 });

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -32,12 +32,23 @@ describe.skipIf(process.platform !== 'linux')('what a library needs', () => {
     expect(neededLibraries(elf({ names: ['liba.so', 'libb.so.2'], runPath: '$ORIGIN/../lib:/opt/b' }))).toEqual({
       names: ['liba.so', 'libb.so.2'],
       folders: [`${folder}/../lib`, '/opt/b'],
+      isCut: false,
     });
     const file = elf({ names: ['liba.so'], runPath: '$ORIGIN' });
     writeFileSync(join(dirname(file), 'liba.so'), '');
     const asked: string[] = [];
     missingLibraries(file, (name) => asked.push(name));
     expect(asked).toEqual([join(folder, 'liba.so')]);
+  });
+
+  it('is not known of a file that ends too early, which loading would not survive', () => {
+    const whole = readFileSync(elf({ names: ['liba.so'], runPath: '$ORIGIN' }));
+    for (const length of [64, 100, whole.length - 1]) {
+      const file = join(folder, 'cut.so');
+      writeFileSync(file, whole.subarray(0, length));
+      expect([length, neededLibraries(file)]).toEqual([length, { names: [], folders: [], isCut: true }]);
+    }
+    expect(neededLibraries(library)!.isCut).toBe(false);
   });
 
   it('is not known of other files', () => {

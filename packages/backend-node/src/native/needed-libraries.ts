@@ -2,7 +2,7 @@
  * Which libraries a library needs and this system does not have. The loader stops at the first that is missing; people want
  * to know all.
  */
-import { closeSync, existsSync, openSync, readSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 /** What a library says of its needs. */
@@ -10,11 +10,15 @@ export interface LibraryNeeds {
   readonly names: readonly string[];
   /** Folders that it has the loader look in; `$ORIGIN` is its own. */
   readonly folders: readonly string[];
+  /** Whether the file ends before what is to be loaded of it does: the loader would not notice, and kill the process. */
+  readonly isCut: boolean;
 }
 
 /** Kinds of entries of program headers and of the dynamic section. */
 const segment = { loaded: 1, dynamic: 2 };
 const entry = { end: 0, needed: 1, texts: 5, runPath: 15, runPathNew: 29 };
+
+const cut: LibraryNeeds = { names: [], folders: [], isCut: true };
 
 /** Reads the needs of a library of Linux. @returns undefined if it is not a 64-bit ELF file. */
 export function neededLibraries(file: string): LibraryNeeds | undefined {
@@ -30,13 +34,16 @@ export function neededLibraries(file: string): LibraryNeeds | undefined {
       return undefined;
     const [size, count] = [header.readUInt16LE(54), header.readUInt16LE(56)];
     const table = read(Number(header.readBigUInt64LE(32)), size * count);
+    if (table.length < size * count) return cut;
     const segments = Array.from({ length: count }, (_, i) => {
       const row = table.subarray(i * size, (i + 1) * size);
       const numberAt = (place: number) => Number(row.readBigUInt64LE(place));
       return { kind: row.readUInt32LE(0), offset: numberAt(8), address: numberAt(16), length: numberAt(32) };
     });
+    const end = fstatSync(handle).size;
+    if (segments.some(({ offset, length }) => offset + length > end)) return cut;
     const dynamic = segments.find(({ kind }) => kind === segment.dynamic);
-    if (!dynamic) return { names: [], folders: [] };
+    if (!dynamic) return { names: [], folders: [], isCut: false };
     const bytes = read(dynamic.offset, dynamic.length);
     const entries: { kind: number; value: number }[] = [];
     for (let place = 0; place + 16 <= bytes.length; place += 16) {
@@ -60,6 +67,7 @@ export function neededLibraries(file: string): LibraryNeeds | undefined {
       folders: textsOf(entry.runPath, entry.runPathNew)
         .flatMap((path) => path.split(':'))
         .map((folder) => folder.replaceAll(/\$ORIGIN|\$\{ORIGIN\}/g, dirname(file))),
+      isCut: false,
     };
   } finally {
     closeSync(handle);
