@@ -11,7 +11,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { environment, minutes, packages, packInto, root, type Manifest, type PackedPackage } from './pack.js';
 
 /** What a package may hold besides its package.json. */
-const allowed = [/^README\.md$/, /^LICENSE$/, /^dist\//, /^src\/(?!.*\.test\.ts$)/, /^assembly\/[\w-]+\.ts$/, /^presets\//];
+const allowed = [
+  /^README\.md$/,
+  /^LICENSE$/,
+  /^dist\//,
+  /^src\/(?!.*\.test\.ts$)/,
+  /^assembly\/[\w-]+\.ts$/,
+  /^presets\//,
+];
 
 /** Largest tarball in bytes: the command carries the page with its models and runtimes, the presets their weights. */
 const sizeLimits: Readonly<Record<string, number>> = { '@dimo/cli': 32e6, '@dimo/presets': 14e6 };
