@@ -90,7 +90,7 @@ describe('wrong inputs', { timeout: 120_000 }, () => {
     [['distill', '--teacher-plugin', 'maskgti'], /"maskgti".*did you mean "maskgit"/],
     [['distill', '--engine', 'onxx', '--steps', '1'], /engine\.name: .*did you mean "onnx"/],
     [['distill', '--divergence', 'forwrd-kl'], /did you mean "forward-kl"/],
-    [['distill', '--dataset', 'mnist'], /unknown option '--dataset'/],
+    [['distill', '--dataset', 'mnist'], /has made a teacher of the dataset mnist/],
     [['distill', '--beta', '0.3'], /--beta 0\.3 has no effect/],
     [['distill', '--set', 'eval.count=100'], /`dimo distill` does not read eval\.count/],
     [['distill', '--resume-override', 'seed'], /--resume-override is for a run that is continued/],
