@@ -5,7 +5,7 @@
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { checkNodeVersions } from './check-node-versions.mjs';
-import { build, install, root, run, runBinary } from './set-up.mjs';
+import { build, childEnvironment, install, root, run, runBinary } from './set-up.mjs';
 import { unfinishedFilesPath } from './unfinished-files.mjs';
 
 const fast = process.argv.includes('--fast');
@@ -28,9 +28,6 @@ if (!fast) {
   checkNodeVersions(check);
 }
 
-// What was just built is what the tests of the command line start.
-process.env.DIMO_TEST_PROGRAM = 'build';
-
 const results = path.join(root, 'node_modules', '.cache', 'dimo', 'test-results.json');
 mkdirSync(path.dirname(results), { recursive: true });
 let skipped = 0;
@@ -41,12 +38,10 @@ function runTests(files) {
   rmSync(unfinishedFilesPath, { force: true });
   const reporters = ['default', 'json', path.join(root, 'scripts', 'unfinished-files.mjs')];
   const before = failures.length;
-  const succeeded = runBinary('vitest', [
-    'run',
-    ...reporters.map((reporter) => `--reporter=${reporter}`),
-    `--outputFile.json=${results}`,
-    ...files,
-  ]);
+  const outputs = [...reporters.map((reporter) => `--reporter=${reporter}`), `--outputFile.json=${results}`];
+  // What was just built is what the tests of the command line start.
+  const env = { ...childEnvironment, DIMO_TEST_PROGRAM: 'build' };
+  const succeeded = runBinary('vitest', ['run', ...outputs, ...files], { env });
   let unfinished = [];
   try {
     const report = JSON.parse(readFileSync(results, 'utf8'));
