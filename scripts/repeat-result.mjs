@@ -1,6 +1,6 @@
 /**
- * Runs the commands that a table of results came from, each once: what has been made is not made again, and a training that
- * was stopped goes on. `runs/*.mjs` are such lists of commands.
+ * Set-up and build where they are needed, then the commands that a table of results came from, each once: what has been made
+ * is not made again, and a training that was stopped goes on. `runs/*.mjs` are such lists of commands.
  *
  *   node runs/NAME.mjs [--tiny] [--print] [--runs FOLDER]
  *
@@ -12,7 +12,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { root } from './set-up.mjs';
+import { build, install, root } from './set-up.mjs';
 
 const main = path.join(root, 'packages', 'cli', 'dist', 'main.js');
 
@@ -41,7 +41,11 @@ export function repeatResult({ name, folder = '.', packages = {}, steps }) {
   const cwd = path.join(root, folder);
   const runs = path.resolve(root, values.runs ?? `runs/${name}${values.tiny ? '-tiny' : ''}`);
   const inRuns = (...names) => path.relative(cwd, path.join(runs, ...names)).replaceAll(path.sep, '/');
-  if (!values.print) requirePackages(packages, cwd);
+  if (!values.print) {
+    install();
+    build();
+    requirePackages(packages, cwd);
+  }
   for (const step of steps(inRuns)) {
     const args = argumentsOf(step, { isTiny: values.tiny, inRuns, cwd });
     console.log(`${step.dimo ? 'dimo' : 'node'} ${args.map(quoted).join(' ')}`);

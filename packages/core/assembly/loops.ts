@@ -11,14 +11,10 @@ export function buffer(): usize {
   return start;
 }
 
-// @ts-ignore: decorator
-@inline
 function lowWords(even: v128, odd: v128): v128 {
   return v128.shuffle<i32>(even, odd, 0, 2, 4, 6);
 }
 
-// @ts-ignore: decorator
-@inline
 function highWords(even: v128, odd: v128): v128 {
   return v128.shuffle<i32>(even, odd, 1, 3, 5, 7);
 }
@@ -61,22 +57,16 @@ export function philox(count: i32, low: i32, high: i32, step: i32, stream: i32, 
   }
 }
 
-// @ts-ignore: decorator
-@inline
 function scalar(value: f64): v128 {
   return f64x2.splat(value);
 }
 
 /** a + b c, each rounded. */
-// @ts-ignore: decorator
-@inline
 function step(a: f64, b: v128, c: v128): v128 {
   return f64x2.add(scalar(a), f64x2.mul(b, c));
 }
 
 /** ln((word + 1) 2^-32) of two words. */
-// @ts-ignore: decorator
-@inline
 function logarithm(words: v128): v128 {
   const value = f64x2.add(f64x2.convert_low_i32x4_u(words), scalar(1));
   const exponents = i32x4.sub(v128.shuffle<i32>(i64x2.shr_u(value, 52), i64x2.splat(0), 0, 2, 4, 6), i32x4.splat(1023 + 32));

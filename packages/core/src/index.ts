@@ -206,8 +206,14 @@ export {
   type TokenInit,
 } from './sampling/token-init.js';
 
-export { type Dataset, type DatasetSplit, type TokenDataset } from './training/dataset.js';
-export { checkPixels, readImages, readPixels, type Pixels, type PixelSource } from './training/pixels.js';
+export {
+  type Dataset,
+  type DatasetSplit,
+  type Pixels,
+  type PixelSource,
+  type TokenDataset,
+} from './training/dataset.js';
+export { checkPixels, readImages, readPixels } from './training/pixels.js';
 export { epochRows } from './training/epoch-rows.js';
 export {
   resolveOptimizer,

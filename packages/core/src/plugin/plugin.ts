@@ -2,8 +2,7 @@
  * Plugins: described objects without side effects on import. The user's own configuration or `--plugin` names them;
  * nothing that arrives with weights can.
  */
-import type { Dataset, TokenDataset } from '../training/dataset.js';
-import type { Pixels } from '../training/pixels.js';
+import type { Dataset, Pixels, TokenDataset } from '../training/dataset.js';
 import type { AlgorithmRegistry, DistillationAlgorithm } from '../distillation/algorithm.js';
 import { builtInAlgorithms } from '../distillation/built-in-algorithms.js';
 import type { Engine, EngineFactory } from '../engine/engine.js';

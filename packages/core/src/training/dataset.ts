@@ -1,6 +1,16 @@
 /** What is trained on and compared with: images with labels, or token sequences with their conditions. */
 import type { HostTensor, HostTree } from '../tensors/tensors.js';
-import type { Pixels } from './pixels.js';
+
+/** Pixels that are read as they are needed, from a file for one, so that no number of images needs memory. */
+export interface PixelSource {
+  /** Identifies the pixels of all images: others have another key. */
+  readonly key: string;
+  /** uint8 pixels of some images, [rows.length, H, W, C] in their order. Rows are in [0, count). */
+  read(rows: ArrayLike<number>): Promise<Uint8Array>;
+}
+
+/** Where the pixels of images are. */
+export type Pixels = Uint8Array | PixelSource;
 
 /**
  * Images with labels.

@@ -1,7 +1,8 @@
 /** Pixels from memory and from a source are the same images; wrong rows and lengths are refused. */
 import { describe, expect, it } from 'vitest';
 import { OptionError, ShapeError } from '../errors.js';
-import { readImages, readPixels, type PixelSource } from './pixels.js';
+import type { PixelSource } from './dataset.js';
+import { readImages, readPixels } from './pixels.js';
 
 const shape = [1, 2, 1] as const;
 const pixels = Uint8Array.from([0, 51, 102, 153, 204, 255]);
