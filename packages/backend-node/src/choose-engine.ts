@@ -42,8 +42,9 @@ function processorEngine(): string {
 
 /**
  * Makes an engine by name; `auto` takes the one whose real step is fastest here, of cuda, onnx-cuda, webgpu, onnx-webgpu
- * and onnx-native (on Linux), else onnx, else wasm. Adapters that emulate a GPU on the CPU are passed over, and where one engine runs nothing is measured.
- * The answer is remembered for a month, per versions, processor and GPU driver.
+ * and onnx-native (on Linux), else onnx, else wasm. Adapters that emulate a GPU on the CPU are passed over, and where one
+ * engine runs nothing is measured. The answer is remembered for a month, per versions, processor and GPU
+ * driver, unless it stands in for engines that fail.
  *
  * @throws OptionError for an unknown name.
  * @throws BackendUnavailableError if the named engine, or with `auto` every engine, is unavailable.

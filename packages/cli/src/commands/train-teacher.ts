@@ -43,6 +43,7 @@ import { teacherFolderFiles } from '../models/teacher-folder.js';
 import { shellQuoted } from '../flags/resume-command.js';
 import { datasetFlag } from '../training/dataset-facts.js';
 import { openInitialState, tellInitialState, type Told } from '../training/initial-state.js';
+import { isSampleStep } from '../training/sample-grids.js';
 import { teacherSamples } from '../training/teacher-samples.js';
 import { withTeacherPreset } from '../training/picture-project.js';
 import { runTrainingCommand, type TrainingSession } from '../training/train-command.js';
@@ -103,7 +104,7 @@ async function train(session: TrainingSession, data: TeacherData, flags: Trainin
   const { config, engine, run } = session;
   const { plugin, definition } = data;
   const training = teacherTrainingProgram(definition, data, teacherTrainingOptions(config));
-  const { recompute, init, initWith, preset: _preset, sampleEvery, ...settings } = config.train.teacher;
+  const { recompute, init, initWith, preset: _preset, sampleEvery: _sampleEvery, ...settings } = config.train.teacher;
   const program = recompute === 'blocks' ? recomputeBlocks(training) : training;
   const losses: number[] = [];
   const samples = teacherSamples(
@@ -150,9 +151,7 @@ async function train(session: TrainingSession, data: TeacherData, flags: Trainin
       return [];
     },
     async onStep(report, tools) {
-      const { step } = report;
-      if ((sampleEvery > 0 && step % sampleEvery === 0) || step === settings.numSteps)
-        await samples.write(report, tools);
+      if (isSampleStep(report.step, config.train.teacher)) await samples.write(report, tools);
     },
     finish: (end) => writeTeacher(session, data, end),
   }).finally(() => samples.dispose());

@@ -36,6 +36,7 @@ import {
 } from './distillation-conditions.js';
 import { distilledCard } from './distill-card.js';
 import { configuredDistillation, warmupNote } from './distillation-settings.js';
+import { isSampleStep, samplesOfStep, writeSampleGrid } from './sample-grids.js';
 import { watchHealth, type FinalSamples, type Health } from '../run/health.js';
 import { writeModelCard } from '../models/model-card-file.js';
 import { findTeacher, type FoundTeacher } from '../models/models.js';
@@ -169,9 +170,7 @@ async function distillWith(given: DistillTask): Promise<DistillResult> {
       ],
       observe: (step, metrics) => health.observe(step, metrics),
       async onStep(report, tools) {
-        const { sampleEvery, numSteps } = config.distill;
-        if ((sampleEvery > 0 && report.step % sampleEvery === 0) || report.step === numSteps)
-          await samples.write(report, tools);
+        if (isSampleStep(report.step, config.distill)) await samples.write(report, tools);
       },
       finish: (end) => writeGenerator(task, distillation, end),
     });
@@ -230,16 +229,13 @@ function sampleWriter(
       const length = tokens.shape[1]!;
       const rows = Array.from({ length: count }, (_, i) => [...tokens.data.subarray(i * length, (i + 1) * length)]);
       last = { rows, conditions: conditions.labels };
-      const base = join(folder, `step-${String(report.step).padStart(6, '0')}`);
       if (!decoder) {
         const named = rows.map((row, i) => ({ condition: conditions.labels[i] ?? '', tokens: row }));
-        await writeFileAtomically(`${base}.json`, `${JSON.stringify(named)}\n`);
+        await writeFileAtomically(`${samplesOfStep(folder, report.step)}.json`, `${JSON.stringify(named)}\n`);
         return;
       }
-      const { encodeGrid, gridColumns } = await import('../output/images.js');
-      const grid = encodeGrid(await decoder.images(tokens), gridColumns(count, conditions.numDifferent));
-      await writeFileAtomically(`${base}.png`, grid.png);
-      tools.summary(report.step, [{ tag: 'samples', ...grid }]);
+      const images = await decoder.images(tokens);
+      await writeSampleGrid(folder, report.step, { images, numDifferent: conditions.numDifferent }, tools);
     },
     /** The newest samples. */
     last: () => last,

@@ -12,10 +12,9 @@ import {
   type TeacherDefinition,
 } from '@dimo/core';
 import { conditionsFor, openDecoder } from '@dimo/pipeline';
-import { join } from 'node:path';
-import { encodeGrid, gridColumns } from '../output/images.js';
-import { folderInRun, writeFileAtomically } from '../run/folder.js';
+import { folderInRun } from '../run/folder.js';
 import type { StepTools } from '../run/train-run.js';
+import { writeSampleGrid } from './sample-grids.js';
 
 /** Images of a grid at most; never more than a batch, whose memory the training has. */
 const maximumImages = 64;
@@ -60,7 +59,7 @@ export function teacherSamples(
     return {
       sampler,
       decoder,
-      columns: gridColumns(count, named?.numDifferent ?? 0),
+      numDifferent: named?.numDifferent ?? 0,
       condition:
         named?.condition ??
         Object.fromEntries(
@@ -74,15 +73,13 @@ export function teacherSamples(
     async write({ step, deviceState }: StepReport, tools: StepTools): Promise<void> {
       if (!definition.decoder || !decoderWeights) return;
       ready ??= prepare();
-      const { sampler, decoder, columns, condition: wanted, folder } = await ready;
+      const { sampler, decoder, numDifferent, condition: wanted, folder } = await ready;
       const tokens = await sampleMultiStep(sampler, definition.model, {
         weights: deviceState,
         condition: wanted,
         seed,
       });
-      const grid = encodeGrid(await decoder!.images(tokens), columns);
-      await writeFileAtomically(join(folder, `step-${String(step).padStart(6, '0')}.png`), grid.png);
-      tools.summary(step, [{ tag: 'samples', ...grid }]);
+      await writeSampleGrid(folder, step, { images: await decoder!.images(tokens), numDifferent }, tools);
     },
     async dispose(): Promise<void> {
       const made = await ready?.catch(() => undefined);

@@ -211,7 +211,7 @@ export async function withTraining<Draws, T>(
   });
   const train = async (): Promise<void> => {
     const specs = { ...state.specs, ...scratch };
-    const atOnce = ({ of }: { of: number }): number => Math.min(of, parallelRuns ?? 1);
+    const atOnce = (parts: number): number => Math.min(parts, parallelRuns ?? 1);
     /** What a call runs, compiled for the inputs of the first call of its function. */
     const functionOf = async (call: StepCall): Promise<CompiledFunction> => {
       const { fn, inputs, part } = call;
@@ -222,7 +222,7 @@ export async function withTraining<Draws, T>(
       const names = namesOf(call, state.specs);
       const bound = names && Object.fromEntries(Object.entries(names).map(([own, name]) => [own, specs[name]!]));
       const signature = { state: bound ?? specs, inputs: specsOf(inputs) };
-      const made = await engine.compile(pure, signature, part && { overlapping: atOnce(part) });
+      const made = await engine.compile(pure, signature, part && { overlapping: atOnce(part.of) });
       compiled.set(fn, made);
       return made;
     };
@@ -330,7 +330,7 @@ interface RunningCalls {
   readonly state: DeviceTree;
   readonly exchange: RankExchange | undefined;
   /** Parts of a batch that are under way at the same time, of so many. */
-  atOnce(part: { of: number }): number;
+  atOnce(parts: number): number;
   onChange(): void;
 }
 
@@ -348,7 +348,7 @@ async function runCalls(
     const together = calls.slice(i, i + (call.part?.of ?? 1));
     i += together.length;
     if (together.length > 1) {
-      outputs.push(...(await atMost(atOnce({ of: together.length }), together, run)));
+      outputs.push(...(await atMost(atOnce(together.length), together, run)));
       continue;
     }
     const made = await run(call);
